@@ -1,0 +1,140 @@
+//! `steerage explain RUN --user U`: why one user's lists are what they are.
+//!
+//! The stages are run again for this user alone. That they give what the run wrote is the law that
+//! a row's result depends on that row alone.
+
+use super::bring_up::upstream_of;
+use super::prepare::Prepared;
+use super::report::Invocation;
+use super::rerank;
+use super::runs::Options;
+use crate::control::describe;
+use crate::error::{Error, Result};
+use crate::report::explain::{CandidateLine, Explanation, HistoryLine, render_text};
+use crate::spec::Kind;
+use crate::stage::Outcome;
+use crate::stage::Setback;
+use crate::store::{RunDir, Store, part};
+use crate::types::{Catalogue, ItemId, Key, Ranked};
+
+/// Items of the history, and candidates, that are shown.
+const SHOWN: usize = 20;
+
+/// The explanation of one user as text.
+pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Result<String> {
+    let invocation = Invocation::of(run)?;
+    let options = Options { sets: invocation.sets.clone(), ..options.clone() };
+    let job = options.load(&invocation.job, false)?;
+    let Kind::Rerank(spec) = &job.kind else {
+        let name = run.name();
+        return Err(Error::Input(format!(
+            "{name}: expected a rerank run, found {}",
+            job.kind.name()
+        )));
+    };
+    let (prepared, trained) = upstream_of(&job, store, &options)?;
+    let opened = rerank::open(&job, spec, store, prepared, trained)?;
+    if opened.run.name() != run.name() {
+        return Err(Error::Input(format!(
+            "{}: its job file {} has changed since, and now names the run {}",
+            run.name(),
+            job.file.display(),
+            opened.run.name()
+        )));
+    }
+    let (shard, row) = find(&opened.prepared, user)?;
+    let outcome = rerank::one(&job, spec, &opened, (shard, row))?;
+    Ok(render_text(&match outcome {
+        Outcome::Ok(ranked) => explanation(&opened, spec, &ranked),
+        Outcome::Setback(setback) => Explanation {
+            run: run.name().to_owned(),
+            user: user.to_owned(),
+            faults: vec![match setback {
+                Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
+                Setback::Failed(why) => why,
+            }],
+            ..Explanation::default()
+        },
+    }))
+}
+
+/// The partition and the row of a user.
+fn find(prepared: &Prepared, user: &str) -> Result<(u32, u32)> {
+    let keys = [user.parse().ok().map(Key::Int), Some(Key::from(user))];
+    for (shard, part) in prepared.sequences.iter().enumerate() {
+        let sequences = part::sequences::decode(&part.key, prepared.run.get_part(part)?)?;
+        let row = sequences.iter().position(|s| keys.contains(&Some(s.user.clone())));
+        if let Some(row) = row {
+            return Ok((shard as u32, row as u32));
+        }
+    }
+    Err(Error::Input(format!(
+        "user {user}: not among the {} users of {}",
+        prepared.facts.users,
+        prepared.run.name()
+    )))
+}
+
+fn explanation(
+    opened: &rerank::Opened,
+    spec: &crate::spec::RerankSpec,
+    ranked: &Ranked,
+) -> Explanation {
+    let catalogue = &opened.prepared.catalogue;
+    let query = &ranked.candidates.query;
+    let places: Vec<Vec<Option<u32>>> = ranked
+        .arms
+        .iter()
+        .map(|arm| {
+            let mut places = vec![None; ranked.candidates.items.len()];
+            for (place, position) in arm.order.iter().enumerate() {
+                places[*position as usize] = Some(place as u32 + 1);
+            }
+            places
+        })
+        .collect();
+    let published = spec.published();
+    let mut order: Vec<usize> = (0..ranked.candidates.items.len()).collect();
+    order.sort_by_key(|at| (places[published][*at].unwrap_or(u32::MAX), *at));
+    let line = |at: usize| {
+        let item = ranked.candidates.items[at];
+        let mask = ranked.candidates.met.get(at).copied().unwrap_or(0);
+        CandidateLine {
+            key: catalogue.keys[item as usize].to_string(),
+            title: catalogue.titles[item as usize].to_string(),
+            rank: at as u32 + 1,
+            score: ranked.candidates.scores[at],
+            met: (0..query.controls.len()).map(|c| mask >> c & 1 == 1).collect(),
+            places: places.iter().map(|arm| arm[at]).collect(),
+            target: query.targets.contains(&item),
+        }
+    };
+    let latest = query.history.len().saturating_sub(SHOWN);
+    Explanation {
+        run: opened.run.name().to_owned(),
+        user: query.user.to_string(),
+        history_length: query.history.len() as u64,
+        history: query.history[latest..].iter().map(|i| history_line(catalogue, *i)).collect(),
+        controls: query.controls.iter().map(|c| describe(catalogue, c)).collect(),
+        source: query.source,
+        conflict: query.conflict.as_ref().map(|conflict| format!("{conflict:?}")),
+        arms: spec.arms.iter().map(|arm| arm.name.clone()).collect(),
+        published: Some(published),
+        candidates: order.iter().take(SHOWN).map(|at| line(*at)).collect(),
+        candidates_all: ranked.candidates.items.len() as u64,
+        faults: Vec::new(),
+    }
+}
+
+fn history_line(catalogue: &Catalogue, item: ItemId) -> HistoryLine {
+    let words = catalogue.attributes.iter().filter_map(|attribute| {
+        let labels = attribute.codes(item).iter().map(|c| attribute.labels[*c as usize].as_str());
+        let labels: Vec<&str> = labels.collect();
+        (!labels.is_empty()).then(|| format!("{} {}", attribute.name, labels.join(", ")))
+    });
+    HistoryLine {
+        key: catalogue.keys[item as usize].to_string(),
+        title: catalogue.titles[item as usize].to_string(),
+        attributes: words.collect(),
+    }
+}

@@ -1,0 +1,24 @@
+//! How do I run it? One file a subcommand; `main` parses the line and calls them.
+
+mod bring_up;
+mod compare;
+pub mod demo_data;
+mod doctor;
+mod explain;
+mod plan;
+mod prepare;
+mod report;
+mod rerank;
+mod run;
+mod runs;
+mod train_retriever;
+
+pub use bring_up::{Brought, Outcome, Watcher, bring_up};
+pub use compare::compare_runs;
+pub use doctor::doctor;
+pub use explain::explain;
+pub use plan::plan;
+pub use report::write as write_report;
+pub use rerank::stages as rerank_stages;
+pub use run::{Finished, run};
+pub use runs::Options;

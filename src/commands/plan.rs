@@ -1,0 +1,134 @@
+//! `steerage plan`: what a job would do, without doing it. Nothing is written, not even a manifest;
+//! what a job reads is opened and checked as far as it is there.
+
+use super::runs::{Options, store};
+use super::{prepare, rerank, train_retriever};
+use crate::error::Result;
+use crate::spec::{Job, Kind, TrainRetrieverSpec};
+use crate::store::{RunDir, Store};
+use std::fmt::Write;
+use std::path::Path;
+
+/// Rows a second and worker of each phase on a core of about 100 GFLOP/s, measured by
+/// `benches/run.sh`: an estimate is for knowing minutes from hours.
+const SCATTER_ROWS_PER_S: f64 = 1e6;
+const CORE_ROWS_PER_S: f64 = 4e5;
+const LISTS_PER_S: f64 = 2e5;
+/// Multiply-adds a second and thread of the search and of training.
+const SEARCH_PER_S: f64 = 8e10;
+const TRAIN_PER_S: f64 = 2e10;
+
+/// The plan of a job and of what it reads from, as text.
+pub fn plan(file: &Path, options: &Options) -> Result<String> {
+    let job = options.load(file, false)?;
+    let store = store(&job)?;
+    let mut text = String::new();
+    add(&job, &store, options, &mut text)?;
+    Ok(text)
+}
+
+/// Appends the plan of a job, after those of the jobs it reads from.
+fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result<()> {
+    let mut ready = Vec::new();
+    for file in job.upstream() {
+        let needed = options.load(&file, true)?;
+        if !text.contains(&header(&needed)) {
+            add(&needed, store, options, text)?;
+        }
+        ready.push(needed);
+    }
+    // Writing to a text does not fail.
+    let _ = writeln!(text, "{}", header(job));
+    let workers = options.cluster.peers() as f64;
+    match &job.kind {
+        Kind::Prepare(spec) => match prepare::planned(job, spec, store)? {
+            None => text.push_str("  makes its own data first\n"),
+            Some(opened) => {
+                status(&opened.run, opened.epochs(), text)?;
+                opened.plans.iter().for_each(|plan| text.push_str(&plan.to_string()));
+                let rows = opened.plans[0].rows() as f64;
+                let seconds = rows / SCATTER_ROWS_PER_S + 2.0 * rows / CORE_ROWS_PER_S;
+                graph("read ─► by user ─► k-core ─► sequences ─► commit", seconds / workers, text);
+            }
+        },
+        Kind::TrainRetriever(spec) => match sequences(&ready, store)? {
+            None => text.push_str("  waits for its sequences\n"),
+            Some(prepared) => {
+                let seconds = training_seconds(spec, &prepared) / workers;
+                let opened = train_retriever::open(job, spec, store, prepared)?;
+                status(&opened.run, 1, text)?;
+                graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
+            }
+        },
+        Kind::Rerank(spec) => match (sequences(&ready, store)?, retriever(&ready, store)?) {
+            (Some(prepared), trained) if trained.is_some() || spec.candidates.is_some() => {
+                let width = trained.as_ref().map_or(0, train_retriever::Trained::width);
+                let pairs = prepared.catalogue.len() as f64 * width as f64;
+                let opened = rerank::open(job, spec, store, prepared, trained)?;
+                status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+                text.push_str(&opened.plan.to_string());
+                let users = opened.plan.rows() as f64;
+                let seconds = users * (pairs / SEARCH_PER_S + spec.arms.len() as f64 / LISTS_PER_S);
+                let steps = "read ─► retrieve ─► ask ─► arms ─► measure ─► write ─► commit";
+                graph(steps, seconds / workers, text);
+            }
+            _ => text.push_str("  waits for its sequences and its retriever\n"),
+        },
+    }
+    Ok(())
+}
+
+fn header(job: &Job) -> String {
+    format!("{} ({})", job.name, job.kind.name())
+}
+
+fn status(run: &RunDir, epochs: u64, text: &mut String) -> Result<()> {
+    let done = run.commits()?.len() as u64;
+    let what = match done {
+        0 => "nothing is done yet".to_owned(),
+        done if done >= epochs => "up to date".to_owned(),
+        done => format!("{done} of {epochs} epochs are done"),
+    };
+    let _ = writeln!(text, "  run          {}: {what}", run.name());
+    Ok(())
+}
+
+fn graph(steps: &str, seconds: f64, text: &mut String) {
+    let _ = writeln!(text, "  graph        {steps}");
+    let _ = writeln!(text, "  estimate     {seconds:.1} s");
+}
+
+/// One pass over the users, and as many as are allowed: the search for the best epoch may end
+/// sooner.
+fn training_seconds(spec: &TrainRetrieverSpec, prepared: &prepare::Prepared) -> f64 {
+    let positions = prepared.facts.rows_read.saturating_sub(2 * prepared.facts.users) as f64;
+    let (width, items) = (spec.model.hidden as f64, prepared.catalogue.len() as f64);
+    let scored = match spec.loss {
+        crate::spec::LossSpec::Softmax => items,
+        crate::spec::LossSpec::SampledSoftmax { negatives }
+        | crate::spec::LossSpec::Gbce { negatives, .. } => negatives as f64,
+        crate::spec::LossSpec::Bce => 2.0,
+    };
+    let block = 12.0 * width * width + spec.model.length_max as f64 * width;
+    let products = 3.0 * (scored * width + spec.model.blocks as f64 * block);
+    positions * products / TRAIN_PER_S * spec.train.epochs_max as f64
+}
+
+fn sequences(upstream: &[Job], store: &Store) -> Result<Option<prepare::Prepared>> {
+    let Some((job, Kind::Prepare(spec))) = upstream.first().map(|job| (job, &job.kind)) else {
+        return Ok(None);
+    };
+    let Some(opened) = prepare::planned(job, spec, store)? else { return Ok(None) };
+    let done = opened.run.commits()?.len() as u64 >= opened.epochs();
+    done.then(|| prepare::finished(opened.run)).transpose()
+}
+
+fn retriever(upstream: &[Job], store: &Store) -> Result<Option<train_retriever::Trained>> {
+    let Some((job, Kind::TrainRetriever(spec))) = upstream.get(1).map(|job| (job, &job.kind))
+    else {
+        return Ok(None);
+    };
+    let Some(prepared) = sequences(upstream, store)? else { return Ok(None) };
+    let opened = train_retriever::open(job, spec, store, prepared)?;
+    opened.done()?.then(|| train_retriever::finished(opened.run)).transpose()
+}

@@ -1,0 +1,259 @@
+//! From a run directory to what people read: a pure fold over its commits, which may be made again.
+
+use super::prepare::{self, Prepared};
+use super::rerank::{self, metric_plan};
+use super::train_retriever;
+use crate::error::{Error, Result};
+use crate::metric::summarise;
+use crate::report::{
+    Expectation, Facts, FaultGroup, Report, StageTime, Timings, TrainingPoint, Upstream,
+    metric_rows, render_html, render_json, render_markdown,
+};
+use crate::spec::{Expect, RerankSpec};
+use crate::store::{Commit, RunDir, Store, part};
+use crate::types::{Epoch, StageName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// How a run was called: what no hash depends on, and `report` and `explain` need again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Invocation {
+    /// The job file.
+    pub job: PathBuf,
+    /// `--set` overrides.
+    pub sets: Vec<String>,
+    /// The job's `[expect]`.
+    pub expect: BTreeMap<String, Expect>,
+    /// How long it took, when it was not skipped.
+    pub timings: Option<Timings>,
+}
+
+const INVOCATION_KEY: &str = "invocation.json";
+
+impl Invocation {
+    /// What is known of how a run was called.
+    pub fn of(run: &RunDir) -> Result<Invocation> {
+        let Some(bytes) = run.get(INVOCATION_KEY)? else { return Ok(Invocation::default()) };
+        serde_json::from_slice(&bytes).map_err(|e| {
+            let path = run.path(INVOCATION_KEY);
+            Error::Input(format!("{}: {e}: remove it", path.display()))
+        })
+    }
+
+    /// Notes how a run was called. Timings of an earlier call stay when this one had nothing to do.
+    pub fn put(mut self, run: &RunDir) -> Result<()> {
+        if self.timings.is_none() {
+            self.timings = Invocation::of(run)?.timings;
+        }
+        let json = serde_json::to_vec_pretty(&self).map_err(|e| Error::Input(e.to_string()))?;
+        run.put_derived(INVOCATION_KEY, json)
+    }
+}
+
+/// Makes the report of a run and puts all its forms into the run's directory.
+pub fn write(store: &Store, run: &RunDir) -> Result<Report> {
+    let report = report(store, run)?;
+    run.put_derived("report.html", render_html(&report)?)?;
+    run.put_derived("report.md", render_markdown(&report))?;
+    run.put_derived("report.json", render_json(&report))?;
+    if !report.summary.arms.is_empty() {
+        run.put_derived("metrics.parquet", part::metrics::encode(&rows(&report))?)?;
+    }
+    Ok(report)
+}
+
+fn rows(report: &Report) -> Vec<part::metrics::Row> {
+    let row = |row: crate::report::MetricRow| part::metrics::Row {
+        texts: [row.arm, row.metric, row.slice_dimension, row.slice_label],
+        figures: [
+            Some(row.mean),
+            Some(row.low),
+            Some(row.high),
+            row.difference,
+            row.difference_low,
+            row.difference_high,
+        ],
+        users: row.users,
+    };
+    metric_rows(report).into_iter().map(row).collect()
+}
+
+/// The report of a run.
+pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
+    let manifest = run.manifest();
+    let commits = run.commits()?;
+    let invocation = Invocation::of(run)?;
+    let mut report = Report {
+        title: manifest.job.to_string(),
+        job: manifest.job.clone(),
+        kind: manifest.kind.clone(),
+        run: run.name().to_owned(),
+        code: manifest.code_version.clone(),
+        spec: manifest.spec_hash.clone(),
+        commands: vec![command(&invocation)],
+        facts: Facts {
+            epochs: commits.len() as u64,
+            rows_read: commits.values().map(|commit| commit.rows_read).sum(),
+            rows_written: commits.values().map(|commit| commit.rows_written).sum(),
+            rows_faulted: commits.values().map(|commit| commit.rows_faulted).sum(),
+            ..Facts::default()
+        },
+        faults: faults(&commits),
+        timings: invocation.timings.clone(),
+        ..Report::default()
+    };
+    for (role, name) in &manifest.upstream {
+        report.upstream.push(upstream(store, role, name)?);
+    }
+    match manifest.kind.as_str() {
+        "rerank" => reranked(store, run, &mut report)?,
+        "train-retriever" => trained(run, &mut report)?,
+        _ => prepared(run, &mut report)?,
+    }
+    report.expectations = expectations(&invocation.expect, &report);
+    Ok(report)
+}
+
+fn command(invocation: &Invocation) -> String {
+    let sets = invocation.sets.iter().map(|set| format!(" --set '{set}'"));
+    format!("steerage run {}{}", invocation.job.display(), sets.collect::<String>())
+}
+
+fn faults(commits: &BTreeMap<Epoch, Commit>) -> Vec<FaultGroup> {
+    let mut groups: BTreeMap<(StageName, String), FaultGroup> = BTreeMap::new();
+    for commit in commits.values() {
+        for (stage, kinds) in &commit.faults {
+            for (reason, count) in kinds {
+                let group = groups.entry((*stage, reason.clone())).or_insert_with(|| FaultGroup {
+                    stage: *stage,
+                    reason: reason.clone(),
+                    count: 0,
+                    keys: Vec::new(),
+                });
+                group.count += count;
+                group.keys.extend(commit.fault_part.iter().map(|part| part.key.clone()));
+            }
+        }
+    }
+    groups.into_values().collect()
+}
+
+fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
+    let run = RunDir::open(store, name)?;
+    let result = match run.manifest().kind.as_str() {
+        "train-retriever" => {
+            let facts = train_retriever::finished(run.clone())?.facts;
+            let best = facts.curve.iter().map(|(_, ndcg)| *ndcg).fold(0.0, f64::max);
+            format!("{} epochs, validation NDCG@10 {best:.4}", facts.epochs)
+        }
+        _ => {
+            let facts = prepare::facts(&run)?;
+            format!("{} users, {} items, {} rows read", facts.users, facts.items, facts.rows_read)
+        }
+    };
+    Ok(Upstream { job: format!("{role}: {}", run.manifest().job), run: name.to_owned(), result })
+}
+
+fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
+    let (spec, prepared, retrieved) = reopen(store, run)?;
+    let plan = metric_plan(&spec, &prepared, retrieved)?;
+    let (sums, exposure) = rerank::sums(run)?;
+    let items = prepared.catalogue.len();
+    report.summary = summarise(&plan, &sums.tally, &exposure, items);
+    report.conflicts = sums.conflicts;
+    report.published = spec.arms.get(spec.published()).map(|arm| arm.name.clone());
+    report.facts.users = sums.tally.rows();
+    report.facts.items = items as u64;
+    report.facts.interactions = prepared.facts.rows_read;
+    Ok(())
+}
+
+/// A rerank run's job and what it read, from the run's directory alone.
+pub fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool)> {
+    let manifest = run.manifest();
+    let spec: RerankSpec = serde_json::from_value(manifest.spec.clone()).map_err(|e| {
+        Error::Input(format!("{}: the manifest's job cannot be read: {e}", run.name()))
+    })?;
+    let Some(sequences) = manifest.upstream.get("sequences") else {
+        return Err(Error::Input(format!(
+            "{}: expected upstream sequences, found none",
+            run.name()
+        )));
+    };
+    let prepared = prepare::finished(RunDir::open(store, sequences)?)?;
+    Ok((spec, prepared, manifest.upstream.contains_key("retriever")))
+}
+
+fn trained(run: &RunDir, report: &mut Report) -> Result<()> {
+    let facts = train_retriever::finished(run.clone())?.facts;
+    report.facts.users = report.facts.rows_read;
+    report.training = facts
+        .curve
+        .iter()
+        .map(|(epoch, ndcg)| TrainingPoint {
+            epoch: *epoch as u32,
+            loss: None,
+            validation_ndcg: Some(*ndcg),
+        })
+        .collect();
+    Ok(())
+}
+
+fn prepared(run: &RunDir, report: &mut Report) -> Result<()> {
+    let facts = prepare::facts(run)?;
+    report.facts = Facts {
+        users: facts.users,
+        items: facts.items,
+        interactions: facts.rows_read,
+        rows_read: facts.rows_read,
+        rows_written: facts.users,
+        ..report.facts
+    };
+    Ok(())
+}
+
+/// What the job expects beside what was found: of the arm that is named, or the published one; of a
+/// training its best validation.
+fn expectations(expect: &BTreeMap<String, Expect>, report: &Report) -> Vec<Expectation> {
+    let line = |(metric, expect): (&String, &Expect)| {
+        let arm = expect.arm.clone().or(report.published.clone()).unwrap_or_default();
+        let found = match report.training.as_slice() {
+            [] => {
+                let of_arm = report.summary.arms.iter().find(|a| a.arm == arm);
+                of_arm.and_then(|a| a.metrics.get(metric)).map(|estimate| estimate.mean)
+            }
+            points => points.iter().filter_map(|p| p.validation_ndcg).reduce(f64::max),
+        };
+        let met = found.is_some_and(|found| (found - expect.value).abs() <= expect.tolerance);
+        Expectation {
+            metric: metric.clone(),
+            arm,
+            expected: expect.value,
+            tolerance: expect.tolerance,
+            found,
+            met,
+        }
+    };
+    expect.iter().map(line).collect()
+}
+
+/// The timings of a run that was just done.
+pub fn timings(meters: &crate::flow::Meters, seconds: f64, workers: usize) -> Timings {
+    let stages = meters.stages();
+    let busy = |stage: &crate::flow::Meter| stage.busy().as_secs_f64();
+    let all: f64 = stages.iter().map(|(_, meter)| busy(meter)).sum();
+    let stage = |(name, meter): &(StageName, std::sync::Arc<crate::flow::Meter>)| StageTime {
+        stage: name.to_string(),
+        rows: meter.rows(),
+        seconds: busy(meter),
+        rows_per_second: meter.rows() as f64 / busy(meter).max(1e-9),
+        share: busy(meter) / all.max(1e-9),
+    };
+    Timings {
+        seconds,
+        workers: workers as u32,
+        machine: crate::device::machine(),
+        stages: stages.iter().map(stage).collect(),
+    }
+}

@@ -1,0 +1,202 @@
+//! Brings a `rerank` job's run up to date.
+
+mod one;
+mod settings;
+mod shared;
+mod sums;
+
+pub use one::{one, stages};
+pub use settings::metric_plan;
+pub use sums::sums;
+
+use super::demo_data;
+use super::prepare::Prepared;
+use super::runs::{Options, hash_inputs, manifest, names};
+use super::train_retriever::Trained;
+use crate::device::cpu::top_k::ItemIndex;
+use crate::error::{Error, Result};
+use crate::flow::Meters;
+use crate::flow::commit::Record;
+use crate::flow::prepare::Pass;
+use crate::flow::rerank::{Given, Retrieved, rerank};
+use crate::metric::MetricPlan;
+use crate::plan::{Plan, Task};
+use crate::spec::{CandidatesSpec, Job, RerankSpec};
+use crate::stage::read::{ReadGiven, ReadSequences};
+use crate::stage::retrieve::{Retrieve, Retriever};
+use crate::store::input::{self, GivenColumns, GivenFile, open_given};
+use crate::store::{RunDir, Store};
+use crate::types::Epoch;
+use shared::{Barred, Shared};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A job with its inputs opened and its run known: ready to be planned or run.
+pub struct Opened {
+    /// The users, their histories and the catalogue.
+    pub prepared: Prepared,
+    /// The retriever; none where candidates are given.
+    pub trained: Option<Trained>,
+    /// The run.
+    pub run: RunDir,
+    /// Its epochs.
+    pub plan: Plan,
+    /// The metrics.
+    pub metrics: MetricPlan,
+    given: Option<GivenLists>,
+    controls: Option<PathBuf>,
+    exclude: Option<PathBuf>,
+}
+
+struct GivenLists {
+    files: Arc<Vec<GivenFile>>,
+    file_of: Arc<Vec<usize>>,
+}
+
+/// Opens and checks everything that the job reads.
+pub fn open(
+    job: &Job,
+    spec: &RerankSpec,
+    store: &Store,
+    prepared: Prepared,
+    trained: Option<Trained>,
+) -> Result<Opened> {
+    let mut paths = Vec::new();
+    let mut one = |path: &Option<String>| -> Result<Option<PathBuf>> {
+        let Some(path) = path else { return Ok(None) };
+        let found = match path.strip_prefix("generated:") {
+            Some(name) => demo_data::of_run(&prepared.run, store)?.join(name),
+            None => input::resolve(std::slice::from_ref(path))?.swap_remove(0),
+        };
+        paths.push(found.clone());
+        Ok(Some(found))
+    };
+    let (controls, exclude) = (one(&spec.controls.path)?, one(&spec.retrieve.exclude)?);
+    let given = spec.candidates.as_ref().map(|candidates| open_lists(candidates, &mut paths));
+    let given = given.transpose()?;
+    let mut upstream = vec![("sequences", &prepared.run)];
+    upstream.extend(trained.as_ref().map(|trained| ("retriever", &trained.run)));
+    let refs = hash_inputs(store, &paths)?;
+    let run = RunDir::at(store, manifest(job, refs, &upstream));
+    let tasks = match &given {
+        Some((_, tasks)) => tasks.clone(),
+        None => partitions(&prepared),
+    };
+    let given = given.map(|(lists, _)| lists);
+    let plan = Plan::pack("rerank", 0, tasks, u64::MAX, spec.output.epoch_tasks);
+    let metrics = metric_plan(spec, &prepared, trained.is_some())?;
+    Ok(Opened { prepared, trained, run, plan, metrics, given, controls, exclude })
+}
+
+/// One task for each partition of sequences.
+fn partitions(prepared: &Prepared) -> Vec<Task> {
+    let task = |(shard, part): (usize, &crate::store::PartRef)| Task {
+        shard: shard as u32,
+        name: part.key.clone(),
+        row_group: 0,
+        rows: part.rows,
+        bytes: part.bytes,
+    };
+    prepared.sequences.iter().enumerate().map(task).collect()
+}
+
+/// One task for each row group of given lists.
+fn open_lists(spec: &CandidatesSpec, paths: &mut Vec<PathBuf>) -> Result<(GivenLists, Vec<Task>)> {
+    let columns = GivenColumns {
+        user: spec.user.clone(),
+        items: spec.items.clone(),
+        scores: spec.scores.clone(),
+        target: spec.target.clone(),
+    };
+    let found = input::resolve(&spec.paths)?;
+    let files = found.iter().map(|path| open_given(path, &columns));
+    let files = files.collect::<Result<Vec<GivenFile>>>()?;
+    let (mut tasks, mut file_of) = (Vec::new(), Vec::new());
+    let names = names(&found);
+    for (at, file) in files.iter().enumerate() {
+        let bytes = std::fs::metadata(file.path()).map_err(Error::io("read", file.path()))?.len();
+        for row_group in 0..file.row_groups() {
+            tasks.push(Task {
+                shard: tasks.len() as u32,
+                name: names[at].clone(),
+                row_group: row_group as u32,
+                rows: file.rows(row_group),
+                bytes: bytes / file.row_groups() as u64,
+            });
+            file_of.push(at);
+        }
+    }
+    paths.extend(found);
+    Ok((GivenLists { files: Arc::new(files), file_of: Arc::new(file_of) }, tasks))
+}
+
+/// Does what is not done yet. Gives the number of epochs that were.
+pub fn run(
+    job: &Job,
+    spec: &RerankSpec,
+    opened: &Opened,
+    options: &Options,
+    meters: &Arc<Meters>,
+) -> Result<u64> {
+    opened.run.create()?;
+    let commits = opened.run.commits()?;
+    let faults = commits.values().map(|commit| commit.rows_faulted).sum();
+    let committed: BTreeSet<Epoch> = commits.into_keys().collect();
+    let plan = opened.plan.resume(&committed);
+    if plan.epochs.is_empty() {
+        return Ok(committed.len() as u64);
+    }
+    let record = opened.record(job, faults, meters);
+    let shared = Shared::new(spec, opened, record)?;
+    let barred = shared.barred(spec, opened.exclude.as_ref())?;
+    let window_epochs = job.run.window_epochs;
+    let meters = Arc::clone(meters);
+    let (cluster, name) = (&options.cluster, opened.run.name());
+    match (&opened.given, &opened.trained) {
+        (Some(given), _) => {
+            let (files, file_of) = (Arc::clone(&given.files), Arc::clone(&given.file_of));
+            let index = Arc::new(input::ItemIndex::new(&shared.catalogue.keys));
+            let (barred, k) = (Arc::new(barred.everybody), spec.retrieve.k);
+            let build = move || {
+                let (files, file_of) = (Arc::clone(&files), Arc::clone(&file_of));
+                let (index, barred) = (Arc::clone(&index), Arc::clone(&barred));
+                shared.stages(Given(ReadGiven { files, file_of, index, barred, k }))
+            };
+            rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;
+        }
+        (None, Some(trained)) => {
+            let retrieved = opened.retrieved(spec, trained, barred)?;
+            let build = move || shared.stages(retrieved.clone());
+            rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;
+        }
+        (None, None) => unreachable!("a checked job has a retriever or given candidates"),
+    }
+    Ok(committed.len() as u64)
+}
+
+impl Opened {
+    fn record(&self, job: &Job, faults: u64, meters: &Arc<Meters>) -> Record {
+        Record {
+            run: self.run.clone(),
+            conserves: true,
+            faults,
+            faults_max: job.run.faults_max,
+            shards: Arc::new(self.plan.tasks().map(|task| task.name.clone()).collect()),
+            meters: Arc::clone(meters),
+        }
+    }
+
+    fn retrieved(&self, spec: &RerankSpec, trained: &Trained, barred: Barred) -> Result<Retrieved> {
+        let retriever = Retriever {
+            encode: trained.encode(),
+            index: ItemIndex::new(trained.item_embeddings(), trained.width())?,
+            barred: barred.everybody,
+            excluded: barred.by_user,
+            exclude_seen: spec.retrieve.exclude_seen,
+            k: spec.retrieve.k,
+        };
+        let read = ReadSequences { run: self.prepared.run.clone(), target: spec.target };
+        Ok(Retrieved { read, retrieve: Retrieve(Arc::new(retriever)) })
+    }
+}

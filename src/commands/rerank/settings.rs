@@ -1,0 +1,142 @@
+//! From what the job file says to what the stages and metrics take: names become positions in the
+//! catalogue, and what is not there is refused.
+
+use super::Opened;
+use crate::control::{ControlTable, Names, Postings};
+use crate::error::{Error, Result};
+use crate::metric::{Distance, FairnessGroups, MetricPlan, Segment, Split, Threshold};
+use crate::spec::{FilterMode, RerankSpec, Similarity, StepSpec};
+use crate::stage::ask::Asks;
+use crate::stage::rerank as methods;
+use crate::store::input;
+use crate::types::{Asked, Catalogue, Control, Relation};
+use std::sync::Arc;
+
+/// Controls of the job file; what they name must be there.
+pub fn resolved(path: &str, names: &Names, asked: &[Asked]) -> Result<Vec<Control>> {
+    let (controls, problems) = names.resolve(asked);
+    match problems.first() {
+        Some(problem) => Err(Error::Input(format!("{path}: {problem}"))),
+        None => Ok(controls),
+    }
+}
+
+/// Where controls come from.
+pub fn asks(spec: &RerankSpec, opened: &Opened, catalogue: &Arc<Catalogue>) -> Result<Asks> {
+    let names = Names::new(catalogue);
+    let controls = &spec.controls;
+    let job: Vec<Asked> = controls.asks.iter().map(Asked::from).collect();
+    let job = resolved("controls.ask", &names, &job)?;
+    let attributes = controls.attributes.iter().map(|name| attribute(catalogue, "controls", name));
+    let attributes = attributes.collect::<Result<Vec<usize>>>()?;
+    let table = match &opened.controls {
+        None => ControlTable::default(),
+        Some(path) => {
+            let time = input::has_column(path, "time")?.then(|| "time".to_owned());
+            let columns = input::ControlColumns {
+                user: "user".into(),
+                attribute: "attribute".into(),
+                relation: "relation".into(),
+                value: "value".into(),
+                time,
+            };
+            let rows = input::read_controls(std::slice::from_ref(path), &columns)?.rows;
+            let row = |row: input::ControlRow| (row.user, row.time, row.asked);
+            ControlTable::new(rows.into_iter().map(row).collect())
+        }
+    };
+    Ok(Asks {
+        catalogue: Arc::clone(catalogue),
+        names,
+        postings: Arc::new(Postings::new(Arc::clone(catalogue))),
+        from: controls.from,
+        table,
+        as_of: controls.as_of,
+        job,
+        attributes,
+        seed: controls.seed,
+    })
+}
+
+/// The index of an attribute that the job names.
+pub fn attribute(catalogue: &Catalogue, path: &str, name: &str) -> Result<usize> {
+    catalogue.attribute(name).ok_or_else(|| {
+        let there: Vec<&str> = catalogue.attributes.iter().map(|a| a.name.as_str()).collect();
+        Error::Input(format!(
+            "{path}: the catalogue has no attribute {name:?}; it has {}",
+            there.join(", ")
+        ))
+    })
+}
+
+/// A step of an arm, its names looked up.
+pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> {
+    let like = |similarity: &Similarity| match similarity {
+        Similarity::Embedding => Ok(methods::Similarity::Embedding),
+        Similarity::Attribute(name) => {
+            let attribute = attribute(catalogue, "arm similarity", name)?;
+            Ok(methods::Similarity::Labels { attribute })
+        }
+    };
+    Ok(match step {
+        StepSpec::RetrievalOrder => methods::Step::RetrievalOrder,
+        StepSpec::HardFilter { mode } => methods::Step::HardFilter(match mode {
+            FilterMode::First => methods::HardFilter::First,
+            FilterMode::Only => methods::HardFilter::Only,
+        }),
+        StepSpec::Mmr { lambda, similarity, depth } => methods::Step::Mmr(methods::Mmr {
+            lambda: *lambda,
+            similarity: like(similarity)?,
+            depth: *depth,
+        }),
+        StepSpec::Dpp { theta, similarity, depth } => methods::Step::Dpp(methods::Dpp {
+            theta: *theta,
+            similarity: like(similarity)?,
+            depth: *depth,
+        }),
+        StepSpec::FairSwap { attribute: name, below, gap_max, depth } => {
+            let attribute = attribute(catalogue, "arm fair-swap", name)? as u16;
+            // At least the bound, or below it: the items without a number are in neither group.
+            let relation = Relation::AtLeast;
+            let group = Control { attribute, relation, codes: Vec::new(), bound: *below };
+            methods::Step::FairSwap(methods::FairSwap { group, top: *depth, gap_max: *gap_max })
+        }
+    })
+}
+
+/// What the job's lists are judged by.
+pub fn metric_plan(
+    spec: &RerankSpec,
+    prepared: &super::super::prepare::Prepared,
+    embeddings: bool,
+) -> Result<MetricPlan> {
+    let catalogue = &prepared.catalogue;
+    let metrics = &spec.metrics;
+    let diversity = metrics.diversity.as_ref();
+    let diversity = diversity.map(|name| attribute(catalogue, "metrics.diversity", name));
+    let diversity = diversity.transpose()?;
+    let fairness = metrics.fairness.as_ref().map(|fairness| {
+        let attribute = attribute(catalogue, "metrics.fairness", &fairness.attribute)?;
+        Ok::<_, Error>(FairnessGroups { attribute, first: Split::Below(fairness.below) })
+    });
+    let segment = |(name, labels): &(String, Vec<String>)| Segment {
+        name: name.clone(),
+        labels: labels.clone(),
+    };
+    Ok(MetricPlan {
+        cutoffs: metrics.k.clone(),
+        threshold: metrics.theta.map_or(Threshold::All, Threshold::AtLeast),
+        replicates: metrics.replicates,
+        seed: metrics.seed,
+        arms: spec.arms.iter().map(|arm| arm.name.clone()).collect(),
+        baseline: 0,
+        diversity_attribute: diversity,
+        distance: match (embeddings, diversity) {
+            (true, _) => Some(Distance::Embedding),
+            (false, attribute) => attribute.map(Distance::Attribute),
+        },
+        fairness: fairness.transpose()?,
+        segments: prepared.facts.segments.iter().map(segment).collect(),
+        ..MetricPlan::default()
+    })
+}

@@ -1,0 +1,140 @@
+//! What the stages of all workers share, made once in a process.
+
+use super::Opened;
+use super::settings::{asks, resolved, step_of};
+use super::sums::put_sums;
+use crate::control::{describe, met};
+use crate::device::cpu::top_k::BitSet;
+use crate::error::Result;
+use crate::flow::commit::Record;
+use crate::flow::rerank::{RerankStages, Source};
+use crate::metric::{Embeddings, Judge, MetricPlan};
+use crate::spec::{RerankSpec, StepSpec};
+use crate::stage::arms::{Arms, Rerank};
+use crate::stage::ask::{Ask, Asks};
+use crate::stage::rerank as methods;
+use crate::stage::write::{EncodeLists, Measure, WriteLists};
+use crate::store::{input, part};
+use crate::types::{Asked, Catalogue, Control, ItemId, Key};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What every worker's stages share.
+pub struct Shared {
+    /// The items.
+    pub catalogue: Arc<Catalogue>,
+    asks: Arc<Asks>,
+    arms: Arc<Arms>,
+    metrics: MetricPlan,
+    embeddings: Option<Embeddings>,
+    encode: EncodeLists,
+    record: Record,
+}
+
+/// Items that are never recommended: to anybody, and to some.
+pub struct Barred {
+    /// Items that nobody is recommended.
+    pub everybody: BitSet,
+    /// Items that a user is not recommended.
+    pub by_user: HashMap<Key, Vec<ItemId>>,
+}
+
+impl Shared {
+    /// Looks everything up that the job names.
+    pub fn new(spec: &RerankSpec, opened: &Opened, record: Record) -> Result<Shared> {
+        let catalogue = Arc::clone(&opened.prepared.catalogue);
+        let embeddings = opened.trained.as_ref().map(|trained| {
+            let values = trained.item_embeddings();
+            methods::Embeddings::new(trained.width(), values.to_vec()).map(Arc::new)
+        });
+        let facts = methods::Facts {
+            catalogue: Arc::clone(&catalogue),
+            embeddings: embeddings.transpose()?,
+        };
+        let chain = |steps: &Vec<StepSpec>| {
+            let step = |step| {
+                let step = step_of(step, &catalogue)?;
+                step.check(&facts)?;
+                Ok(step)
+            };
+            steps.iter().map(step).collect::<Result<Vec<methods::Step>>>()
+        };
+        let chains = spec.arms.iter().map(|arm| chain(&arm.steps)).collect::<Result<Vec<_>>>()?;
+        let asks = asks(spec, opened, &catalogue)?;
+        let embeddings = opened.trained.as_ref().map(|trained| Embeddings {
+            values: trained.item_embeddings().into(),
+            width: trained.width(),
+        });
+        Ok(Shared {
+            arms: Arc::new(Arms { chains, facts }),
+            asks: Arc::new(asks),
+            metrics: opened.metrics.clone(),
+            embeddings,
+            encode: encoder(spec, &catalogue),
+            catalogue,
+            record,
+        })
+    }
+
+    /// A worker's stages.
+    pub fn stages<R: Source>(&self, source: R) -> RerankStages<R> {
+        let judge = Judge::new(&self.metrics, &self.catalogue, self.embeddings.clone());
+        let run = self.record.run.clone();
+        let write = WriteLists { run: run.clone(), encode: Arc::clone(&self.encode) };
+        RerankStages {
+            source,
+            ask: Ask::new(Arc::clone(&self.asks)),
+            arms: Rerank(Arc::clone(&self.arms)),
+            measure: Measure(judge.expect("the plan was checked when the job was opened")),
+            write,
+            ledger: self.record.ledger(move |epoch, measured| put_sums(&run, epoch, &measured)),
+        }
+    }
+
+    /// The exclusion list, and the items that fail a hard rule.
+    pub fn barred(&self, spec: &RerankSpec, exclude: Option<&PathBuf>) -> Result<Barred> {
+        let mut everybody = BitSet::new(self.catalogue.len());
+        let rules: Vec<Asked> = spec.rules.iter().map(Asked::from).collect();
+        let rules = resolved("rule", &self.asks.names, &rules)?;
+        for item in 0..self.catalogue.len() as ItemId {
+            if !rules.iter().all(|rule| met(&self.catalogue, rule, item)) {
+                everybody.insert(item);
+            }
+        }
+        let mut by_user: HashMap<Key, Vec<ItemId>> = HashMap::new();
+        if let Some(path) = exclude {
+            let user = input::has_column(path, "user")?.then(|| "user".to_owned());
+            let columns = input::ExclusionColumns { item: "item".into(), user };
+            for row in input::read_exclusions(std::slice::from_ref(path), &columns)?.rows {
+                let Some(item) = self.catalogue.find(&row.item) else { continue };
+                match row.user {
+                    Some(user) => by_user.entry(user).or_default().push(item),
+                    None => everybody.insert(item),
+                }
+            }
+        }
+        Ok(Barred { everybody, by_user })
+    }
+}
+
+/// How lists become parts: the arms that are written, their names, and the controls in words.
+fn encoder(spec: &RerankSpec, catalogue: &Arc<Catalogue>) -> EncodeLists {
+    let catalogue = Arc::clone(catalogue);
+    let (published, depth) = (spec.published(), spec.output.depth);
+    let only = spec.output.published_only;
+    let names = spec.arms.iter().map(|arm| arm.name.clone());
+    let names: Vec<String> =
+        if only { names.skip(published).take(1).collect() } else { names.collect() };
+    Arc::new(move |rows| {
+        let words = |control: &Control| describe(&catalogue, control);
+        let encoder = part::lists::Encoder::new(&catalogue, &names, depth, &words)?;
+        let count = (rows.len() * names.len()) as u64;
+        if !only {
+            return Ok((encoder.encode(rows)?, count));
+        }
+        let mut rows = rows.to_vec();
+        rows.iter_mut().for_each(|row| row.arms = vec![row.arms.swap_remove(published)]);
+        Ok((encoder.encode(&rows)?, count))
+    })
+}

@@ -1,0 +1,74 @@
+//! Which run a job is: its directory's name follows from the job, its inputs and its upstream runs.
+
+use crate::error::{Error, Result};
+use crate::flow::cluster::Cluster;
+use crate::spec::{Job, load};
+use crate::store::{HashCache, InputRef, Manifest, RunDir, Store};
+use std::path::{Path, PathBuf};
+
+/// What the command line adds to the job file.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--set key=value`, in order.
+    pub sets: Vec<String>,
+    /// The workers and processes.
+    pub cluster: Cluster,
+}
+
+impl Options {
+    /// Loads a job of a chain: every setting reaches the job on the command line, and those of
+    /// `vars` and `run` reach what it reads from, too.
+    pub fn load(&self, file: &Path, upstream: bool) -> Result<Job> {
+        let shared = |set: &&String| set.starts_with("vars.") || set.starts_with("run.");
+        let sets: Vec<String> =
+            self.sets.iter().filter(|set| !upstream || shared(set)).cloned().collect();
+        load(file, &sets)
+    }
+}
+
+/// The store that a job's runs are in.
+pub fn store(job: &Job) -> Result<Store> {
+    Store::open(&job.run.root)
+}
+
+/// Content hashes of input files, by name; those seen before, and unchanged since, are remembered.
+pub fn hash_inputs(store: &Store, paths: &[PathBuf]) -> Result<Vec<InputRef>> {
+    let mut cache = HashCache::open(store)?;
+    let mut inputs = Vec::with_capacity(paths.len());
+    for path in paths {
+        let found = cache.hash(path)?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        inputs.push(InputRef { name: name.into(), hash: found.hash, bytes: found.bytes });
+    }
+    cache.save(store)?;
+    Ok(inputs)
+}
+
+/// What input files are called in what a run writes: their paths below the folder that all of them
+/// are in. Where that folder lies is no part of the output.
+pub fn names(paths: &[PathBuf]) -> Vec<String> {
+    let mut common = paths.first().and_then(|path| path.parent()).map(Path::to_path_buf);
+    while let Some(folder) = &common
+        && !paths.iter().all(|path| path.starts_with(folder))
+    {
+        common = folder.parent().map(Path::to_path_buf);
+    }
+    let common = common.unwrap_or_default();
+    let name = |path: &PathBuf| path.strip_prefix(&common).unwrap_or(path).display().to_string();
+    paths.iter().map(name).collect()
+}
+
+/// The manifest of a job's run.
+pub fn manifest(job: &Job, inputs: Vec<InputRef>, upstream: &[(&str, &RunDir)]) -> Manifest {
+    let mut manifest = Manifest::new(&job.name, job.kind.name(), job.essence());
+    manifest.inputs = inputs;
+    for (name, run) in upstream {
+        manifest.upstream.insert((*name).to_owned(), run.name().to_owned());
+    }
+    manifest
+}
+
+/// What is said of a run whose last commit is not there.
+pub fn unfinished(run: &RunDir) -> Error {
+    Error::Incomplete(format!("{}: the run is not finished: run its job first", run.name()))
+}

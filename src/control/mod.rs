@@ -1,0 +1,21 @@
+//! What did people ask for, and was it met?
+//!
+//! Owns the way of a control from the words somebody wrote ([`crate::types::Asked`]) to a test of
+//! items ([`crate::types::Control`]): where controls come from, what they mean in this catalogue,
+//! whether they can be met at all, and how a report words them.
+
+mod conflict;
+mod derive;
+mod describe;
+mod met;
+mod postings;
+mod resolve;
+mod table;
+
+pub use conflict::{ConflictIndex, conflict};
+pub use derive::{oracle, sampled};
+pub use describe::describe;
+pub use met::{all_met, met, met_mask};
+pub use postings::Postings;
+pub use resolve::{CONTROLS_MAX, Names, resolve};
+pub use table::ControlTable;

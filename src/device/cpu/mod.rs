@@ -1,0 +1,91 @@
+//! The CPU: the definition of each kernel and its fast path, in one body.
+//!
+//! A kernel is plain Rust over slices, compiled twice: for the processor every build must run on,
+//! and for AVX2 with fused multiply-add, chosen at run time. Every multiply-add is written as
+//! `mul_add` and no sum is left to the compiler to reorder, so both give the same bits.
+#![allow(unsafe_code)]
+
+mod adam_w;
+mod attention;
+mod cross_entropy;
+mod embed;
+mod layer_norm;
+mod linear;
+mod matmul;
+pub mod peak;
+mod sampled_loss;
+pub mod top_k;
+mod vector;
+
+use super::Backend;
+
+/// A kernel's body. `run` must be `#[inline(always)]`, like what it calls in its loops, so that it
+/// takes on the processor features of the function it is inlined into.
+trait Kernel {
+    /// What the kernel returns.
+    type Output;
+    /// Computes.
+    fn run(self) -> Self::Output;
+}
+
+/// Whether the processor has AVX2 and fused multiply-add.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Runs a kernel with the widest instructions this processor has.
+fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run()
+        }
+        if has_avx2() {
+            // SAFETY: the processor has what the function is compiled for, as just detected.
+            return unsafe { avx2(kernel) };
+        }
+    }
+    kernel.run()
+}
+
+/// The processor the program runs on; one kernel runs on one thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+impl Backend for Cpu {
+    fn embed(&self, call: super::Embed<'_>) {
+        dispatch(call);
+    }
+    fn embed_backward(&self, call: super::EmbedBackward<'_>) {
+        dispatch(call);
+    }
+    fn layer_norm(&self, call: super::LayerNorm<'_>) {
+        dispatch(call);
+    }
+    fn layer_norm_backward(&self, call: super::LayerNormBackward<'_>) {
+        dispatch(call);
+    }
+    fn linear(&self, call: super::Linear<'_>) {
+        dispatch(call);
+    }
+    fn linear_backward(&self, call: super::LinearBackward<'_>) {
+        dispatch(call);
+    }
+    fn attention(&self, call: super::Attention<'_>) {
+        dispatch(call);
+    }
+    fn attention_backward(&self, call: super::AttentionBackward<'_>) {
+        dispatch(call);
+    }
+    fn cross_entropy(&self, call: super::CrossEntropy<'_>) -> f64 {
+        dispatch(call)
+    }
+    fn sampled_loss(&self, call: super::SampledLoss<'_>) -> f64 {
+        dispatch(call)
+    }
+    fn adam_w(&self, call: super::AdamW<'_>) {
+        dispatch(call);
+    }
+}

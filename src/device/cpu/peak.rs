@@ -1,0 +1,79 @@
+//! What one core can do at most, measured from registers alone: the yardstick of the benches.
+#![allow(unsafe_code)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Enough independent chains to hide the latency of an instruction.
+const CHAINS: usize = 12;
+
+const TURNS: usize = 4_000_000;
+
+/// Operations a second of the calling thread with 8-bit integers that are multiplied, summed in
+/// pairs and added to 16-bit sums: 32 products an instruction, each a multiplication and an
+/// addition. Nothing where there is no AVX2.
+pub fn integer_ops_per_s() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return Some(rate(2 * 32, || unsafe { avx2::integers() }));
+    }
+    None
+}
+
+/// Operations a second of the calling thread with fused f32 multiply-adds, each counted as two;
+/// nothing where there is no AVX2 and FMA.
+pub fn f32_ops_per_s() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has both.
+        return Some(rate(2 * 8, || unsafe { avx2::floats() }));
+    }
+    None
+}
+
+/// The best of a few runs.
+fn rate(ops: usize, run: impl Fn()) -> f64 {
+    let once = || {
+        let start = Instant::now();
+        run();
+        (ops * CHAINS * TURNS) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..5).map(|_| once()).fold(0.0, f64::max)
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{CHAINS, TURNS, black_box};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn integers() {
+        let factor = _mm256_set1_epi8(black_box(3));
+        let mut sums = [_mm256_setzero_si256(); CHAINS];
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm256_set1_epi16(black_box(at as i16));
+        }
+        for _ in 0..TURNS {
+            for sum in &mut sums {
+                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(*sum, factor));
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn floats() {
+        let factor = _mm256_set1_ps(black_box(0.5));
+        let mut sums = [_mm256_setzero_ps(); CHAINS];
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm256_set1_ps(black_box(at as f32));
+        }
+        for _ in 0..TURNS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+}

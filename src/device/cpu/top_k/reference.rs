@@ -1,0 +1,67 @@
+//! The definition: every item scored, every list sorted. What the fast path is compared with.
+
+use super::{ItemIndex, TopK, TopKQuery};
+
+/// The lanes of [`score`].
+pub const LANES: usize = 16;
+
+/// The score of an item for a user, in f32.
+///
+/// Formula: ⟨u, v⟩. Lane l sums the products of the coordinates l, l + 16, l + 32 …, ascending,
+/// each product rounded before it is added; then the upper half of the lanes is added to the lower
+/// half until one is left. Never −0, so that scores that are equal are equal bit for bit.
+/// Shapes:  `user` and `item` (D).
+#[inline(always)]
+pub fn score(user: &[f32], item: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (users, user_tail) = user.as_chunks::<LANES>();
+    let (items, item_tail) = item.as_chunks::<LANES>();
+    for (u, v) in users.iter().zip(items) {
+        for l in 0..LANES {
+            lanes[l] += u[l] * v[l];
+        }
+    }
+    for (lane, (u, v)) in lanes.iter_mut().zip(user_tail.iter().zip(item_tail)) {
+        *lane += u * v;
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+        half /= 2;
+    }
+    lanes[0] + 0.0
+}
+
+/// How many roundings a product may meet on its way into [`score`].
+pub(super) fn roundings(width: usize) -> usize {
+    1 + width.div_ceil(LANES) + LANES.ilog2() as usize
+}
+
+/// The K best items of each user by scoring all of them: [`ItemIndex::search`] in plain loops.
+///
+/// Shapes: `items` (V, D), `users` (U, D).
+pub fn top_k(items: &[f32], users: &[f32], width: usize, query: &TopKQuery<'_>) -> TopK {
+    let norm_max = items.chunks(width).map(super::quantise::norm).fold(0.0, f64::max);
+    let mut found = TopK::new();
+    for (at, user) in users.chunks(width).enumerate() {
+        if !ItemIndex::can_score(user, norm_max) {
+            found.push(None::<std::vec::IntoIter<_>>);
+            continue;
+        }
+        let excluded = query.excluded.get(at).copied().unwrap_or_default();
+        let mut list: Vec<(f32, u32)> = items
+            .chunks(width)
+            .enumerate()
+            .map(|(id, item)| (score(user, item), id as u32))
+            .filter(|(_, id)| !excluded.contains(id))
+            .filter(|(_, id)| query.barred.is_none_or(|barred| !barred.contains(*id)))
+            .collect();
+        list.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        found.scored += list.len() as u64;
+        list.truncate(query.k);
+        found.push(Some(list.into_iter()));
+    }
+    found
+}

@@ -1,0 +1,47 @@
+//! Where is it computed? The fused kernels as a trait, and the machines that implement it.
+//!
+//! A kernel is a *call*: a struct that names its buffers and its dimensions ([`shape`]), so that a
+//! call reads like the formula it computes and every implementation checks the same lengths.
+
+mod calls;
+pub mod cpu;
+pub mod doctor;
+mod machine;
+pub mod shape;
+
+pub use calls::{
+    Activation, AdamW, Attention, AttentionBackward, CrossEntropy, Dropout, Embed, EmbedBackward,
+    LayerNorm, LayerNormBackward, Linear, LinearBackward, SampledLoss, SampledRule,
+};
+pub use cpu::Cpu;
+pub use machine::{machine, processor};
+
+/// The fused kernels a model is written in; each method computes what its call's documentation
+/// says.
+///
+/// Every implementation is batch-invariant: a row's reduction order depends on that row alone. A
+/// gradient that several rows add to is summed in the order of the rows.
+pub trait Backend: Sync {
+    /// Looks up items and positions.
+    fn embed(&self, call: Embed<'_>);
+    /// The gradient of [`Backend::embed`].
+    fn embed_backward(&self, call: EmbedBackward<'_>);
+    /// Normalises rows.
+    fn layer_norm(&self, call: LayerNorm<'_>);
+    /// The gradient of [`Backend::layer_norm`].
+    fn layer_norm_backward(&self, call: LayerNormBackward<'_>);
+    /// Multiplies rows by a weight matrix, with whatever follows it element by element.
+    fn linear(&self, call: Linear<'_>);
+    /// The gradient of [`Backend::linear`].
+    fn linear_backward(&self, call: LinearBackward<'_>);
+    /// Mixes each sequence's values causally.
+    fn attention(&self, call: Attention<'_>);
+    /// The gradient of [`Backend::attention`].
+    fn attention_backward(&self, call: AttentionBackward<'_>);
+    /// The softmax loss over all items, with its gradients; returns the sum over rows, in nats.
+    fn cross_entropy(&self, call: CrossEntropy<'_>) -> f64;
+    /// A loss over a few items of each row, with its gradients; returns the sum over rows, in nats.
+    fn sampled_loss(&self, call: SampledLoss<'_>) -> f64;
+    /// One step of the optimiser.
+    fn adam_w(&self, call: AdamW<'_>);
+}

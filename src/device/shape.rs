@@ -1,0 +1,171 @@
+//! The dimensions of each kernel, with what it must move and compute, so that a bench knows the
+//! bound.
+//!
+//! `bytes` counts each operand once, as if caches were unbounded; `flops` counts a fused
+//! multiply-add as two. Both are of the forward kernel unless the type says otherwise.
+
+use crate::error::{Error, Result};
+
+const F32_BYTES: u64 = size_of::<f32>() as u64;
+
+fn positive(kernel: &str, dimensions: &[(&str, usize)]) -> Result<()> {
+    match dimensions.iter().find(|(_, value)| *value == 0) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Error::Device(format!("{kernel}: {name} is 0: expected at least 1")))
+        }
+    }
+}
+
+/// Tables (items, hidden) and (positions, hidden); out (tokens, hidden).
+#[derive(Clone, Copy, Debug)]
+pub struct EmbedShape {
+    /// Rows of the output.
+    pub tokens: usize,
+    /// Width of a row.
+    pub hidden: usize,
+    /// Rows of the item table.
+    pub items: usize,
+    /// Rows of the position table.
+    pub positions: usize,
+}
+
+impl EmbedShape {
+    /// Refuses a dimension of 0.
+    pub fn check(&self) -> Result<()> {
+        let Self { hidden, items, positions, .. } = *self;
+        positive("embed", &[("hidden", hidden), ("items", items), ("positions", positions)])
+    }
+    /// Two rows read and one written for each token, and its two indices.
+    pub fn bytes(&self) -> u64 {
+        self.tokens as u64 * (3 * self.hidden as u64 * F32_BYTES + 8)
+    }
+    /// A multiply-add for each element.
+    pub fn flops(&self) -> u64 {
+        2 * (self.tokens * self.hidden) as u64
+    }
+}
+
+/// Rows (rows, hidden), each normalised by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct NormShape {
+    /// How many rows.
+    pub rows: usize,
+    /// Width of a row.
+    pub hidden: usize,
+}
+
+impl NormShape {
+    /// Refuses a dimension of 0.
+    pub fn check(&self) -> Result<()> {
+        positive("layer_norm", &[("hidden", self.hidden)])
+    }
+    /// A row read and a row written.
+    pub fn bytes(&self) -> u64 {
+        2 * (self.rows * self.hidden) as u64 * F32_BYTES
+    }
+    /// Mean, variance, and the affine map.
+    pub fn flops(&self) -> u64 {
+        7 * (self.rows * self.hidden) as u64
+    }
+}
+
+/// Rows (rows, inputs) times a weight (outputs, inputs), transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearShape {
+    /// How many rows.
+    pub rows: usize,
+    /// Width of a row that goes in.
+    pub inputs: usize,
+    /// Width of a row that comes out.
+    pub outputs: usize,
+}
+
+impl LinearShape {
+    /// Refuses a dimension of 0.
+    pub fn check(&self) -> Result<()> {
+        positive("linear", &[("inputs", self.inputs), ("outputs", self.outputs)])
+    }
+    /// Input, weight and output.
+    pub fn bytes(&self) -> u64 {
+        let Self { rows, inputs, outputs } = *self;
+        (rows * inputs + inputs * outputs + rows * outputs) as u64 * F32_BYTES
+    }
+    /// The product's; the backward kernel's are twice these.
+    pub fn flops(&self) -> u64 {
+        2 * self.rows as u64 * (self.inputs * self.outputs) as u64
+    }
+}
+
+/// Sequences packed one after the other: sequence s is rows `offsets[s]..offsets[s + 1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionShape<'a> {
+    /// Ascending, from 0; one more than there are sequences.
+    pub offsets: &'a [u32],
+    /// How many heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub width: usize,
+}
+
+impl AttentionShape<'_> {
+    /// Refuses a dimension of 0 and offsets that do not ascend from 0.
+    pub fn check(&self) -> Result<()> {
+        positive("attention", &[("heads", self.heads), ("width", self.width)])?;
+        if self.offsets.first() != Some(&0) || !self.offsets.is_sorted() {
+            return Err(Error::Device("attention: offsets must ascend from 0".into()));
+        }
+        Ok(())
+    }
+    /// All sequences' rows.
+    pub fn tokens(&self) -> usize {
+        self.offsets.last().map_or(0, |last| *last as usize)
+    }
+    /// Width of the model: of a row of the output, and a third of a row of the input.
+    pub fn hidden(&self) -> usize {
+        self.heads * self.width
+    }
+    /// Σ over sequences of heads · length²: the length of the buffer of probabilities.
+    pub fn pairs(&self) -> usize {
+        let squares = self.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
+        self.heads * squares.map(|length| length * length).sum::<usize>()
+    }
+    /// Queries, keys, values and the output.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.tokens() * self.hidden()) as u64 * F32_BYTES
+    }
+    /// Both products over the causal half; the backward kernel's are twice these.
+    pub fn flops(&self) -> u64 {
+        2 * (self.pairs() + self.heads * self.tokens()) as u64 * self.width as u64
+    }
+}
+
+/// Rows (rows, hidden) scored against a table (items, hidden).
+#[derive(Clone, Copy, Debug)]
+pub struct LossShape {
+    /// How many rows.
+    pub rows: usize,
+    /// Width of a row.
+    pub hidden: usize,
+    /// Rows of the table.
+    pub items: usize,
+    /// How many items each row is scored against.
+    pub candidates: usize,
+}
+
+impl LossShape {
+    /// Refuses a dimension of 0.
+    pub fn check(&self) -> Result<()> {
+        let Self { hidden, items, candidates, .. } = *self;
+        positive("loss", &[("hidden", hidden), ("items", items), ("candidates", candidates)])
+    }
+    /// Rows and the scored part of the table, read, and their gradients, written.
+    pub fn bytes(&self) -> u64 {
+        let table = self.items.min(self.rows * self.candidates);
+        2 * ((self.rows + table) * self.hidden) as u64 * F32_BYTES
+    }
+    /// The scores and both gradients.
+    pub fn flops(&self) -> u64 {
+        6 * self.rows as u64 * (self.candidates * self.hidden) as u64
+    }
+}

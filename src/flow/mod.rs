@@ -1,0 +1,26 @@
+//! How does it move? The only module that names timely and differential-dataflow: a few operators,
+//! and the graphs of the jobs. Read [`rerank`] and [`prepare`] first.
+
+mod apply;
+pub mod cluster;
+pub mod commit;
+mod core;
+mod meter;
+mod offload;
+pub mod prepare;
+pub mod rendezvous;
+pub mod rerank;
+mod seal;
+mod tasks;
+
+pub use apply::apply;
+pub use meter::{Meter, Meters};
+pub use tasks::tasks;
+
+use crate::types::Epoch;
+
+/// A stream of rows stamped with their epoch.
+pub type Flow<'s, D> = timely::dataflow::StreamVec<'s, Epoch, D>;
+
+/// Moves when an epoch is committed.
+pub type Done = timely::dataflow::operators::probe::Handle<Epoch>;

@@ -1,0 +1,107 @@
+//! `rerank` as a dataflow. Read this file first.
+//!
+//! ```text
+//! tasks ─► read ─► retrieve ─► ask ─► arms ─► seal ─► measure ─► write ─► commit
+//!            └─────────┴─────────┴──────┴────── faults ─────────────────────┘
+//! ```
+//!
+//! Rows never change the worker: a task is a partition of users, its lists are a part, and `seal`
+//! puts them together again after the stages. What crosses workers is receipts.
+
+use super::cluster::Cluster;
+use super::commit::{Ledger, commit};
+use super::prepare::{Pass, execute, kept, lost, planned};
+use super::{Flow, Meters, apply::apply, offload::offload, seal::seal};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::plan::Task;
+use crate::stage::arms::Rerank;
+use crate::stage::ask::Ask;
+use crate::stage::retrieve::Retrieve;
+use crate::stage::write::{Measure, Measured, Partition, WriteLists};
+use crate::stage::{Setback, read::ReadGiven, read::ReadSequences};
+use crate::types::{Candidates, Ranked};
+use std::sync::Arc;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, Concatenate};
+
+/// Tasks in flight between a worker and its engines.
+const AHEAD: usize = 2;
+
+/// The stages of a worker, and the job's ledger.
+pub struct RerankStages<R> {
+    /// Where candidates come from.
+    pub source: R,
+    /// What was asked for.
+    pub ask: Ask,
+    /// The arms.
+    pub arms: Rerank,
+    /// The metrics.
+    pub measure: Measure,
+    /// The parts.
+    pub write: WriteLists,
+    /// Records epochs.
+    pub ledger: Ledger<Measured>,
+}
+
+/// Candidates from a retriever over sequences.
+#[derive(Clone)]
+pub struct Retrieved {
+    /// Reads sequences.
+    pub read: ReadSequences,
+    /// Finds the top K.
+    pub retrieve: Retrieve,
+}
+
+/// Candidates from lists made elsewhere.
+pub struct Given(pub ReadGiven);
+
+/// Where candidates come from.
+pub trait Source: 'static {
+    /// The candidates of tasks, and what did not get that far.
+    fn candidates<'s>(self, tasks: Flow<'s, Task>, meters: &Arc<Meters>) -> Found<'s>;
+}
+
+/// Candidates and setbacks.
+pub type Found<'s> = (Flow<'s, Candidates>, Flow<'s, Setback>);
+
+impl Source for Retrieved {
+    fn candidates<'s>(self, tasks: Flow<'s, Task>, meters: &Arc<Meters>) -> Found<'s> {
+        let (queries, unread) = offload(tasks, Engine::start(AHEAD, || self.read), 1, meters);
+        let (candidates, unfound) = apply(queries, self.retrieve, meters);
+        (candidates, unread.concat(unfound))
+    }
+}
+
+impl Source for Given {
+    fn candidates<'s>(self, tasks: Flow<'s, Task>, meters: &Arc<Meters>) -> Found<'s> {
+        offload(tasks, Engine::start(AHEAD, || self.0), 1, meters)
+    }
+}
+
+/// Ranked lists of every arm, and what they come to.
+pub fn rerank<R, B>(cluster: &Cluster, run: &str, pass: Pass<B>) -> Result<()>
+where
+    R: Source,
+    B: Fn() -> RerankStages<R> + Send + Sync + 'static,
+{
+    execute(cluster, run, pass, |scope, shards, stages, pass, done| {
+        let planned = planned(shards.clone());
+        let (candidates, unfound) = stages.source.candidates(shards, &pass.meters);
+        let (asked, unasked) = apply(candidates, stages.ask, &pass.meters);
+        let (ranked, unranked) = apply(asked, stages.arms, &pass.meters);
+        let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
+        let lists = seal(ranked, "seal", Pipeline, shard).map(|s| Partition {
+            epoch: s.epoch,
+            partition: s.partition as u32,
+            rows: s.rows,
+        });
+        let (judged, unjudged) = apply(lists, stages.measure, &pass.meters);
+        let writer = Engine::start(AHEAD, || stages.write);
+        let (written, unwritten) = offload(judged, writer, 1, &pass.meters);
+        let setbacks = [unfound, unasked, unranked, unjudged, unwritten];
+        let receipts = [planned, kept(written), lost(scope, setbacks)];
+        commit(scope.concatenate(receipts), stages.ledger, done, &pass.meters);
+    })
+}

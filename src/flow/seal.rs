@@ -1,0 +1,56 @@
+//! Holds rows by partition until timely says that their epoch is complete.
+
+use super::Flow;
+use crate::types::Epoch;
+use std::collections::BTreeMap;
+use timely::dataflow::channels::pact::ParallelizationContract;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+/// What an epoch left in one partition.
+#[derive(Clone, Debug)]
+pub struct Sealed<A> {
+    /// The epoch, now complete.
+    pub epoch: Epoch,
+    /// The partition.
+    pub partition: u64,
+    /// All its rows, in no particular order.
+    pub rows: Vec<A>,
+}
+
+/// What an epoch holds so far, by partition, and the right to emit it.
+type Open<A> = (Capability<Epoch>, BTreeMap<u64, Vec<A>>);
+
+/// Gathers rows by partition; emits each partition once, when its epoch is complete. `pact` says
+/// whether rows change the worker on the way.
+pub fn seal<'s, A, P>(
+    input: Flow<'s, A>,
+    name: &str,
+    pact: P,
+    partition_of: impl Fn(&A) -> u64 + 'static,
+) -> Flow<'s, Sealed<A>>
+where
+    A: Clone + 'static,
+    P: ParallelizationContract<Epoch, Vec<A>>,
+{
+    input.unary_frontier(pact, name, move |_, _| {
+        let mut open: BTreeMap<Epoch, Open<A>> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each_time(|time, data| {
+                let port = output.output_index();
+                let slot = open.entry(*time.time());
+                let (_, parts) = slot.or_insert_with(|| (time.retain(port), BTreeMap::new()));
+                for row in data.flat_map(|rows| rows.drain(..)) {
+                    parts.entry(partition_of(&row)).or_default().push(row);
+                }
+            });
+            while let Some(entry) = open.first_entry().filter(|e| !frontier.less_equal(e.key())) {
+                let (epoch, (capability, parts)) = entry.remove_entry();
+                let mut session = output.session(&capability);
+                for (partition, rows) in parts {
+                    session.give(Sealed { epoch, partition, rows });
+                }
+            }
+        }
+    })
+}

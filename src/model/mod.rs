@@ -1,0 +1,4 @@
+//! What do the networks compute?
+
+pub mod retriever;
+pub mod weights;

@@ -1,0 +1,177 @@
+//! One user explained: what they did, what they asked for, and how each candidate came to its
+//! place.
+//!
+//! The caller looks everything up and hands over plain lines; this file only sets them in columns.
+
+use super::numbers::{count, fixed};
+use super::plain::{clean, cut, left, right, wrap};
+use crate::types::ControlSource;
+use std::fmt::Write;
+
+/// What is known of one user in one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Explanation {
+    /// The run directory's name.
+    pub run: String,
+    /// The user's key.
+    pub user: String,
+    /// How many interactions the whole history has.
+    pub history_length: u64,
+    /// The last of them, oldest first.
+    pub history: Vec<HistoryLine>,
+    /// What was asked for, as the candidates' marks count it: `genre is Drama`.
+    pub controls: Vec<String>,
+    /// Where the controls came from.
+    pub source: ControlSource,
+    /// Why the controls cannot all be met.
+    pub conflict: Option<String>,
+    /// The arms, in the job's order.
+    pub arms: Vec<String>,
+    /// Which of them is published: an index into `arms`.
+    pub published: Option<usize>,
+    /// The candidates to show, in the order to show them.
+    pub candidates: Vec<CandidateLine>,
+    /// How many candidates there were in all.
+    pub candidates_all: u64,
+    /// Faults of this user's rows: stage and reason.
+    pub faults: Vec<String>,
+}
+
+/// One item of the history.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HistoryLine {
+    /// The item's key.
+    pub key: String,
+    /// Its title; may be empty.
+    pub title: String,
+    /// Its attributes in words: `genre Drama, War`.
+    pub attributes: Vec<String>,
+}
+
+/// One candidate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CandidateLine {
+    /// The item's key.
+    pub key: String,
+    /// Its title; may be empty.
+    pub title: String,
+    /// Retrieval rank, from 1.
+    pub rank: u32,
+    /// The retriever's score.
+    pub score: f32,
+    /// For each control, whether the item meets it.
+    pub met: Vec<bool>,
+    /// For each arm, the place in its list, from 1; none when the arm left it out.
+    pub places: Vec<Option<u32>>,
+    /// Whether the user took it next (held out).
+    pub target: bool,
+}
+
+const TITLE: usize = 34;
+const PLACE: usize = 6;
+const COLUMNS: usize = 100;
+
+/// The explanation for the terminal: no escape sequences, whatever the titles hold.
+pub fn render_text(e: &Explanation) -> String {
+    let mut out = format!("user {} · {}\n", clean(&e.user), clean(&e.run));
+    history(e, &mut out);
+    controls(e, &mut out);
+    arms(e, &mut out);
+    candidates(e, &mut out);
+    if !e.faults.is_empty() {
+        out.push_str("\nfaults\n");
+        e.faults.iter().for_each(|fault| bullet("!", fault, &mut out));
+    }
+    out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn bullet(mark: &str, text: &str, out: &mut String) {
+    for (at, line) in wrap(text, COLUMNS - 4).iter().enumerate() {
+        let mark = if at == 0 { mark } else { " " };
+        let _ = writeln!(out, "  {mark} {line}");
+    }
+}
+
+/// The title, cut so that its key stays whole, or the key alone.
+fn name(title: &str, key: &str, width: usize) -> String {
+    let room = width.saturating_sub(clean(key).chars().count() + 3).max(8);
+    let name = if title.is_empty() { key.into() } else { format!("{} ({key})", cut(title, room)) };
+    left(&name, width)
+}
+
+fn history(e: &Explanation, out: &mut String) {
+    let all = count(e.history_length, ",");
+    let _ = writeln!(out, "\nhistory: the last {} of {all}, oldest first", e.history.len());
+    for line in &e.history {
+        let title = name(&line.title, &line.key, TITLE + 6);
+        let room = COLUMNS - TITLE - 10;
+        let _ = writeln!(out, "  {title}  {}", cut(&line.attributes.join(" · "), room));
+    }
+}
+
+fn controls(e: &Explanation, out: &mut String) {
+    let source = match e.source {
+        ControlSource::None => "none",
+        ControlSource::Job => "from the job",
+        ControlSource::Table => "from the table",
+        ControlSource::Sampled => "drawn from a candidate",
+        ControlSource::Oracle => "oracle: read off the held-out item",
+    };
+    let _ = writeln!(out, "\ncontrols: {source}");
+    for (at, control) in e.controls.iter().enumerate() {
+        let met = e.candidates.iter().filter(|c| c.met.get(at) == Some(&true)).count();
+        let of = e.candidates.len();
+        bullet(
+            &format!("{}", at + 1),
+            &format!("{}  met by {met} of the {of} below", left(control, 40)),
+            out,
+        );
+    }
+    if let Some(conflict) = &e.conflict {
+        bullet("!", &format!("conflict: {conflict}"), out);
+    }
+}
+
+/// The arms by the letters that head their columns.
+fn arms(e: &Explanation, out: &mut String) {
+    out.push_str("\narms\n");
+    for (at, arm) in e.arms.iter().enumerate() {
+        let published = if e.published == Some(at) { " (published)" } else { "" };
+        bullet(&letter(at), &format!("{arm}{published}"), out);
+    }
+}
+
+/// A, B, … Z, then numbers.
+fn letter(at: usize) -> String {
+    match u8::try_from(at) {
+        Ok(at @ 0..26) => char::from(b'A' + at).to_string(),
+        _ => (at + 1).to_string(),
+    }
+}
+
+fn candidates(e: &Explanation, out: &mut String) {
+    let (shown, all) = (e.candidates.len(), count(e.candidates_all, ","));
+    let _ = writeln!(out, "\ncandidates: {shown} of {all}; → marks what the user took next");
+    let marks = e.controls.len().max(8);
+    let mut head = format!("  {} {} {}", right("rank", 5), right("score", 9), left("item", TITLE));
+    let _ = write!(head, "  {}", left("controls", marks));
+    (0..e.arms.len()).for_each(|at| head += &right(&letter(at), PLACE));
+    let _ = writeln!(out, "{head}");
+    for line in &e.candidates {
+        let target = if line.target { "→" } else { " " };
+        let met: String = line.met.iter().map(|met| if *met { '✓' } else { '·' }).collect();
+        let _ = write!(
+            out,
+            "{target} {} {} {}  {}",
+            right(&line.rank.to_string(), 5),
+            right(&fixed(f64::from(line.score), 4), 9),
+            name(&line.title, &line.key, TITLE),
+            left(&met, marks)
+        );
+        for place in &line.places {
+            let place = place.map_or_else(|| "–".to_owned(), |place| place.to_string());
+            out.push_str(&right(&place, PLACE));
+        }
+        out.push('\n');
+    }
+}

@@ -1,0 +1,223 @@
+//! `report.md`: the same figures for a pull request or a mail.
+
+use super::headline::{claims, warnings};
+use super::html::{facts, rate};
+use super::model::Report;
+use super::names::Name;
+use super::numbers::{THIN_SPACE, count, duration, fixed, percent};
+use super::plain::{code, markdown};
+use super::table::{Cell, Table, names, split, tables};
+use std::fmt::Write;
+
+/// The report in Markdown (CommonMark with tables). Timings come last, under a heading of their
+/// own.
+pub fn render_markdown(report: &Report) -> String {
+    let mut out = String::new();
+    head(report, &mut out);
+    metrics(report, &mut out);
+    training(report, &mut out);
+    expectations(report, &mut out);
+    faults(report, &mut out);
+    provenance(report, &mut out);
+    timings(report, &mut out);
+    out
+}
+
+/// Writing to a `String` cannot fail.
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{text}");
+}
+
+/// One table: headings, whether each column is of numbers, rows of finished cells.
+fn grid(out: &mut String, heads: &[(String, bool)], rows: &[Vec<String>]) {
+    let names: Vec<&str> = heads.iter().map(|h| h.0.as_str()).collect();
+    line(out, format_args!("\n| {} |", names.join(" | ")));
+    let rules: Vec<&str> = heads.iter().map(|h| if h.1 { "---:" } else { "---" }).collect();
+    line(out, format_args!("| {} |", rules.join(" | ")));
+    rows.iter().for_each(|row| line(out, format_args!("| {} |", row.join(" | "))));
+}
+
+fn heads(names: &[(&str, bool)]) -> Vec<(String, bool)> {
+    names.iter().map(|(name, number)| ((*name).into(), *number)).collect()
+}
+
+fn head(report: &Report, out: &mut String) {
+    let title = if report.title.is_empty() { &report.job } else { &report.title };
+    line(out, format_args!("# {}\n", markdown(title)));
+    line(out, format_args!("{} · {}\n", markdown(&report.kind), code(&report.run)));
+    for claim in claims(report) {
+        let mark = if claim.mark.is_empty() { "·" } else { claim.mark };
+        line(out, format_args!("- {mark} {}", markdown(&claim.sentence)));
+    }
+    let facts: Vec<String> = facts(report).iter().map(|(n, v)| format!("{v} {n}")).collect();
+    line(out, format_args!("\n{}", facts.join(" · ")));
+    let warnings = warnings(report);
+    if !warnings.is_empty() {
+        line(out, format_args!(""));
+        warnings.iter().for_each(|w| line(out, format_args!("> {}  ", markdown(w))));
+    }
+}
+
+fn metrics(report: &Report, out: &mut String) {
+    let names = names(report);
+    if names.is_empty() {
+        return;
+    }
+    line(
+        out,
+        format_args!(
+            "\n## Metrics\n\nMean over users and its 95 % interval, then the paired difference \
+             to {}; ▲ better and ▼ worse only where its interval excludes 0.",
+            markdown(&report.summary.baseline)
+        ),
+    );
+    let (main, others) = split(&names);
+    tables(report, &main).iter().for_each(|t| table(t, out));
+    let others = tables(report, &others);
+    if !others.is_empty() {
+        line(out, format_args!("\n<details><summary>Other cut-offs</summary>"));
+        others.iter().for_each(|t| table(t, out));
+        line(out, format_args!("\n</details>"));
+    }
+}
+
+fn table(table: &Table, out: &mut String) {
+    line(out, format_args!("\n### {}", table.title));
+    if !table.note.is_empty() {
+        line(out, format_args!("\n{}", table.note));
+    }
+    let mut heads = heads(&[("arm", false)]);
+    heads.extend(
+        table
+            .columns
+            .iter()
+            .map(|c| (format!("{} {}", markdown(&c.label), c.arrow).trim_end().to_owned(), true)),
+    );
+    let rows: Vec<Vec<String>> = table
+        .rows
+        .iter()
+        .map(|row| {
+            let note = match (row.baseline, row.published) {
+                (true, true) => " (baseline, published)",
+                (true, false) => " (baseline)",
+                (false, true) => " **(published)**",
+                (false, false) => "",
+            };
+            let arm = format!("{}{note}", markdown(&row.arm));
+            [arm].into_iter().chain(row.cells.iter().map(cell)).collect()
+        })
+        .collect();
+    grid(out, &heads, &rows);
+}
+
+fn cell(cell: &Cell) -> String {
+    let spaced = |text: &str| if text.is_empty() { String::new() } else { format!(" {text}") };
+    let value = format!("{}{}", cell.value, spaced(&cell.interval));
+    match &cell.difference {
+        None => value,
+        Some(difference) => {
+            format!("{value}<br>{} {difference}{}", cell.mark, spaced(&cell.difference_interval))
+                .replace("<br> ", "<br>")
+        }
+    }
+}
+
+fn training(report: &Report, out: &mut String) {
+    if report.training.is_empty() {
+        return;
+    }
+    line(out, format_args!("\n## Training"));
+    let number = |value: Option<f64>| fixed(value.unwrap_or(f64::NAN), 4);
+    let rows: Vec<Vec<String>> = report
+        .training
+        .iter()
+        .map(|p| vec![p.epoch.to_string(), number(p.loss), number(p.validation_ndcg)])
+        .collect();
+    grid(out, &heads(&[("epoch", true), ("loss", true), ("validation NDCG", true)]), &rows);
+}
+
+fn expectations(report: &Report, out: &mut String) {
+    if report.expectations.is_empty() {
+        return;
+    }
+    line(out, format_args!("\n## Expectations"));
+    let rows: Vec<Vec<String>> = report
+        .expectations
+        .iter()
+        .map(|e| {
+            vec![
+                markdown(&Name::parse(&e.metric).label),
+                markdown(&e.arm),
+                format!("{} ± {}", fixed(e.expected, 4), fixed(e.tolerance, 4)),
+                fixed(e.found.unwrap_or(f64::NAN), 4),
+                if e.met { "✓ met".into() } else { "✗ **not met**".into() },
+            ]
+        })
+        .collect();
+    let names =
+        [("metric", false), ("arm", false), ("expected", true), ("found", true), ("", false)];
+    grid(out, &heads(&names), &rows);
+}
+
+fn faults(report: &Report, out: &mut String) {
+    line(out, format_args!("\n## Faults and conflicts"));
+    if report.faults.is_empty() {
+        line(out, format_args!("\nNo row was given up."));
+    } else {
+        let keys = |keys: &[String]| match keys {
+            [] => String::new(),
+            [one] => code(one),
+            [first, rest @ ..] => format!("{} and {} more", code(first), rest.len()),
+        };
+        let rows: Vec<Vec<String>> = report
+            .faults
+            .iter()
+            .map(|f| {
+                let count = count(f.count, THIN_SPACE);
+                vec![f.stage.to_string(), markdown(&f.reason), count, keys(&f.keys)]
+            })
+            .collect();
+        let names = [("stage", false), ("reason", false), ("rows", true), ("dead letters", false)];
+        grid(out, &heads(&names), &rows);
+    }
+    let conflicts = count(report.conflicts, THIN_SPACE);
+    line(out, format_args!("\nRows whose controls conflict: {conflicts}."));
+}
+
+fn provenance(report: &Report, out: &mut String) {
+    line(out, format_args!("\n## Provenance\n"));
+    line(out, format_args!("- code {}", code(&report.code)));
+    line(out, format_args!("- spec and inputs {}", code(&report.spec)));
+    for u in &report.upstream {
+        let (job, result) = (markdown(&u.job), markdown(&u.result));
+        line(out, format_args!("- from {job} {}: {result}", code(&u.run)));
+    }
+    if !report.commands.is_empty() {
+        line(out, format_args!("\nTo get this run again:\n"));
+        // Indented, not fenced: no command can close the block.
+        let clean = |c: &String| super::plain::clean(c);
+        report.commands.iter().for_each(|c| line(out, format_args!("    {}", clean(c))));
+    }
+}
+
+fn timings(report: &Report, out: &mut String) {
+    let Some(timings) = &report.timings else { return };
+    let workers = timings.workers;
+    line(out, format_args!("\n## Throughput\n\n{}, {workers} workers", duration(timings.seconds)));
+    let rows: Vec<Vec<String>> = timings
+        .stages
+        .iter()
+        .map(|s| {
+            vec![
+                markdown(&s.stage),
+                count(s.rows, THIN_SPACE),
+                duration(s.seconds),
+                rate(s),
+                percent(s.share, 1),
+            ]
+        })
+        .collect();
+    let names =
+        [("stage", false), ("rows", true), ("work", true), ("rows/s", true), ("share", true)];
+    grid(out, &heads(&names), &rows);
+}

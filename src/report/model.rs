@@ -1,0 +1,151 @@
+//! The report as data: what every form shows and nothing else.
+
+use crate::metric::Summary;
+use crate::types::StageName;
+use serde::{Deserialize, Serialize};
+
+/// All that is said about a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the reader sees first; the job's own title.
+    pub title: String,
+    /// The job's name.
+    pub job: String,
+    /// The job's kind: `rerank`, `train-retriever`, …
+    pub kind: String,
+    /// The run directory's name.
+    pub run: String,
+    /// The version of the code that made the run.
+    pub code: String,
+    /// Hash of the resolved job and its inputs.
+    pub spec: String,
+    /// What to type to get this run again, in order.
+    pub commands: Vec<String>,
+    /// The arm whose lists are published; none for a run without arms.
+    pub published: Option<String>,
+    /// How much there was.
+    pub facts: Facts,
+    /// The metrics.
+    pub summary: Summary,
+    /// Rows given up, by stage and reason.
+    pub faults: Vec<FaultGroup>,
+    /// Rows whose controls could not all be met.
+    pub conflicts: u64,
+    /// What the job's `[expect]` asks for.
+    pub expectations: Vec<Expectation>,
+    /// The training's course; empty when nothing was trained.
+    pub training: Vec<TrainingPoint>,
+    /// The runs that this one started from.
+    pub upstream: Vec<Upstream>,
+    /// What the reader should know before believing a figure; [`super::warnings`] adds its own.
+    pub warnings: Vec<String>,
+    /// How long it took. Differs from run to run: shown, but not in `report.json` nor any hash.
+    #[serde(skip)]
+    pub timings: Option<Timings>,
+}
+
+/// How much there was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Users ranked for, or learned from.
+    pub users: u64,
+    /// Items in the catalogue.
+    pub items: u64,
+    /// Interactions behind the sequences.
+    pub interactions: u64,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// Rows read from the inputs.
+    pub rows_read: u64,
+    /// Rows written to parts.
+    pub rows_written: u64,
+    /// Rows given up.
+    pub rows_faulted: u64,
+}
+
+/// The faults of one stage with one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultGroup {
+    /// Which stage gave the rows up.
+    pub stage: StageName,
+    /// Why.
+    pub reason: String,
+    /// How many rows.
+    pub count: u64,
+    /// The dead-letter objects that hold them.
+    pub keys: Vec<String>,
+}
+
+/// One line of `[expect]`, and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The metric's name.
+    pub metric: String,
+    /// The arm's name; empty for a run without arms.
+    pub arm: String,
+    /// The value the job expects.
+    pub expected: f64,
+    /// How far from it is still right.
+    pub tolerance: f64,
+    /// The value of this run; none when the run has no such metric or arm.
+    pub found: Option<f64>,
+    /// Whether the job holds this to be met.
+    pub met: bool,
+}
+
+/// One pass over the training data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingPoint {
+    /// The pass, from 1.
+    pub epoch: u32,
+    /// Mean loss over the pass, natural log; none when it was not a finite number.
+    pub loss: Option<f64>,
+    /// NDCG on the validation part; none when this pass was not validated.
+    pub validation_ndcg: Option<f64>,
+}
+
+/// A run that this one started from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// The job's name.
+    pub job: String,
+    /// The run directory's name.
+    pub run: String,
+    /// What came of it, in one line.
+    pub result: String,
+}
+
+/// How long it took: the only part of a report that two equal runs do not share.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Wall time of the whole run.
+    pub seconds: f64,
+    /// Threads or processes that took part.
+    pub workers: u32,
+    /// The machine in words.
+    pub machine: String,
+    /// The stages, in pipeline order.
+    pub stages: Vec<StageTime>,
+}
+
+/// One stage's time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// The stage, or what was not stage work.
+    pub stage: String,
+    /// Rows through it.
+    pub rows: u64,
+    /// Seconds of work, summed over threads.
+    pub seconds: f64,
+    /// Rows a second of work.
+    pub rows_per_second: f64,
+    /// This stage's part of all the work, from 0 to 1.
+    pub share: f64,
+}
+
+impl Report {
+    /// Whether everything the job expects was found.
+    pub fn expectations_met(&self) -> bool {
+        self.expectations.iter().all(|e| e.met)
+    }
+}

@@ -1,0 +1,129 @@
+//! What should be done? The job file as its author wrote it, checked: every mistake at once, each
+//! with its path in the file.
+
+mod check;
+mod prepare;
+mod read;
+mod rerank;
+mod step;
+mod train_retriever;
+
+pub use check::Problems;
+pub use prepare::{
+    AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
+    PrepareOutput, PrepareSpec, Split, UsersSpec,
+};
+pub use read::load;
+pub use rerank::{
+    ArmSpec, AskedSpec, CandidatesSpec, ControlFrom, ControlsSpec, FairnessSpec, MetricsSpec,
+    RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
+};
+pub use step::{FilterMode, Similarity, StepSpec};
+pub use train_retriever::{LossSpec, ModelSpec, OptimizerSpec, TrainRetrieverSpec, TrainSpec};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A checked job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The job's name: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// What is to be done.
+    pub kind: Kind,
+    /// Where and how it runs; nothing in here changes the output.
+    pub run: RunSpec,
+    /// What its metrics are expected to be: `[expect."ndcg@10"]`.
+    pub expect: BTreeMap<String, Expect>,
+}
+
+/// The kinds of jobs.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // one or two in a process
+pub enum Kind {
+    /// Raw interactions to sequences, item dictionary, attribute bins.
+    Prepare(PrepareSpec),
+    /// Sequences to a SASRec checkpoint.
+    TrainRetriever(TrainRetrieverSpec),
+    /// Sequences to ranked lists and metrics.
+    Rerank(RerankSpec),
+}
+
+/// `[run]`: where and how the job runs. Nothing in here changes a byte of the output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSpec {
+    /// The folder of run directories. Default `runs`.
+    pub root: PathBuf,
+    /// Timely workers of this process; 0 is one for each core. Default 0. `--workers` wins.
+    pub workers: usize,
+    /// How many epochs may be in flight, 1 to 64. Default 2.
+    pub window_epochs: u64,
+    /// Rows that may fault before the job stops. Default 10000.
+    pub faults_max: u64,
+    /// Seconds without any progress after which a job of several processes gives up. Default 600.
+    pub stall_seconds_max: u64,
+}
+
+/// `[expect."METRIC"]`: what a metric of an arm (or a training's result) should come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Of which arm; the published one when left out.
+    #[serde(default)]
+    pub arm: Option<String>,
+    /// The expected value.
+    pub value: f64,
+    /// How far off it may be.
+    pub tolerance: f64,
+}
+
+impl Default for RunSpec {
+    fn default() -> Self {
+        Self {
+            root: "runs".into(),
+            workers: 0,
+            window_epochs: 2,
+            faults_max: 10_000,
+            stall_seconds_max: 600,
+        }
+    }
+}
+
+impl Kind {
+    /// The kind as the job file writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Prepare(_) => "prepare",
+            Kind::TrainRetriever(_) => "train-retriever",
+            Kind::Rerank(_) => "rerank",
+        }
+    }
+}
+
+impl Job {
+    /// The jobs this one reads from, by the file that `run:PATH` names.
+    pub fn upstream(&self) -> Vec<PathBuf> {
+        let folder = self.file.parent().unwrap_or(Path::new(""));
+        let references: Vec<&str> = match &self.kind {
+            Kind::Prepare(_) => vec![],
+            Kind::TrainRetriever(spec) => vec![&spec.sequences],
+            Kind::Rerank(spec) => vec![&spec.sequences, &spec.retriever],
+        };
+        let named = references.iter().filter_map(|r| r.strip_prefix("run:"));
+        named.map(|path| folder.join(format!("{path}.toml"))).collect()
+    }
+
+    /// The part of the job that decides its output, as JSON: what the run's name is a hash of.
+    pub fn essence(&self) -> serde_json::Value {
+        let spec = match &self.kind {
+            Kind::Prepare(spec) => serde_json::to_value(spec),
+            Kind::TrainRetriever(spec) => serde_json::to_value(spec),
+            Kind::Rerank(spec) => serde_json::to_value(spec),
+        };
+        spec.expect("a spec holds only strings, numbers, lists and maps with string keys")
+    }
+}

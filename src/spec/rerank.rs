@@ -1,0 +1,317 @@
+//! `kind = "rerank"`: sequences to ranked lists for every arm, and metrics.
+
+use super::Problems;
+use super::step::StepSpec;
+use crate::types::{Asked, Relation};
+use serde::{Deserialize, Serialize};
+
+/// The job as written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RerankSpec {
+    /// `run:JOB`, a prepare job: the users, their histories and the catalogue.
+    #[serde(skip_serializing)] // the upstream run's id stands for it
+    pub sequences: String,
+    /// `run:JOB`, a train-retriever job; not with `[candidates]`.
+    #[serde(skip_serializing)]
+    pub retriever: String,
+    /// Candidate lists from elsewhere, instead of a retriever.
+    pub candidates: Option<CandidatesSpec>,
+    /// What the lists are judged by. Default `test`.
+    pub target: Target,
+    /// The top K.
+    pub retrieve: RetrieveSpec,
+    /// Hard business rules: `[[rule]]`; an item that fails one is never a candidate.
+    #[serde(rename = "rule")]
+    pub rules: Vec<RuleSpec>,
+    /// What people asked for.
+    pub controls: ControlsSpec,
+    /// The methods under comparison: `[[arm]]`; the first is the baseline of the differences.
+    #[serde(rename = "arm")]
+    pub arms: Vec<ArmSpec>,
+    /// Which arm is published; the last when left out.
+    pub publish: Option<String>,
+    /// How the lists are judged.
+    pub metrics: MetricsSpec,
+    /// In which pieces.
+    pub output: RerankOutput,
+}
+
+/// `[candidates]`: lists made elsewhere, one row a user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CandidatesSpec {
+    /// Parquet files, folders or patterns with `*`.
+    #[serde(skip_serializing)]
+    pub paths: Vec<String>,
+    /// Column of user ids.
+    pub user: String,
+    /// Column of lists of item ids, best first.
+    pub items: String,
+    /// Column of lists of scores.
+    pub scores: Option<String>,
+    /// Column of the held-out item, or of lists of them.
+    pub target: Option<String>,
+}
+
+/// What is held out when the lists are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The test part; history is everything before it.
+    #[default]
+    Test,
+    /// The validation part; history is the training part.
+    Validation,
+    /// Nothing: history is everything, and there are no accuracy metrics. The nightly setting.
+    None,
+}
+
+/// `[retrieve]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetrieveSpec {
+    /// Candidates of a user, 1 to 10000. Default 100.
+    pub k: usize,
+    /// Whether items of the history are left out. Default true.
+    pub exclude_seen: bool,
+    /// A Parquet table with an `item` column, and optionally a `user` column: never recommended.
+    #[serde(skip_serializing)]
+    pub exclude: Option<String>,
+}
+
+/// `[[rule]]`: a condition every candidate meets.
+pub type RuleSpec = AskedSpec;
+
+/// A control as written in a job file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedSpec {
+    /// The attribute's name.
+    pub attribute: String,
+    /// `is`, `not`, `at-most` or `at-least`. Default `is`.
+    #[serde(default = "is")]
+    pub relation: Relation,
+    /// A label (several separated by `|`) or a number.
+    pub value: String,
+}
+
+fn is() -> Relation {
+    Relation::Is
+}
+
+impl From<&AskedSpec> for Asked {
+    fn from(spec: &AskedSpec) -> Self {
+        Asked {
+            attribute: spec.attribute.clone(),
+            relation: spec.relation,
+            value: spec.value.clone(),
+        }
+    }
+}
+
+/// `[controls]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlsSpec {
+    /// Where they come from. Default `none`.
+    pub from: ControlFrom,
+    /// `from = "table"`: a Parquet file with columns user, attribute, relation, value and
+    /// optionally time (the latest wins, attribute by attribute). `generated:controls.parquet` is
+    /// the one that a prepare job with `[generate]` made.
+    #[serde(skip_serializing)]
+    pub path: Option<String>,
+    /// `from = "table"`: rows with a later time are not known yet.
+    pub as_of: Option<i64>,
+    /// `from = "job"`: `[[controls.ask]]`, the same for everybody.
+    #[serde(rename = "ask")]
+    pub asks: Vec<AskedSpec>,
+    /// `from = "oracle"` or `"sampled"`: the attributes whose values become controls.
+    pub attributes: Vec<String>,
+    /// `from = "sampled"`: the seed. Default 0.
+    pub seed: u64,
+}
+
+/// Where controls come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlFrom {
+    /// Nobody asked for anything.
+    #[default]
+    None,
+    /// The job file.
+    Job,
+    /// A per-user table.
+    Table,
+    /// A retrieved candidate's values, drawn by user.
+    Sampled,
+    /// The target's values: they leak the answer, and the report keeps them apart.
+    Oracle,
+    /// The table first, and sampled values for users it does not have.
+    TableThenSampled,
+}
+
+/// `[[arm]]`: a chain of steps over the same candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmSpec {
+    /// The arm's name.
+    pub name: String,
+    /// Its steps in order; none is the order of retrieval.
+    #[serde(default)]
+    pub steps: Vec<StepSpec>,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSpec {
+    /// The cut-offs k. Default 1, 5, 10, 20.
+    pub k: Vec<usize>,
+    /// Controls an item must meet to count for CP and CD; all of them when left out.
+    pub theta: Option<u32>,
+    /// Bootstrap replicates behind the intervals, 0 to 10000. Default 200.
+    pub replicates: u32,
+    /// Seed of the bootstrap. Default 1.
+    pub seed: u64,
+    /// The attribute that diversity is about.
+    pub diversity: Option<String>,
+    /// The two groups that fairness is about.
+    pub fairness: Option<FairnessSpec>,
+}
+
+/// `[metrics.fairness]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FairnessSpec {
+    /// The attribute that makes the groups.
+    pub attribute: String,
+    /// Numbers below it are one group, the others the other.
+    pub below: f32,
+}
+
+/// `[output]` of a rerank job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RerankOutput {
+    /// Places of a list that are written, 1 to 10000. Default 20.
+    pub depth: usize,
+    /// Partitions (or candidate shards' row groups) of an epoch, at least 1. Default 4.
+    pub epoch_tasks: usize,
+    /// Only the published arm's lists are written. Default false.
+    pub published_only: bool,
+}
+
+impl Default for RetrieveSpec {
+    fn default() -> Self {
+        Self { k: 100, exclude_seen: true, exclude: None }
+    }
+}
+
+impl Default for MetricsSpec {
+    fn default() -> Self {
+        Self {
+            k: vec![1, 5, 10, 20],
+            theta: None,
+            replicates: 200,
+            seed: 1,
+            diversity: None,
+            fairness: None,
+        }
+    }
+}
+
+impl Default for RerankOutput {
+    fn default() -> Self {
+        Self { depth: 20, epoch_tasks: 4, published_only: false }
+    }
+}
+
+impl RerankSpec {
+    /// The published arm's position.
+    pub fn published(&self) -> usize {
+        let named = self.publish.as_ref();
+        let found = named.and_then(|name| self.arms.iter().position(|arm| arm.name == *name));
+        found.unwrap_or(self.arms.len().saturating_sub(1))
+    }
+
+    /// Every rule over the fields.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.reference("sequences", &self.sequences);
+        match &self.candidates {
+            None => problems.reference("retriever", &self.retriever),
+            Some(candidates) => self.check_candidates(candidates, problems),
+        }
+        problems.range("retrieve.k", self.retrieve.k, 1, 10_000);
+        self.check_controls(problems);
+        self.check_arms(problems);
+        self.check_metrics(problems);
+        problems.range("output.depth", self.output.depth, 1, 10_000);
+        problems.range("output.epoch_tasks", self.output.epoch_tasks, 1, 1_000_000);
+    }
+
+    fn check_candidates(&self, candidates: &CandidatesSpec, problems: &mut Problems) {
+        if !self.retriever.is_empty() {
+            problems.add("retriever", "excludes `[candidates]`: the lists are given or retrieved");
+        }
+        if candidates.paths.is_empty() {
+            problems.add("candidates.paths", "is missing: where the candidate lists lie");
+        }
+        problems.required("candidates.user", &candidates.user, "the column of user ids");
+        problems.required("candidates.items", &candidates.items, "the column of item lists");
+    }
+
+    fn check_controls(&self, problems: &mut Problems) {
+        let controls = &self.controls;
+        let path = controls.path.is_some();
+        match controls.from {
+            ControlFrom::Table | ControlFrom::TableThenSampled if !path => {
+                problems.add("controls.path", "is missing: the table of controls");
+            }
+            ControlFrom::Job if controls.asks.is_empty() => {
+                problems.add("controls.ask", "is missing: at least one [[controls.ask]]");
+            }
+            _ => {}
+        }
+        let drawn = matches!(
+            controls.from,
+            ControlFrom::Oracle | ControlFrom::Sampled | ControlFrom::TableThenSampled
+        );
+        if drawn && controls.attributes.is_empty() {
+            problems.add("controls.attributes", "is missing: whose values become controls");
+        }
+        if controls.from == ControlFrom::Oracle && self.target == Target::None {
+            problems.add("controls.from", "\"oracle\" needs a target, and `target` is \"none\"");
+        }
+        let count = controls.asks.len().max(controls.attributes.len());
+        problems.range("controls (how many)", count, 0, 32);
+    }
+
+    fn check_arms(&self, problems: &mut Problems) {
+        problems.range("arm (how many)", self.arms.len(), 1, 64);
+        problems.unique("arm", self.arms.iter().map(|arm| arm.name.as_str()));
+        if let Some(publish) = &self.publish
+            && !self.arms.iter().any(|arm| arm.name == *publish)
+        {
+            problems.add("publish", format!("no arm is called {publish:?}"));
+        }
+        for (a, arm) in self.arms.iter().enumerate() {
+            problems.required(&format!("arm[{a}].name"), &arm.name, "the arm's name");
+            for (s, step) in arm.steps.iter().enumerate() {
+                step.check(&format!("arm[{a}].steps[{s}]"), problems);
+            }
+        }
+    }
+
+    fn check_metrics(&self, problems: &mut Problems) {
+        let metrics = &self.metrics;
+        if metrics.k.is_empty() || !metrics.k.windows(2).all(|pair| pair[0] < pair[1]) {
+            problems
+                .add("metrics.k", format!("expected ascending cut-offs, found {:?}", metrics.k));
+        }
+        for (at, k) in metrics.k.iter().enumerate() {
+            problems.range(&format!("metrics.k[{at}]"), *k, 1, 1000);
+        }
+        problems.range("metrics.replicates", metrics.replicates, 0, 10_000);
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens to a row? The pure steps, in pipeline order. No epochs, no workers, no threads.
+
+pub mod arms;
+pub mod ask;
+pub mod read;
+pub mod rerank;
+pub mod retrieve;
+pub mod scatter;
+pub mod sequence;
+pub mod write;
+
+use crate::types::{Fault, FaultKind, Origin, StageName};
+
+/// Rows in; for each row exactly one outcome, a value or a fault (a task may give many rows).
+pub trait Stage: 'static {
+    /// What it takes.
+    type In: Send + 'static;
+    /// What it gives.
+    type Out: Send + 'static;
+    /// How faults and the report call it.
+    const NAME: StageName;
+    /// Takes rows, puts their outcomes.
+    fn run(&mut self, rows: Vec<Self::In>, out: &mut Outcomes<Self::Out>);
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<T> {
+    /// It goes on.
+    Ok(T),
+    /// It ends here.
+    Setback(Setback),
+}
+
+/// Why a row, or the epoch it is in, ends.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Setback {
+    /// The row's own problem.
+    Fault(Fault),
+    /// Not the row's doing (disk, network, device): its epoch must not commit, and the job stops.
+    Failed(String),
+}
+
+/// Collects outcomes; the host fills in the stage's name.
+#[derive(Debug)]
+pub struct Outcomes<T> {
+    rows: Vec<Outcome<T>>,
+    stage: StageName,
+}
+
+impl<T> Outcomes<T> {
+    /// None yet.
+    pub fn new(stage: StageName) -> Self {
+        Self { rows: Vec::new(), stage }
+    }
+
+    /// A row that goes on.
+    pub fn ok(&mut self, row: T) {
+        self.rows.push(Outcome::Ok(row));
+    }
+
+    /// A row that ends here.
+    pub fn fault(&mut self, origin: Origin, kind: FaultKind) {
+        let fault = Fault { origin, stage: self.stage, kind };
+        self.rows.push(Outcome::Setback(Setback::Fault(fault)));
+    }
+
+    /// What stops the job.
+    pub fn fail(&mut self, error: &crate::error::Error) {
+        self.rows.push(Outcome::Setback(Setback::Failed(error.to_string())));
+    }
+
+    /// All outcomes, in the order in which they were put.
+    pub fn into_rows(self) -> Vec<Outcome<T>> {
+        self.rows
+    }
+}

@@ -1,0 +1,8 @@
+//! The baseline of baselines: what the retriever gave, as it gave it.
+
+use crate::types::{ArmList, Candidates};
+
+/// Every candidate in the retriever's order, with its score.
+pub fn retrieval_order(row: &Candidates) -> ArmList {
+    ArmList { order: (0..row.items.len() as u32).collect(), scores: row.scores.clone() }
+}

@@ -1,0 +1,5 @@
+//! What tests, benches and the demo share.
+
+pub mod dataset;
+pub mod faulty_store;
+pub mod oracle;

@@ -1,0 +1,103 @@
+//! A rerank job as a plain for loop: what the dataflow must come to, byte for byte, however it is
+//! spread over workers. The stages are the job's own; what moves rows between them is not.
+
+use crate::error::Result;
+use crate::flow::rerank::{RerankStages, Retrieved};
+use crate::metric::{Exposure, Tally};
+use crate::plan::{Plan, Task};
+use crate::stage::{Outcome, Outcomes, Setback, Stage};
+use crate::store::{Commit, PartRef, exposure_key, fault_key, part, part_key};
+use crate::types::{Epoch, Fault};
+use std::collections::BTreeMap;
+
+/// What a run holds besides its manifest.
+#[derive(Default)]
+pub struct Expected {
+    /// Parts of every kind, by key.
+    pub objects: BTreeMap<String, Vec<u8>>,
+    /// The record of each epoch.
+    pub commits: Vec<Commit>,
+}
+
+/// Does every epoch of a plan, one after the other, and writes nothing.
+pub fn rerank(plan: &Plan, mut stages: RerankStages<Retrieved>) -> Result<Expected> {
+    let shards: Vec<&str> = plan.tasks().map(|task| task.name.as_str()).collect();
+    let mut expected = Expected::default();
+    for (epoch, tasks) in &plan.epochs {
+        let commit = do_epoch(*epoch, tasks, &shards, &mut stages, &mut expected.objects)?;
+        expected.commits.push(commit);
+    }
+    Ok(expected)
+}
+
+fn do_epoch(
+    epoch: Epoch,
+    tasks: &[Task],
+    shards: &[&str],
+    stages: &mut RerankStages<Retrieved>,
+    objects: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<Commit> {
+    let mut commit = Commit { epoch, ..Commit::default() };
+    let (mut faults, mut conflicts) = (Vec::new(), 0);
+    let (mut tally, mut exposure) = (Tally::default(), Exposure::default());
+    let mut put = |key: String, rows: u64, bytes: Vec<u8>| {
+        let part = PartRef::of(key.clone(), rows, &bytes);
+        objects.insert(key, bytes);
+        part
+    };
+    for task in tasks {
+        let read = through(&mut stages.source.read, vec![task.clone()], &mut faults);
+        let found = through(&mut stages.source.retrieve, read, &mut faults);
+        let asked = through(&mut stages.ask, found, &mut faults);
+        let ranked = through(&mut stages.arms, asked, &mut faults);
+        stages.measure.0.add(&ranked, &mut tally, &mut exposure);
+        conflicts += ranked.iter().filter(|r| r.candidates.query.conflict.is_some()).count();
+        commit.shards.push(task.shard);
+        commit.rows_read += task.rows;
+        if !ranked.is_empty() {
+            let (bytes, rows) = (stages.write.encode)(&ranked)?;
+            commit.rows_written += rows;
+            commit.parts.push(put(part_key(epoch, task.shard), rows, bytes));
+        }
+    }
+    let row = |row: crate::metric::ExposureRow| part::exposure::Exposure {
+        arm: u32::from(row.arm),
+        item: row.item,
+        cutoff: u32::from(row.cutoff),
+        count: row.count,
+    };
+    let shown: Vec<_> = exposure.rows().map(row).collect();
+    let bytes = part::exposure::encode(&shown)?;
+    commit.parts.push(put(exposure_key(epoch), shown.len() as u64, bytes));
+    commit.parts.sort_by(|a, b| a.key.cmp(&b.key));
+    commit.payload = serde_json::json!({ "tally": tally, "conflicts": conflicts });
+    if !faults.is_empty() {
+        faults.sort_unstable();
+        commit.rows_faulted = faults.len() as u64;
+        for fault in &faults {
+            let kinds = commit.faults.entry(fault.stage).or_default();
+            *kinds.entry(fault.kind.name().to_owned()).or_default() += 1;
+        }
+        let bytes = part::faults::encode(&faults, |shard| shards[shard as usize])?;
+        commit.fault_part = Some(put(fault_key(epoch), commit.rows_faulted, bytes));
+    }
+    Ok(commit)
+}
+
+/// All rows through one stage at once; those that end there join the others that did.
+///
+/// # Panics
+/// If the stage cannot go on: in a test that is a failure.
+fn through<S: Stage>(stage: &mut S, rows: Vec<S::In>, faults: &mut Vec<Fault>) -> Vec<S::Out> {
+    let mut out = Outcomes::new(S::NAME);
+    stage.run(rows, &mut out);
+    let mut on = Vec::new();
+    for outcome in out.into_rows() {
+        match outcome {
+            Outcome::Ok(row) => on.push(row),
+            Outcome::Setback(Setback::Fault(fault)) => faults.push(fault),
+            Outcome::Setback(Setback::Failed(why)) => panic!("{}: {why}", S::NAME),
+        }
+    }
+    on
+}

@@ -1,0 +1,128 @@
+//! How good a retriever is on held-out items, over the whole catalogue.
+
+use super::parallel::for_each;
+use crate::device::shape::LinearShape;
+use crate::device::{Activation, Backend, Dropout, Linear};
+use crate::error::{Error, Result};
+use crate::model::retriever::Retriever;
+use crate::types::{ItemId, Sequence};
+
+/// Ranks that count.
+const K: usize = 10;
+/// Users that are scored together.
+const USERS: usize = 64;
+
+/// Means over the users that have held-out items.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quality {
+    /// NDCG@10: Σ over targets in the first ten of 1 / log₂(rank + 1), over the best such sum.
+    pub ndcg_10: f64,
+    /// HR@10: the share of users with a target among the first ten.
+    pub hit_10: f64,
+    /// How many users.
+    pub users: u64,
+}
+
+/// What a user is ranked from and for.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// `items[..train]` is known, `items[train..train + valid]` is to be found.
+    Validation,
+    /// `items[..train + valid]` is known, the rest is to be found.
+    Test,
+}
+
+impl Part {
+    fn of(self, sequence: &Sequence) -> (&[ItemId], &[ItemId]) {
+        let train = (sequence.train as usize).min(sequence.items.len());
+        let held = (train + sequence.valid as usize).min(sequence.items.len());
+        match self {
+            Part::Validation => sequence.items[..held].split_at(train),
+            Part::Test => sequence.items.split_at(held),
+        }
+    }
+}
+
+struct Group<'a> {
+    sequences: &'a [Sequence],
+    quality: Quality,
+    error: Option<Error>,
+}
+
+/// Ranks the whole catalogue less each user's known items. Ties go to the lower id, and a target
+/// that is among the known items is not found.
+///
+/// Errors: see [`Retriever::encode`].
+pub fn evaluate(
+    device: &dyn Backend,
+    retriever: &Retriever,
+    sequences: &[Sequence],
+    part: Part,
+    threads: usize,
+) -> Result<Quality> {
+    let mut groups: Vec<Group<'_>> = sequences
+        .chunks(USERS)
+        .map(|sequences| Group { sequences, quality: Quality::default(), error: None })
+        .collect();
+    for_each(threads, &mut groups, |_, group| {
+        match rank(device, retriever, group.sequences, part) {
+            Ok(quality) => group.quality = quality,
+            Err(error) => group.error = Some(error),
+        }
+    });
+    let mut total = Quality::default();
+    for group in groups {
+        if let Some(error) = group.error {
+            return Err(error);
+        }
+        total.ndcg_10 += group.quality.ndcg_10;
+        total.hit_10 += group.quality.hit_10;
+        total.users += group.quality.users;
+    }
+    total.ndcg_10 /= total.users.max(1) as f64;
+    total.hit_10 /= total.users.max(1) as f64;
+    Ok(total)
+}
+
+/// The sums over some users.
+fn rank(
+    device: &dyn Backend,
+    retriever: &Retriever,
+    sequences: &[Sequence],
+    part: Part,
+) -> Result<Quality> {
+    let users: Vec<_> = sequences.iter().map(|sequence| part.of(sequence)).collect();
+    let users: Vec<_> = users.into_iter().filter(|(_, targets)| !targets.is_empty()).collect();
+    let histories: Vec<&[ItemId]> = users.iter().map(|(history, _)| *history).collect();
+    let (items, inputs) = (retriever.config().items, retriever.config().hidden);
+    let mut scores = vec![0.0; users.len() * items];
+    device.linear(Linear {
+        shape: LinearShape { rows: users.len(), inputs, outputs: items },
+        x: &retriever.encode(&histories)?,
+        affine: retriever.item_embeddings(),
+        activation: Activation::Identity,
+        dropout: Dropout::NONE,
+        residual: &[],
+        out: &mut scores,
+    });
+    let mut sums = Quality { users: users.len() as u64, ..Quality::default() };
+    for ((history, targets), scores) in users.into_iter().zip(scores.chunks_exact_mut(items)) {
+        history.iter().for_each(|item| scores[*item as usize] = f32::NEG_INFINITY);
+        let gain = |rank: usize| if rank < K { 1.0 / ((rank + 2) as f64).log2() } else { 0.0 };
+        let found: f64 = targets.iter().map(|target| gain(place(scores, *target))).sum();
+        let best: f64 = (0..targets.len().min(K)).map(gain).sum();
+        sums.ndcg_10 += found / best;
+        sums.hit_10 += f64::from(found > 0.0);
+    }
+    Ok(sums)
+}
+
+/// The rank of an item, from 0; past the catalogue's end when it is not ranked.
+fn place(scores: &[f32], target: ItemId) -> usize {
+    let Some(&score) = scores.get(target as usize) else { return usize::MAX };
+    if !score.is_finite() {
+        return usize::MAX;
+    }
+    let (before, after) = scores.split_at(target as usize);
+    before.iter().filter(|s| **s >= score).count() + after.iter().filter(|s| **s > score).count()
+}

@@ -1,0 +1,20 @@
+//! One binary, one link. Each module asks one question.
+#![allow(clippy::unwrap_used)]
+
+mod cli;
+mod controls;
+mod faults;
+mod imports;
+mod inputs;
+mod jobs;
+mod kernels;
+mod metrics;
+mod models;
+mod reports;
+mod specs;
+mod stages;
+mod stores;
+mod support;
+mod tidy;
+mod top_k;
+mod workers;

@@ -1,0 +1,202 @@
+//! Does a job file mean what its author thinks, and does it say so when it does not?
+
+mod fields;
+
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use steerage::spec::{Job, Kind, load};
+
+/// Loads a job from its text.
+fn read(text: &[u8], sets: &[&str]) -> Result<Job, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    std::fs::write(&file, text).unwrap();
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    load(&file, &sets).map_err(|e| e.to_string().replace(&file.display().to_string(), "job.toml"))
+}
+
+/// What is said of a job with mistakes.
+fn refusal(text: &str, sets: &[&str]) -> String {
+    read(text.as_bytes(), sets).expect_err("the job has mistakes")
+}
+
+const RERANK: &str = r#"
+kind = "rerank"
+name = "x"
+sequences = "run:prepare"
+retriever = "run:retriever"
+
+[[arm]]
+name = "a"
+"#;
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_path() {
+    let text = r#"
+        kind = "rerank"
+        name = "two words"
+        sequences = "prepare"
+        retriever = "run:retriever"
+        [retrieve]
+        k = "many"
+        [[arm]]
+        name = "a"
+        steps = [{ method = "mmr", lambda = 2.0 }]
+        [metrics]
+        k = [10, 5]
+    "#;
+    assert_eq!(
+        refusal(text, &[]),
+        "job.toml: 5 problems\n  \
+           name: expected 1 to 80 of a-z A-Z 0-9 - _ ., found \"two words\"\n  \
+           retrieve.k: invalid type: string \"many\", expected usize\n  \
+           sequences: expected \"run:JOB\" for the job file JOB.toml, found \"prepare\"\n  \
+           arm[0].steps[0].lambda: 2 is not between 0 and 1\n  \
+           metrics.k: expected ascending cut-offs, found [10, 5]"
+    );
+}
+
+#[test]
+fn unknown_keys_are_named_with_what_could_have_been_meant() {
+    let text = format!("retreive = 1\n{RERANK}[retrieve]\ndepth = 3\n[run]\nworker = 2\n");
+    let said = refusal(&text, &[]);
+    assert!(said.starts_with("job.toml: 3 problems\n"), "{said}");
+    for line in [
+        "  run.worker: unknown field `worker`, expected one of `root`, `workers`,",
+        "  retreive: unknown field `retreive`, expected one of `sequences`, `retriever`,",
+        "  retrieve.depth: unknown field `depth`, expected one of `k`, `exclude_seen`, `exclude`",
+    ] {
+        assert!(said.contains(line), "expected {line:?} in\n{said}");
+    }
+}
+
+#[test]
+fn an_arm_that_cannot_be_read_does_not_hide_the_next() {
+    let text = r#"
+        kind = "rerank"
+        name = "x"
+        sequences = "run:prepare"
+        retriever = "run:retriever"
+        [[arm]]
+        name = "a"
+        steps = [{ method = "guess" }]
+        [[arm]]
+        name = "b"
+        steps = [{ method = "dpp", theta = -1.0 }]
+    "#;
+    let said = refusal(text, &[]);
+    assert!(said.contains("unknown variant `guess`, expected one of `retrieval-order`"), "{said}");
+    assert!(said.contains("theta: -1 is not between 0 and 100"), "{said}");
+}
+
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_place() {
+    let said = refusal("kind = \"rerank\nname = 3", &[]);
+    assert!(said.contains("line 1, column 15"), "{said}");
+    assert_eq!(
+        refusal("name = \"x\"", &[]),
+        "job.toml: 1 problem\n  \
+           kind: expected \"prepare\", \"train-retriever\" or \"rerank\", found \"\""
+    );
+}
+
+#[test]
+fn set_overrides_what_the_file_says() {
+    let job = read(RERANK.as_bytes(), &["retrieve.k=7", "run.root=/elsewhere", "publish=a"]);
+    let job = job.unwrap();
+    assert_eq!(job.run.root, Path::new("/elsewhere")); // no TOML, so it is a text
+    let Kind::Rerank(spec) = job.kind else { panic!("expected a rerank job") };
+    assert_eq!((spec.retrieve.k, spec.publish.as_deref()), (7, Some("a")));
+    assert_eq!(
+        refusal(RERANK, &["retrieve.k", "name.x=1", "retrieve.k=0"]),
+        "job.toml: 3 problems\n  \
+           --set: expected key=value, found \"retrieve.k\"\n  \
+           --set: name.x: name is not a table\n  \
+           retrieve.k: 0 is not between 1 and 10000"
+    );
+}
+
+#[test]
+fn variables_are_filled_in_and_missing_ones_named() {
+    let text = r#"
+        kind = "prepare"
+        name = "x"
+        [vars]
+        data = "here"
+        [interactions]
+        paths = ["${data}/a", "${elsewhere}/b"]
+        user = "u"
+        item = "i"
+    "#;
+    let job = read(text.as_bytes(), &["vars.elsewhere=there", "vars.data=\"moved\""]).unwrap();
+    let Kind::Prepare(spec) = job.kind else { panic!("expected a prepare job") };
+    assert_eq!(spec.interactions.paths, ["moved/a", "there/b"]);
+    assert_eq!(
+        refusal(text, &[]),
+        "job.toml: 1 problem\n  interactions.paths[1]: ${elsewhere} is not set: add `elsewhere` to \
+         [vars] or --set vars.elsewhere=…"
+    );
+}
+
+#[test]
+fn where_a_job_runs_and_where_its_data_lies_are_no_part_of_what_it_is() {
+    let essence = |sets: &[&str]| read(RERANK.as_bytes(), sets).unwrap().essence();
+    let plain = essence(&[]);
+    assert_eq!(plain, essence(&["run.workers=3", "run.root=x", "sequences=run:other/prepare"]));
+    assert_ne!(plain, essence(&["retrieve.k=99"]));
+}
+
+/// Every job file that comes with the code.
+fn shipped() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs")];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "toml") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_job_that_comes_with_the_code_is_right_and_so_is_what_it_reads() {
+    let jobs = shipped();
+    assert!(jobs.len() >= 18, "found {} jobs", jobs.len());
+    let mut names = std::collections::BTreeSet::new();
+    for file in jobs {
+        let job = load(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(names.insert(job.name.clone()), "{}: its name is taken", file.display());
+        for upstream in job.upstream() {
+            load(&upstream, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = read(&bytes, &[]);
+    }
+
+    #[test]
+    fn a_job_with_a_piece_replaced_never_panics(
+        which in any::<prop::sample::Index>(),
+        from in any::<prop::sample::Index>(),
+        length in 0usize..40,
+        piece in r#"[a-z0-9\[\]{}="'.,$# \n-]{0,20}"#,
+        set in r#"[a-z.]{0,12}=?[a-z0-9\[{"]{0,6}"#,
+    ) {
+        let files = shipped();
+        let mut text = std::fs::read(which.get(&files)).unwrap();
+        let from = from.index(text.len());
+        let to = (from + length).min(text.len());
+        text.splice(from..to, piece.bytes());
+        let _ = read(&text, &[&set]);
+    }
+}
