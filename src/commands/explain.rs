@@ -12,7 +12,6 @@ use crate::control::describe;
 use crate::error::{Error, Result};
 use crate::report::explain::{CandidateLine, Explanation, HistoryLine, render_text};
 use crate::spec::Kind;
-use crate::stage::Outcome;
 use crate::stage::Setback;
 use crate::store::{RunDir, Store, part};
 use crate::types::{Catalogue, ItemId, Key, Ranked};
@@ -45,8 +44,8 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
     let (shard, row) = find(&opened.prepared, user)?;
     let outcome = rerank::one(&job, spec, &opened, (shard, row))?;
     Ok(render_text(&match outcome {
-        Outcome::Ok(ranked) => explanation(&opened, spec, &ranked),
-        Outcome::Setback(setback) => Explanation {
+        Ok(ranked) => explanation(&opened, spec, &ranked),
+        Err(setback) => Explanation {
             run: run.name().to_owned(),
             user: user.to_owned(),
             faults: vec![match setback {

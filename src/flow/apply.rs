@@ -1,26 +1,33 @@
 //! A stage on the worker itself.
 
-use super::{Flow, Meters, offload::split};
-use crate::stage::{Outcomes, Setback, Stage};
+use super::outlets::{Outlets, Ways, gather};
+use super::{Flow, Meters};
+use crate::stage::{Outcomes, Stage};
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
 
 /// Runs a stage inline; values leave on the first stream, setbacks on the second.
 pub fn apply<'s, S: Stage>(
     input: Flow<'s, S::In>,
     mut stage: S,
     meters: &Arc<Meters>,
-) -> (Flow<'s, S::Out>, Flow<'s, Setback>) {
+) -> Ways<'s, S::Out> {
     let meter = meters.stage(S::NAME);
-    split(input.unary(Pipeline, &S::NAME.to_string(), move |_, _| {
-        move |input, output| {
+    let mut builder = OperatorBuilder::new(S::NAME.to_string(), input.scope());
+    let mut input = builder.new_input(input, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (mut outlets, ways) = Outlets::of(&mut builder);
+    builder.build(move |_| {
+        move |_| {
             input.for_each_time(|time, data| {
-                let rows: Vec<S::In> = data.flat_map(|rows| rows.drain(..)).collect();
+                let rows = gather(data);
                 let mut out = Outcomes::new(S::NAME);
                 meter.time(rows.len(), || stage.run(rows, &mut out));
-                output.session(&time).give_iterator(out.into_rows().into_iter());
+                outlets.send([&time, &time], out);
             });
         }
-    }))
+    });
+    ways
 }

@@ -7,6 +7,7 @@ pub mod commit;
 mod core;
 mod meter;
 mod offload;
+mod outlets;
 pub mod prepare;
 pub mod rendezvous;
 pub mod rerank;

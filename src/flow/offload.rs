@@ -1,17 +1,16 @@
 //! A stage on an engine: the worker hands over batches, goes on, and is woken by the replies.
 
+use super::outlets::{Outlets, Rights, Ways, append};
 use super::{Flow, Meters};
 use crate::engine::Engine;
-use crate::stage::{Outcome, Outcomes, Setback, Stage};
+use crate::stage::{Outcomes, Stage};
 use crate::types::Epoch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::core::OkErr;
-use timely::dataflow::operators::generic::Operator;
-use timely::progress::frontier::MutableAntichain;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
 
 /// Sends batches of at most `rows_max` rows of one epoch to an engine; emits its replies in the
 /// order of the batches. A batch is sent as soon as there is something to send: an engine that is
@@ -21,24 +20,28 @@ pub fn offload<'s, S: Stage>(
     engine: Engine<S>,
     rows_max: usize,
     meters: &Arc<Meters>,
-) -> (Flow<'s, S::Out>, Flow<'s, Setback>) {
+) -> Ways<'s, S::Out> {
     assert!(rows_max > 0, "a batch of no rows would never end");
     let scope = input.scope();
     let meter = meters.stage(S::NAME);
-    split(input.unary_frontier(Pipeline, &S::NAME.to_string(), move |_, info| {
-        let wake = Arc::new(scope.worker().sync_activator_for(info.address.to_vec()));
-        let (reply_to, replies) = mpsc::channel::<(usize, Outcomes<S::Out>, Duration)>();
-        let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<S::In>)> = BTreeMap::new();
-        let mut in_flight: VecDeque<Capability<Epoch>> = VecDeque::new();
-        move |(input, _frontier): (_, &MutableAntichain<Epoch>), output| {
+    let mut builder = OperatorBuilder::new(S::NAME.to_string(), scope);
+    let mut input = builder.new_input(input, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (mut outlets, ways) = Outlets::of(&mut builder);
+    let address = builder.operator_info().address.to_vec();
+    let wake = Arc::new(scope.worker().sync_activator_for(address));
+    let (reply_to, replies) = mpsc::channel::<(usize, Outcomes<S::Out>, Duration)>();
+    let mut waiting: BTreeMap<Epoch, (Rights, Vec<S::In>)> = BTreeMap::new();
+    let mut in_flight: VecDeque<Rights> = VecDeque::new();
+    builder.build(move |_| {
+        move |_| {
             input.for_each_time(|time, data| {
-                let port = output.output_index();
                 let slot = waiting.entry(*time.time());
-                let (_, rows) = slot.or_insert_with(|| (time.retain(port), Vec::new()));
-                rows.extend(data.flat_map(|rows| rows.drain(..)));
+                let (_, rows) = slot.or_insert_with(|| (outlets.retain(&time), Vec::new()));
+                append(rows, data);
             });
             while let Some(mut entry) = waiting.first_entry() {
-                let (capability, rows) = entry.get_mut();
+                let (rights, rows) = entry.get_mut();
                 let count = rows.len().min(rows_max);
                 let later = rows.split_off(count);
                 let batch = std::mem::replace(rows, later);
@@ -51,26 +54,17 @@ pub fn offload<'s, S: Stage>(
                     rows.splice(..0, batch);
                     break; // a reply will wake us
                 }
-                in_flight.push_back(capability.clone());
+                in_flight.push_back(rights.clone());
                 if rows.is_empty() {
                     entry.remove();
                 }
             }
             while let Ok((count, out, busy)) = replies.try_recv() {
                 meter.add(count, busy);
-                let capability = in_flight.pop_front().expect("one reply for each batch, in order");
-                output.session(&capability).give_iterator(out.into_rows().into_iter());
+                let [on, back] = in_flight.pop_front().expect("one reply for each batch, in order");
+                outlets.send([&on, &back], out);
             }
         }
-    }))
-}
-
-/// Values to the left, setbacks to the right.
-pub(super) fn split<'s, T: 'static>(
-    outcomes: Flow<'s, Outcome<T>>,
-) -> (Flow<'s, T>, Flow<'s, Setback>) {
-    outcomes.ok_err(|outcome| match outcome {
-        Outcome::Ok(row) => Ok(row),
-        Outcome::Setback(setback) => Err(setback),
-    })
+    });
+    ways
 }

@@ -40,8 +40,15 @@ where
                 let port = output.output_index();
                 let slot = open.entry(*time.time());
                 let (_, parts) = slot.or_insert_with(|| (time.retain(port), BTreeMap::new()));
-                for row in data.flat_map(|rows| rows.drain(..)) {
-                    parts.entry(partition_of(&row)).or_default().push(row);
+                let mut rows = data.flat_map(|rows| rows.drain(..)).peekable();
+                while let Some(row) = rows.next() {
+                    let partition = partition_of(&row);
+                    let part = parts.entry(partition).or_default();
+                    part.push(row);
+                    // Rows come in runs: look the partition up once a run.
+                    while let Some(row) = rows.next_if(|row| partition_of(row) == partition) {
+                        part.push(row);
+                    }
                 }
             });
             while let Some(entry) = open.first_entry().filter(|e| !frontier.less_equal(e.key())) {

@@ -23,15 +23,6 @@ pub trait Stage: 'static {
     fn run(&mut self, rows: Vec<Self::In>, out: &mut Outcomes<Self::Out>);
 }
 
-/// What became of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome<T> {
-    /// It goes on.
-    Ok(T),
-    /// It ends here.
-    Setback(Setback),
-}
-
 /// Why a row, or the epoch it is in, ends.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Setback {
@@ -41,37 +32,44 @@ pub enum Setback {
     Failed(String),
 }
 
-/// Collects outcomes; the host fills in the stage's name.
+/// Collects outcomes; the host fills in the stage's name. What goes on and what ends are kept
+/// apart, so that a whole batch moves to the next stage without being looked at again.
 #[derive(Debug)]
 pub struct Outcomes<T> {
-    rows: Vec<Outcome<T>>,
+    rows: Vec<T>,
+    setbacks: Vec<Setback>,
     stage: StageName,
 }
 
 impl<T> Outcomes<T> {
     /// None yet.
     pub fn new(stage: StageName) -> Self {
-        Self { rows: Vec::new(), stage }
+        Self { rows: Vec::new(), setbacks: Vec::new(), stage }
+    }
+
+    /// Makes room for `more` rows: a stage that knows says so, and nothing is copied by growing.
+    pub fn reserve(&mut self, more: usize) {
+        self.rows.reserve(more);
     }
 
     /// A row that goes on.
+    #[inline]
     pub fn ok(&mut self, row: T) {
-        self.rows.push(Outcome::Ok(row));
+        self.rows.push(row);
     }
 
     /// A row that ends here.
     pub fn fault(&mut self, origin: Origin, kind: FaultKind) {
-        let fault = Fault { origin, stage: self.stage, kind };
-        self.rows.push(Outcome::Setback(Setback::Fault(fault)));
+        self.setbacks.push(Setback::Fault(Fault { origin, stage: self.stage, kind }));
     }
 
     /// What stops the job.
     pub fn fail(&mut self, error: &crate::error::Error) {
-        self.rows.push(Outcome::Setback(Setback::Failed(error.to_string())));
+        self.setbacks.push(Setback::Failed(error.to_string()));
     }
 
-    /// All outcomes, in the order in which they were put.
-    pub fn into_rows(self) -> Vec<Outcome<T>> {
-        self.rows
+    /// The rows that go on and the setbacks, each in the order in which they were put.
+    pub fn into_parts(self) -> (Vec<T>, Vec<Setback>) {
+        (self.rows, self.setbacks)
     }
 }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::flow::rerank::{RerankStages, Retrieved};
 use crate::metric::{Exposure, Tally};
 use crate::plan::{Plan, Task};
-use crate::stage::{Outcome, Outcomes, Setback, Stage};
+use crate::stage::{Outcomes, Setback, Stage};
 use crate::store::{Commit, PartRef, exposure_key, fault_key, part, part_key};
 use crate::types::{Epoch, Fault};
 use std::collections::BTreeMap;
@@ -91,13 +91,10 @@ fn do_epoch(
 fn through<S: Stage>(stage: &mut S, rows: Vec<S::In>, faults: &mut Vec<Fault>) -> Vec<S::Out> {
     let mut out = Outcomes::new(S::NAME);
     stage.run(rows, &mut out);
-    let mut on = Vec::new();
-    for outcome in out.into_rows() {
-        match outcome {
-            Outcome::Ok(row) => on.push(row),
-            Outcome::Setback(Setback::Fault(fault)) => faults.push(fault),
-            Outcome::Setback(Setback::Failed(why)) => panic!("{}: {why}", S::NAME),
-        }
-    }
+    let (on, setbacks) = out.into_parts();
+    faults.extend(setbacks.into_iter().map(|setback| match setback {
+        Setback::Fault(fault) => fault,
+        Setback::Failed(why) => panic!("{}: {why}", S::NAME),
+    }));
     on
 }

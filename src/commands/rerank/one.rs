@@ -7,8 +7,8 @@ use crate::flow::Meters;
 use crate::flow::rerank::{RerankStages, Retrieved};
 use crate::plan::Task;
 use crate::spec::{Job, RerankSpec};
-use crate::stage::{Outcome, Outcomes, Setback, Stage};
-use crate::types::{Query, Ranked};
+use crate::stage::{Outcomes, Setback, Stage, read::ReadSequences};
+use crate::types::Ranked;
 use std::sync::Arc;
 
 /// The stages of a worker, over candidates from a retriever.
@@ -22,38 +22,38 @@ pub fn stages(job: &Job, spec: &RerankSpec, opened: &Opened) -> Result<RerankSta
     Ok(shared.stages(opened.retrieved(spec, trained, barred)?))
 }
 
-/// Runs the stages for one user: the row of a partition.
+/// Runs the stages for one user, the row of a partition: its lists, or why it has none.
 pub fn one(
     job: &Job,
     spec: &RerankSpec,
     opened: &Opened,
     (shard, row): (u32, u32),
-) -> Result<Outcome<Ranked>> {
+) -> Result<Result<Ranked, Setback>> {
     let mut stages = stages(job, spec, opened)?;
     let tasks: Vec<Task> =
         opened.plan.tasks().filter(|task| task.shard == shard).cloned().collect();
-    let of_row = |query: &Outcome<Query>| match query {
-        Outcome::Ok(query) => query.origin.row == row,
-        Outcome::Setback(Setback::Fault(fault)) => fault.origin.row == row,
-        Outcome::Setback(Setback::Failed(_)) => true,
+    let mut out = Outcomes::new(ReadSequences::NAME);
+    stages.source.read.run(tasks, &mut out);
+    let (queries, setbacks) = out.into_parts();
+    let Some(query) = queries.into_iter().find(|query| query.origin.row == row) else {
+        let of_row = |setback: &Setback| match setback {
+            Setback::Fault(fault) => fault.origin.row == row,
+            Setback::Failed(_) => true,
+        };
+        let setback = setbacks.into_iter().find(of_row).map(Err);
+        return setback.ok_or_else(|| {
+            Error::Input(format!("partition {shard}: expected {row} rows or more"))
+        });
     };
-    let read = run_stage(&mut stages.source.read, tasks);
-    let Some(query) = read.into_iter().find(of_row) else {
-        return Err(Error::Input(format!("partition {shard}: no row {row}")));
-    };
-    Ok(then(then(then(query, &mut stages.source.retrieve), &mut stages.ask), &mut stages.arms))
+    Ok(then(query, &mut stages.source.retrieve)
+        .and_then(|candidates| then(candidates, &mut stages.ask))
+        .and_then(|candidates| then(candidates, &mut stages.arms)))
 }
 
 /// One row through one stage.
-fn then<S: Stage>(row: Outcome<S::In>, stage: &mut S) -> Outcome<S::Out> {
-    match row {
-        Outcome::Ok(row) => run_stage(stage, vec![row]).swap_remove(0),
-        Outcome::Setback(setback) => Outcome::Setback(setback),
-    }
-}
-
-fn run_stage<S: Stage>(stage: &mut S, rows: Vec<S::In>) -> Vec<Outcome<S::Out>> {
+fn then<S: Stage>(row: S::In, stage: &mut S) -> Result<S::Out, Setback> {
     let mut out = Outcomes::new(S::NAME);
-    stage.run(rows, &mut out);
-    out.into_rows()
+    stage.run(vec![row], &mut out);
+    let (mut rows, mut setbacks) = out.into_parts();
+    rows.pop().ok_or_else(|| setbacks.pop().expect("a row has an outcome"))
 }
