@@ -203,7 +203,10 @@ impl Stage for ReadRows {
     const NAME: StageName = StageName::Read;
 
     fn run(&mut self, groups: Vec<u64>, out: &mut Outcomes<Row>) {
-        groups.into_iter().for_each(|group| self.0.read(group, |row| out.ok(row)));
+        for group in groups {
+            out.reserve(self.0.footer.metadata().row_group(group as usize).num_rows() as usize);
+            self.0.read(group, |row| out.ok(row));
+        }
     }
 }
 

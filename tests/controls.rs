@@ -3,12 +3,16 @@
 use proptest::prelude::*;
 use std::sync::Arc;
 use steerage::control::{
-    CONTROLS_MAX, ConflictIndex, ControlTable, Postings, all_met, conflict, describe, met,
+    CONTROLS_MAX, ConflictIndex, ControlTable, Names, Postings, all_met, conflict, describe, met,
     met_mask, oracle, resolve, sampled,
 };
+use steerage::spec::ControlFrom;
+use steerage::stage::ask::{Ask, Asks};
+use steerage::stage::{Outcomes, Setback, Stage};
 use steerage::types::Relation::{AtLeast, AtMost, Is, Not};
 use steerage::types::{
-    Asked, Attribute, Catalogue, Conflict, Control, FaultKind, ItemId, Key, Relation,
+    Asked, Attribute, Candidates, Catalogue, Conflict, Control, ControlSource, FaultKind, ItemId,
+    Key, Query, Relation, StageName,
 };
 
 /// An attribute of items from their labels' codes and, if it has any, their numbers.
@@ -137,6 +141,33 @@ fn what_cannot_be_understood_is_named_and_the_rest_is_kept() {
             unknown("a number of \"genre\""),
         ]
     );
+}
+
+#[test]
+fn a_wish_that_nobody_understands_is_told_and_the_user_keeps_a_list() {
+    let catalogue = shop();
+    let wish = |value: &str| (Key::Int(7), None, ask("brand", Is, value));
+    let asks = Asks {
+        names: Names::new(&catalogue),
+        postings: Arc::new(Postings::new(Arc::clone(&catalogue))),
+        from: ControlFrom::Table,
+        table: ControlTable::new(vec![wish("Bolt"), wish("Crane")]),
+        as_of: None,
+        job: Vec::new(),
+        attributes: Vec::new(),
+        seed: 0,
+        catalogue,
+    };
+    let query = Query { user: Key::Int(7), ..Query::default() };
+    let row = Candidates { query, items: vec![0, 1], scores: vec![2.0, 1.0], met: Vec::new() };
+    let mut out = Outcomes::new(StageName::Control);
+    Ask::new(Arc::new(asks)).run(vec![row], &mut out);
+    let (rows, setbacks) = out.into_parts();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!(row.query.controls, [control(1, Is, &[1], 0.0)]);
+    assert_eq!((&row.met[..], row.query.source), (&[0, 1][..], ControlSource::Table));
+    let [Setback::Fault(fault)] = setbacks.as_slice() else { panic!("{setbacks:?}") };
+    assert_eq!(fault.kind, FaultKind::UnknownControl { asked: "brand \"Crane\"".into() });
 }
 
 #[test]

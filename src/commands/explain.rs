@@ -14,7 +14,7 @@ use crate::report::explain::{CandidateLine, Explanation, HistoryLine, render_tex
 use crate::spec::Kind;
 use crate::stage::Setback;
 use crate::store::{RunDir, Store, part};
-use crate::types::{Catalogue, ItemId, Key, Ranked};
+use crate::types::{Catalogue, Conflict, ItemId, Key, Ranked};
 
 /// Items of the history, and candidates, that are shown.
 const SHOWN: usize = 20;
@@ -42,19 +42,20 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
         )));
     }
     let (shard, row) = find(&opened.prepared, user)?;
-    let outcome = rerank::one(&job, spec, &opened, (shard, row))?;
-    Ok(render_text(&match outcome {
-        Ok(ranked) => explanation(&opened, spec, &ranked),
-        Err(setback) => Explanation {
+    let (ranked, setbacks) = rerank::one(&job, spec, &opened, (shard, row))?;
+    let mut explained = match &ranked {
+        Some(ranked) => explanation(&opened, spec, ranked),
+        None => Explanation {
             run: run.name().to_owned(),
             user: user.to_owned(),
-            faults: vec![match setback {
-                Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
-                Setback::Failed(why) => why,
-            }],
             ..Explanation::default()
         },
-    }))
+    };
+    explained.faults.extend(setbacks.into_iter().map(|setback| match setback {
+        Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
+        Setback::Failed(why) => why,
+    }));
+    Ok(render_text(&explained))
 }
 
 /// The partition and the row of a user.
@@ -116,7 +117,7 @@ fn explanation(
         history: query.history[latest..].iter().map(|i| history_line(catalogue, *i)).collect(),
         controls: query.controls.iter().map(|c| describe(catalogue, c)).collect(),
         source: query.source,
-        conflict: query.conflict.as_ref().map(|conflict| format!("{conflict:?}")),
+        conflict: query.conflict.as_ref().map(Conflict::to_string),
         arms: spec.arms.iter().map(|arm| arm.name.clone()).collect(),
         published: Some(published),
         candidates: order.iter().take(SHOWN).map(|at| line(*at)).collect(),

@@ -188,15 +188,13 @@ pub fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool
 fn trained(run: &RunDir, report: &mut Report) -> Result<()> {
     let facts = train_retriever::finished(run.clone())?.facts;
     report.facts.users = report.facts.rows_read;
-    report.training = facts
-        .curve
-        .iter()
-        .map(|(epoch, ndcg)| TrainingPoint {
-            epoch: *epoch as u32,
-            loss: None,
-            validation_ndcg: Some(*ndcg),
-        })
-        .collect();
+    let validations: BTreeMap<u64, f64> = facts.curve.into_iter().collect();
+    let points = (1..).zip(facts.losses).map(|(epoch, loss)| TrainingPoint {
+        epoch: epoch as u32,
+        loss: Some(loss).filter(|loss| loss.is_finite()),
+        validation_ndcg: validations.get(&epoch).copied(),
+    });
+    report.training = points.collect();
     Ok(())
 }
 

@@ -43,6 +43,8 @@ pub struct Facts {
     pub epochs: u64,
     /// Optimiser steps.
     pub steps: u64,
+    /// The mean loss of each epoch's positions, in nats.
+    pub losses: Vec<f64>,
     /// Epoch and validation NDCG@10, full ranking, seen items left out.
     pub curve: Vec<(u64, f64)>,
 }
@@ -97,7 +99,8 @@ pub fn run(opened: &Opened, threads: usize, watch: &mut dyn FnMut(&Progress)) ->
     let trained = fit(&settings, items, &sequences, &mut keeper)?;
     let rows = items as u64;
     let part = opened.run.put_part(RETRIEVER_KEY.into(), rows, trained.retriever.into())?;
-    let facts = Facts { epochs: trained.epochs, steps: trained.steps, curve: trained.curve };
+    let (epochs, steps) = (trained.epochs, trained.steps);
+    let facts = Facts { epochs, steps, losses: trained.losses, curve: trained.curve };
     let payload = serde_json::to_value(&facts).map_err(|e| Error::Incomplete(e.to_string()))?;
     let read = sequences.len() as u64;
     let commit = Commit { rows_read: read, parts: vec![part], payload, ..Commit::default() };

@@ -2,9 +2,9 @@
 //!
 //! Timely's rule is that everything panics, and a panic in one worker leaves the others waiting for
 //! ever. So a panic on a worker or an engine ends the process at once ([`end_on_panic`]); peers see
-//! the closed connection and end too; the next run goes on from what is committed. Channels are
-//! always the byte ones, which notice a worker that is gone where the typed ones hang. A peer that
-//! is stopped, but keeps its connection, is noticed by the watchdog in [`drive`].
+//! the closed connection and end too; the next run goes on from what is committed. Between
+//! processes channels are the byte ones, which notice a peer that is gone where the typed ones
+//! hang. A peer that is stopped, but keeps its connection, is noticed by the watchdog in [`drive`].
 
 use super::rendezvous::{self, Hosts};
 use super::{Done, Meters};
@@ -85,7 +85,10 @@ impl Cluster {
             None => {
                 let communication = match self.workers {
                     1 => CommunicationConfig::Thread, // nobody to serialise for, or to wait for
-                    workers => CommunicationConfig::ProcessBinary(workers),
+                    // Rows change the thread as they are: serialising them costs as much as a
+                    // stage, and what byte channels are for, noticing a worker that is gone,
+                    // cannot be needed where a panic ends the process.
+                    workers => CommunicationConfig::Process(workers),
                 };
                 let config = Config { communication, worker: WorkerConfig::default() };
                 timely::execute(config, body).map_err(refused)?

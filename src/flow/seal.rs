@@ -1,6 +1,7 @@
 //! Holds rows by partition until timely says that their epoch is complete.
 
 use super::Flow;
+use super::outlets::append;
 use crate::types::Epoch;
 use std::collections::BTreeMap;
 use timely::dataflow::channels::pact::ParallelizationContract;
@@ -40,16 +41,7 @@ where
                 let port = output.output_index();
                 let slot = open.entry(*time.time());
                 let (_, parts) = slot.or_insert_with(|| (time.retain(port), BTreeMap::new()));
-                let mut rows = data.flat_map(|rows| rows.drain(..)).peekable();
-                while let Some(row) = rows.next() {
-                    let partition = partition_of(&row);
-                    let part = parts.entry(partition).or_default();
-                    part.push(row);
-                    // Rows come in runs: look the partition up once a run.
-                    while let Some(row) = rows.next_if(|row| partition_of(row) == partition) {
-                        part.push(row);
-                    }
-                }
+                data.for_each(|rows| add(parts, rows, &partition_of));
             });
             while let Some(entry) = open.first_entry().filter(|e| !frontier.less_equal(e.key())) {
                 let (epoch, (capability, parts)) = entry.remove_entry();
@@ -60,4 +52,17 @@ where
             }
         }
     })
+}
+
+/// Adds a container's rows to their partitions. A container of one partition, which is what a task
+/// leaves, becomes the partition as it is.
+fn add<A>(parts: &mut BTreeMap<u64, Vec<A>>, rows: &mut Vec<A>, of: impl Fn(&A) -> u64) {
+    let Some(partition) = rows.first().map(&of) else { return };
+    if rows.iter().all(|row| of(row) == partition) {
+        append(parts.entry(partition).or_default(), std::iter::once(rows));
+        return;
+    }
+    for row in rows.drain(..) {
+        parts.entry(of(&row)).or_default().push(row);
+    }
 }

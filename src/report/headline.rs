@@ -196,7 +196,8 @@ fn given_up(report: &Report) -> Option<String> {
     (facts.rows_faulted > 0).then(|| {
         let share = facts.rows_faulted as f64 / facts.rows_read.max(facts.rows_faulted) as f64;
         format!(
-            "{} rows ({}) were given up; the dead-letter files hold them.",
+            "{} faults ({} of rows): rows, or parts of rows, that were given up; the \
+             dead-letter files hold them.",
             count(facts.rows_faulted, THIN_SPACE),
             percent(share, 2)
         )

@@ -129,11 +129,11 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("epochs", f.epochs),
         ("rows read", f.rows_read),
         ("rows written", f.rows_written),
-        ("rows given up", f.rows_faulted),
+        ("faults", f.rows_faulted),
         ("conflicts", report.conflicts),
     ]
     .into_iter()
-    .filter(|(name, n)| *n > 0 || matches!(*name, "rows given up" | "conflicts"))
+    .filter(|(name, n)| *n > 0 || matches!(*name, "faults" | "conflicts"))
     .map(|(name, n)| (name, count(n, THIN_SPACE)))
     .collect()
 }

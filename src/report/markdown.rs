@@ -162,7 +162,7 @@ fn expectations(report: &Report, out: &mut String) {
 fn faults(report: &Report, out: &mut String) {
     line(out, format_args!("\n## Faults and conflicts"));
     if report.faults.is_empty() {
-        line(out, format_args!("\nNo row was given up."));
+        line(out, format_args!("\nNothing was given up."));
     } else {
         let keys = |keys: &[String]| match keys {
             [] => String::new(),

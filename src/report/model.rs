@@ -27,7 +27,7 @@ pub struct Report {
     pub facts: Facts,
     /// The metrics.
     pub summary: Summary,
-    /// Rows given up, by stage and reason.
+    /// Rows and parts of rows given up, by stage and reason.
     pub faults: Vec<FaultGroup>,
     /// Rows whose controls could not all be met.
     pub conflicts: u64,
@@ -59,7 +59,7 @@ pub struct Facts {
     pub rows_read: u64,
     /// Rows written to parts.
     pub rows_written: u64,
-    /// Rows given up.
+    /// Rows and parts of rows given up.
     pub rows_faulted: u64,
 }
 

@@ -59,7 +59,7 @@ fn facts(report: &Report) -> String {
             .filter(|(_, n)| *n > 0)
             .map(|(name, n)| format!("{} {name}", count(*n, ",")))
             .collect();
-    parts.push(format!("{} given up", count(f.rows_faulted, ",")));
+    parts.push(format!("{} faults", count(f.rows_faulted, ",")));
     if report.conflicts > 0 {
         parts.push(format!("{} conflicts", count(report.conflicts, ",")));
     }

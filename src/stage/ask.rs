@@ -3,7 +3,7 @@
 use super::{Outcomes, Stage};
 use crate::control::{ConflictIndex, ControlTable, Names, Postings, met_mask, oracle, sampled};
 use crate::spec::ControlFrom;
-use crate::types::{Candidates, Catalogue, Control, ControlSource, StageName};
+use crate::types::{Candidates, Catalogue, Control, ControlSource, FaultKind, StageName};
 use std::sync::Arc;
 
 /// Where controls come from: shared by all workers of a process.
@@ -28,7 +28,8 @@ pub struct Asks {
     pub seed: u64,
 }
 
-/// [`Candidates`] → [`Candidates`] with controls, `met` and `conflict`.
+/// [`Candidates`] → [`Candidates`] with controls, `met` and `conflict`. A wish that cannot be
+/// understood is a fault, and its row goes on without it.
 pub struct Ask {
     asks: Arc<Asks>,
     conflicts: ConflictIndex,
@@ -47,62 +48,51 @@ impl Stage for Ask {
     type Out = Candidates;
     const NAME: StageName = StageName::Control;
 
-    fn run(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Candidates>) {
-        for mut row in rows {
-            let (controls, source) = match self.asks.controls(&row) {
-                Ok(found) => found,
-                Err(problem) => {
-                    out.fault(row.query.origin, problem);
-                    continue;
-                }
-            };
-            row.query.conflict = self.conflicts.conflict(&controls);
-            let catalogue = &self.asks.catalogue;
-            row.met = match controls.as_slice() {
-                [] => Vec::new(), // nobody looks at masks of no controls
-                controls => row.items.iter().map(|i| met_mask(catalogue, controls, *i)).collect(),
-            };
+    fn run(&mut self, mut rows: Vec<Candidates>, out: &mut Outcomes<Candidates>) {
+        for row in &mut rows {
+            let (controls, source, problems) = self.asks.controls(row);
+            for problem in problems {
+                out.fault(row.query.origin, problem);
+            }
+            if !controls.is_empty() {
+                let meets = |item: &u32| met_mask(&self.asks.catalogue, &controls, *item);
+                row.met = row.items.iter().map(meets).collect();
+                row.query.conflict = self.conflicts.conflict(&controls);
+            }
             (row.query.controls, row.query.source) = (controls, source);
-            out.ok(row);
         }
+        out.append(rows);
     }
 }
 
 impl Asks {
-    fn controls(
-        &self,
-        row: &Candidates,
-    ) -> Result<(Vec<Control>, ControlSource), crate::types::FaultKind> {
+    /// What the user asked for, and what of it cannot be understood: that is told, and the user is
+    /// ranked for with the rest.
+    fn controls(&self, row: &Candidates) -> (Vec<Control>, ControlSource, Vec<FaultKind>) {
         let query = &row.query;
-        let none = || (Vec::new(), ControlSource::None);
-        let found = match self.from {
-            ControlFrom::None => none(),
-            ControlFrom::Job => (self.job.clone(), ControlSource::Job),
-            ControlFrom::Oracle => match query.targets.first() {
-                Some(target) => {
-                    let controls = oracle(&self.catalogue, &self.attributes, *target);
-                    (controls, ControlSource::Oracle)
-                }
-                None => none(),
-            },
-            ControlFrom::Sampled => (self.sampled(row), ControlSource::Sampled),
-            ControlFrom::Table => (self.asked_by(row)?, ControlSource::Table),
-            ControlFrom::TableThenSampled => {
-                let controls = self.asked_by(row)?;
-                if controls.is_empty() {
-                    (self.sampled(row), ControlSource::Sampled)
-                } else {
-                    (controls, ControlSource::Table)
-                }
-            }
+        let mut problems = Vec::new();
+        let mut asked_for = || {
+            let asked = self.table.for_user(&query.user, self.as_of);
+            let (controls, unknown) = self.names.resolve(&asked);
+            problems = unknown;
+            controls
         };
-        Ok(if found.0.is_empty() { none() } else { found })
-    }
-
-    fn asked_by(&self, row: &Candidates) -> Result<Vec<Control>, crate::types::FaultKind> {
-        let asked = self.table.for_user(&row.query.user, self.as_of);
-        let (controls, problems) = self.names.resolve(&asked);
-        problems.into_iter().next().map_or(Ok(controls), Err)
+        let (controls, source) = match self.from {
+            ControlFrom::None => (Vec::new(), ControlSource::None),
+            ControlFrom::Job => (self.job.clone(), ControlSource::Job),
+            ControlFrom::Oracle => {
+                let of = |target: &u32| oracle(&self.catalogue, &self.attributes, *target);
+                (query.targets.first().map(of).unwrap_or_default(), ControlSource::Oracle)
+            }
+            ControlFrom::Sampled => (self.sampled(row), ControlSource::Sampled),
+            ControlFrom::Table => (asked_for(), ControlSource::Table),
+            ControlFrom::TableThenSampled => match asked_for() {
+                controls if controls.is_empty() => (self.sampled(row), ControlSource::Sampled),
+                controls => (controls, ControlSource::Table),
+            },
+        };
+        let source = if controls.is_empty() { ControlSource::None } else { source };
+        (controls, source, problems)
     }
 
     fn sampled(&self, row: &Candidates) -> Vec<Control> {

@@ -11,7 +11,8 @@ pub mod write;
 
 use crate::types::{Fault, FaultKind, Origin, StageName};
 
-/// Rows in; for each row exactly one outcome, a value or a fault (a task may give many rows).
+/// Rows in; each goes on or ends as a fault, or goes on without a part of it that is a fault (a
+/// task may give many rows).
 pub trait Stage: 'static {
     /// What it takes.
     type In: Send + 'static;
@@ -23,7 +24,7 @@ pub trait Stage: 'static {
     fn run(&mut self, rows: Vec<Self::In>, out: &mut Outcomes<Self::Out>);
 }
 
-/// Why a row, or the epoch it is in, ends.
+/// Why a row, a part of it, or the epoch it is in, ends.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Setback {
     /// The row's own problem.
@@ -58,7 +59,16 @@ impl<T> Outcomes<T> {
         self.rows.push(row);
     }
 
-    /// A row that ends here.
+    /// Rows that all go on, changed where they are.
+    pub fn append(&mut self, mut rows: Vec<T>) {
+        if self.rows.is_empty() {
+            self.rows = rows;
+        } else {
+            self.rows.append(&mut rows);
+        }
+    }
+
+    /// A row, or a part of one, that ends here.
     pub fn fault(&mut self, origin: Origin, kind: FaultKind) {
         self.setbacks.push(Setback::Fault(Fault { origin, stage: self.stage, kind }));
     }

@@ -13,6 +13,9 @@ use crate::types::{
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Rows of a row group that room is made for before they are read.
+const ROOM_ROWS: usize = 1 << 16;
+
 /// Row groups of interaction shards. A task's `shard` is the file's position here.
 pub struct ReadInteractions {
     /// The shards, schemas checked.
@@ -37,6 +40,7 @@ impl Stage for ReadInteractions {
             for fault in found.faults {
                 out.fault(fault.origin, fault.kind);
             }
+            out.reserve(found.rows.len());
             for event in found.rows {
                 let known = self.items.as_ref().is_none_or(|items| items.contains(&event.item));
                 if known {
@@ -74,6 +78,7 @@ impl Stage for ReadSequences {
                     continue;
                 }
             };
+            out.reserve(sequences.len());
             for (row, sequence) in sequences.into_iter().enumerate() {
                 let origin = Origin { shard: task.shard, row: row as u32 };
                 let query = query(origin, sequence, self.target);
@@ -111,6 +116,7 @@ impl Stage for ReadGiven {
             let file = &self.files[self.file_of[task.shard as usize]];
             let batches = file.batches(task.row_group as usize, task.shard, &self.index);
             let mut listed = Listed::default();
+            out.reserve((task.rows as usize).min(ROOM_ROWS)); // a footer may lie
             let read = batches.and_then(|mut all| {
                 all.try_for_each(|batch| {
                     self.rows(batch?, &mut listed, out);

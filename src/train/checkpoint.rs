@@ -29,6 +29,8 @@ pub struct Counters {
     pub loss_bits: u64,
     /// How many positions that were.
     pub positions: u64,
+    /// For each epoch done, bits of the f64 mean loss of its positions.
+    pub losses: Vec<u64>,
     /// Epoch of each validation, and bits of its f64 NDCG@10.
     pub curve: Vec<(u64, u64)>,
 }

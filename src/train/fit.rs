@@ -46,6 +46,8 @@ pub struct Trained {
     pub epochs: u64,
     /// Steps done.
     pub steps: u64,
+    /// The mean loss of each epoch's positions, in nats.
+    pub losses: Vec<f64>,
     /// Epoch and NDCG@10 of each validation.
     pub curve: Vec<(u64, f64)>,
 }
@@ -100,6 +102,7 @@ pub fn fit(
         let epoch_ends = counters.step.is_multiple_of(steps_per_epoch);
         if epoch_ends {
             (counters.loss_bits, counters.positions) = (0, 0);
+            counters.losses.push(progress.loss.to_bits());
             progress.validation = validate(settings, sequences, &mut state, steps_per_epoch)?;
         }
         let due = settings.checkpoint_steps;
@@ -114,6 +117,7 @@ pub fn fit(
         retriever: retriever.to_bytes()?,
         epochs: counters.step / steps_per_epoch,
         steps: counters.step,
+        losses: counters.losses.iter().map(|bits| f64::from_bits(*bits)).collect(),
         curve: counters.curve.iter().map(|(epoch, bits)| (*epoch, f64::from_bits(*bits))).collect(),
     })
 }

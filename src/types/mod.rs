@@ -14,6 +14,7 @@ pub use hash::{mix64, unit_f64};
 pub use key::Key;
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The dataflow's timestamp: one wave of shards, read, written and committed together.
 pub type Epoch = u64;
@@ -113,6 +114,16 @@ pub enum Conflict {
     Unsatisfiable(u8),
     /// Each control can be met, but no item of the catalogue meets them all.
     Jointly,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conflict::Contradiction(a, b) => write!(f, "controls {a} and {b} exclude each other"),
+            Conflict::Unsatisfiable(a) => write!(f, "no item meets control {a}"),
+            Conflict::Jointly => f.write_str("no item meets all controls"),
+        }
+    }
 }
 
 /// Where a row's controls came from. Oracle controls are read off the target and leak it,

@@ -251,7 +251,7 @@ fn warnings_follow_from_the_figures() {
     let has = |report: &Report, text: &str| warnings(report).iter().any(|w| w.contains(text));
     let mut report = sample::rerank();
     assert!(has(&report, "Oracle controls") && has(&report, "above 0.613"));
-    assert!(has(&report, "1 of 3 expectations") && has(&report, "12 rows (0.20 %)"));
+    assert!(has(&report, "1 of 3 expectations") && has(&report, "12 faults (0.20 % of rows)"));
     let nothing = Estimate { mean: 0.0, low: -0.1, high: 0.1, users: 9 };
     report.summary.arms[4].versus_baseline.insert("ndcg@10".into(), nothing);
     assert!(has(&report, "cannot tell them apart"));

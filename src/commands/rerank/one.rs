@@ -7,7 +7,7 @@ use crate::flow::Meters;
 use crate::flow::rerank::{RerankStages, Retrieved};
 use crate::plan::Task;
 use crate::spec::{Job, RerankSpec};
-use crate::stage::{Outcomes, Setback, Stage, read::ReadSequences};
+use crate::stage::{Outcomes, Setback, Stage};
 use crate::types::Ranked;
 use std::sync::Arc;
 
@@ -22,38 +22,33 @@ pub fn stages(job: &Job, spec: &RerankSpec, opened: &Opened) -> Result<RerankSta
     Ok(shared.stages(opened.retrieved(spec, trained, barred)?))
 }
 
-/// Runs the stages for one user, the row of a partition: its lists, or why it has none.
+/// Runs the stages for one user, the row of a partition: its lists, and what went wrong on the way.
 pub fn one(
     job: &Job,
     spec: &RerankSpec,
     opened: &Opened,
     (shard, row): (u32, u32),
-) -> Result<Result<Ranked, Setback>> {
+) -> Result<(Option<Ranked>, Vec<Setback>)> {
     let mut stages = stages(job, spec, opened)?;
     let tasks: Vec<Task> =
         opened.plan.tasks().filter(|task| task.shard == shard).cloned().collect();
-    let mut out = Outcomes::new(ReadSequences::NAME);
-    stages.source.read.run(tasks, &mut out);
-    let (queries, setbacks) = out.into_parts();
-    let Some(query) = queries.into_iter().find(|query| query.origin.row == row) else {
-        let of_row = |setback: &Setback| match setback {
-            Setback::Fault(fault) => fault.origin.row == row,
-            Setback::Failed(_) => true,
-        };
-        let setback = setbacks.into_iter().find(of_row).map(Err);
-        return setback.ok_or_else(|| {
-            Error::Input(format!("partition {shard}: expected {row} rows or more"))
-        });
-    };
-    Ok(then(query, &mut stages.source.retrieve)
-        .and_then(|candidates| then(candidates, &mut stages.ask))
-        .and_then(|candidates| then(candidates, &mut stages.arms)))
+    let mut setbacks = Vec::new();
+    let queries = then(tasks, &mut stages.source.read, &mut setbacks);
+    let query = queries.into_iter().find(|query| query.origin.row == row).into_iter().collect();
+    setbacks.retain(|setback| match setback {
+        Setback::Fault(fault) => fault.origin.row == row,
+        Setback::Failed(_) => true,
+    });
+    let candidates = then(query, &mut stages.source.retrieve, &mut setbacks);
+    let asked = then(candidates, &mut stages.ask, &mut setbacks);
+    Ok((then(asked, &mut stages.arms, &mut setbacks).pop(), setbacks))
 }
 
-/// One row through one stage.
-fn then<S: Stage>(row: S::In, stage: &mut S) -> Result<S::Out, Setback> {
+/// Rows through one stage.
+fn then<S: Stage>(rows: Vec<S::In>, stage: &mut S, setbacks: &mut Vec<Setback>) -> Vec<S::Out> {
     let mut out = Outcomes::new(S::NAME);
-    stage.run(vec![row], &mut out);
-    let (mut rows, mut setbacks) = out.into_parts();
-    rows.pop().ok_or_else(|| setbacks.pop().expect("a row has an outcome"))
+    stage.run(rows, &mut out);
+    let (on, mut back) = out.into_parts();
+    setbacks.append(&mut back);
+    on
 }

@@ -295,16 +295,8 @@ fn source_name(source: ControlSource) -> &'static str {
     }
 }
 
-fn conflict_text(conflict: &Conflict) -> String {
-    match conflict {
-        Conflict::Contradiction(a, b) => format!("controls {a} and {b} exclude each other"),
-        Conflict::Unsatisfiable(a) => format!("no item meets control {a}"),
-        Conflict::Jointly => "no item meets all controls".to_owned(),
-    }
-}
-
 fn conflicts<'r>(rows: impl Iterator<Item = &'r Ranked>) -> (Field, ArrayRef) {
-    let texts = rows.map(|row| row.candidates.query.conflict.as_ref().map(conflict_text));
+    let texts = rows.map(|row| row.candidates.query.conflict.as_ref().map(Conflict::to_string));
     let array = StringArray::from_iter(texts);
     (Field::new("conflict", DataType::Utf8, true), Arc::new(array))
 }
