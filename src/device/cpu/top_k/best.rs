@@ -1,44 +1,58 @@
-//! The K best of what was offered: a heap whose root is the worst of them.
+//! The K best of what was offered: a list with some room, cut down to the best when it is full.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+
+/// Half again as many are kept before a cut: to look through a list of 1.5·K for every K/2 that
+/// enter it costs less than a heap, and the bar, which moves only then, is seldom far behind.
+fn room(k: usize) -> usize {
+    k + k.div_ceil(2)
+}
 
 /// At most `k` (score, id) pairs. Pairs are kept as one integer that orders as they do: the larger
 /// score first, and of equal scores the lower id.
 pub(super) struct Best {
     k: usize,
-    heap: BinaryHeap<Reverse<u64>>,
+    kept: Vec<u64>,
+    /// The K-th best at the last cut, or 0, which is below every pair.
+    bar: u64,
 }
 
 impl Best {
     /// Room for `k`.
     pub(super) fn new(k: usize) -> Self {
-        Best { k, heap: BinaryHeap::with_capacity(k) }
+        Best { k, kept: Vec::with_capacity(room(k)), bar: 0 }
     }
 
-    /// The score an item must reach to be kept, or −∞ as long as there is room.
+    /// A score that an item must reach to be among the best, or −∞ as long as there is none.
     pub(super) fn bar(&self) -> f32 {
-        match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.k => unpack(worst.0).0,
-            _ => f32::NEG_INFINITY,
+        if self.bar == 0 { f32::NEG_INFINITY } else { unpack(self.bar).0 }
+    }
+
+    /// Keeps a pair if it may be among the best.
+    pub(super) fn offer(&mut self, score: f32, id: u32) {
+        let new = pack(score, id);
+        if new > self.bar {
+            self.kept.push(new);
+            if self.kept.len() == room(self.k) {
+                self.cut();
+            }
         }
     }
 
-    /// Keeps a pair if it is among the best.
-    pub(super) fn offer(&mut self, score: f32, id: u32) {
-        let new = pack(score, id);
-        if self.heap.len() < self.k {
-            self.heap.push(Reverse(new));
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && worst.0 < new
-        {
-            *worst = Reverse(new);
+    /// Drops what is not among the best of what was kept.
+    fn cut(&mut self) {
+        if self.kept.len() > self.k {
+            let (_, worst, _) = self.kept.select_nth_unstable_by_key(self.k - 1, |&x| Reverse(x));
+            self.bar = *worst;
+            self.kept.truncate(self.k);
         }
     }
 
     /// The pairs, best first.
-    pub(super) fn into_sorted(self) -> impl Iterator<Item = (f32, u32)> {
-        self.heap.into_sorted_vec().into_iter().map(|key| unpack(key.0))
+    pub(super) fn into_sorted(mut self) -> impl Iterator<Item = (f32, u32)> {
+        self.cut();
+        self.kept.sort_unstable_by_key(|&x| Reverse(x));
+        self.kept.into_iter().map(unpack)
     }
 }
 

@@ -17,21 +17,28 @@ pub fn score(user: &[f32], item: &[f32]) -> f32 {
     let (users, user_tail) = user.as_chunks::<LANES>();
     let (items, item_tail) = item.as_chunks::<LANES>();
     for (u, v) in users.iter().zip(items) {
-        for l in 0..LANES {
-            lanes[l] += u[l] * v[l];
-        }
+        lanes = add_products(lanes, u, v);
     }
-    for (lane, (u, v)) in lanes.iter_mut().zip(user_tail.iter().zip(item_tail)) {
-        *lane += u * v;
+    if !user_tail.is_empty() {
+        lanes = add_products(lanes, &filled_up(user_tail), &filled_up(item_tail));
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
-    }
-    lanes[0] + 0.0
+    // One array a step: the compiler keeps them in registers, and halves of one array in memory.
+    let eight: [f32; 8] = std::array::from_fn(|l| lanes[l] + lanes[l + 8]);
+    let four: [f32; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
+    let two = [four[0] + four[2], four[1] + four[3]];
+    two[0] + two[1] + 0.0
+}
+
+#[inline(always)]
+fn add_products(lanes: [f32; LANES], u: &[f32; LANES], v: &[f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|l| lanes[l] + u[l] * v[l])
+}
+
+/// A row's last coordinates and zeros: a lane that 0 is added to stays what it is, or is 0 of
+/// either sign, which no score shows.
+#[inline(always)]
+fn filled_up(tail: &[f32]) -> [f32; LANES] {
+    std::array::from_fn(|l| tail.get(l).copied().unwrap_or(0.0))
 }
 
 /// How many roundings a product may meet on its way into [`score`].
