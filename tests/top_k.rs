@@ -43,11 +43,11 @@ fn awkward(kind: u64, rows: usize, width: usize, seed: u64) -> Vec<f32> {
 
 /// Compares every path and several numbers of threads with the reference.
 fn check(items: &[f32], users: &[f32], width: usize, query: &TopKQuery<'_>) -> TopK {
-    let index = ItemIndex::new(items, width).unwrap();
     let expected = reference::top_k(items, users, width, query);
     for path in Path::all() {
+        let index = ItemIndex::new_for(path, items, width).unwrap();
         for threads in [1, 2, 3] {
-            let found = index.search_on(path, users, &TopKQuery { threads, ..*query });
+            let found = index.search(users, &TopKQuery { threads, ..*query });
             assert_same(&found, &expected);
         }
     }
@@ -88,6 +88,20 @@ fn every_width_and_size() {
             let items = normal(count * width, count as u64);
             check(&items, &normal(5 * width, 99), width, &ALL);
         }
+    }
+}
+
+#[test]
+fn every_path_lets_the_same_items_pass() {
+    let names: Vec<String> = Path::all().iter().map(Path::to_string).collect();
+    assert!(names.iter().eq(["portable", "avx2", "vnni"][..names.len()].iter()), "{names:?}");
+    for (width, users) in [(64, 1), (50, 3), (33, 4), (128, 7), (2, 9)] {
+        let (items, users) = (normal(5_000 * width, 7), normal(users * width, 8));
+        let query = TopKQuery { k: 20, ..ALL };
+        let search = |path| ItemIndex::new_for(path, &items, width).unwrap().search(&users, &query);
+        let found: Vec<TopK> = Path::all().into_iter().map(search).collect();
+        assert!(found.iter().all(|other| *other == found[0]), "{width}: {names:?}");
+        assert_same(&found[0], &reference::top_k(&items, &users, width, &query));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one core can do at most, measured from registers alone: the yardstick of the benches.
 #![allow(unsafe_code)]
 
+use super::top_k::{Path, Way};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -9,16 +10,19 @@ const CHAINS: usize = 12;
 
 const TURNS: usize = 4_000_000;
 
-/// Operations a second of the calling thread with 8-bit integers that are multiplied, summed in
-/// pairs and added to 16-bit sums: 32 products an instruction, each a multiplication and an
-/// addition. Nothing where there is no AVX2.
-pub fn integer_ops_per_s() -> Option<f64> {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        return Some(rate(2 * 32, || unsafe { avx2::integers() }));
+/// Operations a second of the calling thread with 8-bit integers, in the instructions with which a
+/// path of [`super::top_k`] screens: every product is a multiplication and an addition. Nothing for
+/// the portable path, whose instructions are the compiler's choice.
+pub fn integer_ops_per_s(path: Path) -> Option<f64> {
+    match path.way() {
+        Way::Portable => None,
+        // SAFETY: a path of this way is there only if the processor has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Way::Avx2 => Some(rate(2 * 32, || unsafe { avx2::integers() })),
+        // SAFETY: a path of this way is there only if the processor has AVX-512 with VNNI.
+        #[cfg(target_arch = "x86_64")]
+        Way::Vnni => Some(rate(2 * 64, || unsafe { vnni::integers() })),
     }
-    None
 }
 
 /// Operations a second of the calling thread with fused f32 multiply-adds, each counted as two;
@@ -72,6 +76,27 @@ mod avx2 {
         for _ in 0..TURNS {
             for sum in &mut sums {
                 *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod vnni {
+    use super::{CHAINS, TURNS, black_box};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn integers() {
+        let factor = _mm512_set1_epi8(black_box(3));
+        let mut sums = [_mm512_setzero_si512(); CHAINS];
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm512_set1_epi32(black_box(at as i32));
+        }
+        for _ in 0..TURNS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
             }
         }
         black_box(sums);

@@ -2,7 +2,7 @@
 
 use super::quantise::{self, Bounds, ITEM_MAX};
 use super::reference;
-use super::screen::{self, LANES, Lane, TILE};
+use super::screen::{self, LANE, Lane, OFFSET, Path, TILE};
 use super::shape::TopKShape;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -10,18 +10,16 @@ use rayon::prelude::*;
 /// The items of a block share a scale and the bounds of their errors.
 pub(super) const BLOCK: usize = 256;
 
-const TILES: usize = BLOCK / TILE;
-
 /// Items made ready for [`ItemIndex::search`]: their own copy, 5 bytes a number.
 pub struct ItemIndex {
     pub(super) width: usize,
+    /// Whose layout `packed` has.
+    pub(super) path: Path,
     /// The ids, by norm (largest first), then by id. All that follows is in this order.
     pub(super) ids: Vec<u32>,
     /// (V, D).
     pub(super) rows: Vec<f32>,
-    /// For each tile the sixteen-bit sums its items start from, as four lanes.
-    starts: Vec<[Lane; LANES]>,
-    /// For each tile and each pair of coordinates, four lanes of sixteen items × two bytes.
+    /// The tiles, one after the other, in bytes: see [`Path::place`].
     packed: Vec<Lane>,
     pub(super) blocks: Vec<Block>,
 }
@@ -45,6 +43,11 @@ impl ItemIndex {
     /// Shapes: `items` (V, D) row-major; V may be 0.
     /// Errors: if the length is not a multiple of `width`, or a number is NaN or infinite.
     pub fn new(items: &[f32], width: usize) -> Result<Self> {
+        Self::new_for(Path::fastest(), items, width)
+    }
+
+    /// [`ItemIndex::new`], to be searched with the instructions one chooses.
+    pub fn new_for(path: Path, items: &[f32], width: usize) -> Result<Self> {
         let count = items.len() / width.max(1);
         let shape = TopKShape { users: 0, items: count, width, k: 0 };
         shape.check(0, items.len())?;
@@ -62,27 +65,25 @@ impl ItemIndex {
             .map(|id| (!quantise::norm(row(items, width, id)).to_bits(), id as u32))
             .collect();
         order.par_sort_unstable();
-        let tiles = count.div_ceil(TILE);
-        let pairs = screen::pairs(width);
+        let lanes = lanes_of_tile(width);
         let mut index = ItemIndex {
             width,
+            path,
             ids: order.into_iter().map(|(_, id)| id).collect(),
             rows: vec![0.0; items.len()],
-            starts: vec![[Lane([0; 32]); LANES]; tiles],
-            packed: vec![Lane([0; 32]); tiles * pairs * LANES],
+            packed: vec![Lane([0; LANE]); count.div_ceil(TILE) * lanes],
             blocks: Vec::new(),
         };
         index.blocks = index
             .rows
             .par_chunks_mut(BLOCK * width)
-            .zip(index.starts.par_chunks_mut(TILES))
-            .zip(index.packed.par_chunks_mut(TILES * pairs * LANES))
+            .zip(index.packed.par_chunks_mut(BLOCK / TILE * lanes))
             .zip(index.ids.par_chunks(BLOCK))
-            .map(|(((rows, starts), packed), ids)| {
+            .map(|((rows, packed), ids)| {
                 for (to, &id) in rows.chunks_mut(width).zip(ids) {
                     to.copy_from_slice(row(items, width, id as usize));
                 }
-                pack(rows, width, starts, packed)
+                pack(path, rows, width, packed)
             })
             .collect();
         Ok(index)
@@ -103,14 +104,9 @@ impl ItemIndex {
         self.width
     }
 
-    /// The sums that the items of a tile start from.
-    pub(super) fn starts(&self, tile: usize) -> &[Lane; LANES] {
-        &self.starts[tile]
-    }
-
     /// The packed bytes of a tile.
-    pub(super) fn packed(&self, tile: usize) -> &[Lane] {
-        let lanes = screen::pairs(self.width) * LANES;
+    pub(super) fn tile(&self, tile: usize) -> &[Lane] {
+        let lanes = lanes_of_tile(self.width);
         &self.packed[tile * lanes..][..lanes]
     }
 
@@ -125,19 +121,21 @@ fn row(items: &[f32], width: usize, id: usize) -> &[f32] {
     &items[id * width..][..width]
 }
 
+fn lanes_of_tile(width: usize) -> usize {
+    screen::columns(width) * TILE / LANE
+}
+
 /// Quantises a block's rows and lays them out for the screen.
-fn pack(rows: &[f32], width: usize, starts: &mut [[Lane; LANES]], packed: &mut [Lane]) -> Block {
+fn pack(path: Path, rows: &[f32], width: usize, packed: &mut [Lane]) -> Block {
     let mut integers = vec![0i8; rows.len()];
     let bounds = quantise::quantise(rows, width, ITEM_MAX, &mut integers);
-    let lanes = screen::pairs(width) * LANES;
-    for (at, item) in integers.chunks(width).enumerate() {
-        let (tile, lane, place) = (at / TILE, at % TILE / 16, at % 16);
-        let sum: i16 = item.iter().fold(0, |sum, &s| sum.wrapping_add(i16::from(s)));
-        let start = sum.wrapping_mul(-64).to_ne_bytes();
-        starts[tile][lane].0[2 * place..][..2].copy_from_slice(&start);
-        let tile = &mut packed[tile * lanes..][..lanes];
-        for (column, &s) in item.iter().enumerate() {
-            tile[column / 2 * LANES + lane].0[2 * place + column % 2] = s as u8;
+    let tiles = packed.chunks_mut(lanes_of_tile(width));
+    for (tile, items) in tiles.zip(integers.chunks(TILE * width)) {
+        for (item, row) in items.chunks(width).enumerate() {
+            for (column, &s) in row.iter().enumerate() {
+                let (lane, byte) = path.place(item, column);
+                tile[lane].0[byte] = (s as u8).wrapping_add(OFFSET);
+            }
         }
     }
     Block::new(&bounds, width)

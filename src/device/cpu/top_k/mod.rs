@@ -22,7 +22,7 @@
 //! and by Cauchy–Schwarz the right side is at most `‖u‖·‖v − βs‖ + ‖u − αq‖·‖βs‖`. The f32 score is
 //! within `γ‖u‖‖v‖ + c` of `⟨u,v⟩`, where `γ = m·2⁻²⁴/(1 − m·2⁻²⁴)` for at most m roundings on the
 //! way of one product into the sum, and `c = width·2⁻¹⁴⁹` covers products that underflow. Let τ be
-//! the K-th best score found so far. An item can enter the list only with a score of at least τ,
+//! a score that K of the items found so far reach, or −∞ while there are none. An item can enter the list only with a score of at least τ,
 //! hence only if
 //!
 //! ```text
@@ -36,13 +36,14 @@
 //!
 //! # Why sixteen bits are enough
 //!
-//! The processor multiplies unsigned by signed bytes and adds neighbours with saturation; so a
-//! user's bytes are `q + 64`, from 1 to 127, an item's from −127 to 127, and a pair of products is
-//! at most 2·127·127 = 32,258: nothing saturates. Pairs are added in wrapping 16-bit integers,
-//! starting from `−64·Σs`. Whatever wraps on the way, the end is `⟨q,s⟩` modulo 2¹⁶, and exact
-//! because `|⟨q,s⟩| ≤ ‖q‖·‖s‖ ≤ 181·181 = 32,761` by the choice of the scales. The scales follow
-//! the norms and not the largest coordinate: the two terms of the bound are then about equal, where
-//! it is least.
+//! The processor multiplies unsigned by signed bytes and adds neighbours. AVX-512 VNNI adds four
+//! products to a 32-bit sum, exactly. AVX2 adds two, with saturation in 16 bits; so an item's bytes
+//! are `s + 128`, from 1 to 255, a user's from −63 to 63, and a pair of products is at most
+//! 2·255·63 = 32,130: nothing saturates. Pairs are added in wrapping 16-bit integers, starting from
+//! `−128·Σq`. Whatever wraps on the way, the end is `⟨q,s⟩` modulo 2¹⁶, and exact because
+//! `|⟨q,s⟩| ≤ ‖q‖·‖s‖ ≤ 181·181 = 32,761` by the choice of the scales. All paths use the same
+//! bytes, and so let the same items pass. The scales follow the norms and not the largest
+//! coordinate: the two terms of the bound are then about equal, where it is least.
 
 mod best;
 mod bits;
@@ -56,5 +57,6 @@ mod shape;
 pub use bits::BitSet;
 pub use index::ItemIndex;
 pub use screen::Path;
+pub(super) use screen::Way;
 pub use search::{TopK, TopKQuery};
 pub use shape::TopKShape;

@@ -10,7 +10,7 @@ const NORM_AIM: f64 = 180.0;
 /// Covers the rounding of f64 sums over a row in everything that is used as an upper bound.
 const SLACK: f64 = 1.0 + 1e-6;
 
-/// The largest integer coordinate of a user: 64 is added, and the sum is at most 127.
+/// The largest integer coordinate of a user: with it, two products fit 16 bits with their sign.
 pub(super) const USER_MAX: i32 = 63;
 
 /// The largest integer coordinate of an item.

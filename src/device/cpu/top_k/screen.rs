@@ -1,39 +1,43 @@
 //! The integer screen: which of a tile's 64 items may be in a user's list.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use std::fmt;
+
 /// Items that are screened together: one bit of a mask each.
 pub(super) const TILE: usize = 64;
 
-/// The registers' worth of items of a tile.
-pub(super) const LANES: usize = TILE / 16;
+/// Coordinates that lie together at most, see [`Path::group`].
+const GROUP_MAX: usize = 4;
 
-/// Pairs of coordinates that are added before the loop turns.
-const STEP: usize = 2;
+/// What is added to the bytes of items, to have no sign.
+pub(super) const OFFSET: u8 = 128;
 
-/// The pairs of coordinates of a packed row: its columns, and zeros up to a whole step.
-pub(super) fn pairs(width: usize) -> usize {
-    width.div_ceil(2).next_multiple_of(STEP)
+/// The coordinates of a packed row: its columns, and zeros up to a whole group of any path.
+pub(super) fn columns(width: usize) -> usize {
+    width.next_multiple_of(GROUP_MAX)
 }
 
-/// Thirty-two bytes: sixteen items by two coordinates, or sixteen 16-bit sums.
+/// A line of bytes: coordinates of one group, of as many items as there is room for.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(super) struct Lane(pub [u8; 32]);
+#[repr(C, align(64))]
+pub(super) struct Lane(pub [u8; LANE]);
 
-/// A tile of items.
-pub(super) struct Tile<'a> {
-    /// The sums the items start from.
-    pub starts: &'a [Lane; LANES],
-    /// Four lanes for each pair of coordinates.
-    pub packed: &'a [Lane],
-}
+/// The bytes of a lane.
+pub(super) const LANE: usize = 64;
 
 /// The users that are screened.
 pub(super) struct Users<'a> {
-    /// For each user and each pair of coordinates, the two bytes twice.
-    pub packed: &'a [u32],
-    /// How many pairs a user has.
-    pub pairs: usize,
+    /// For each user its coordinates as [`Path::words`] gives them.
+    pub words: &'a [u32],
+    /// How many words a user has.
+    pub stride: usize,
+    /// What each user's sums start from: they take [`OFFSET`] away from every item's bytes.
+    pub starts: &'a [i32],
     /// Items pass with a product greater than the user's threshold.
     pub thresholds: &'a [i16],
     /// Which users to look at.
@@ -53,11 +57,26 @@ pub(super) struct Hit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path(Way);
 
+/// The instructions of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(in crate::device::cpu) enum Way {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Way::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => "vnni",
+        })
+    }
 }
 
 impl Path {
@@ -65,8 +84,13 @@ impl Path {
     pub fn all() -> Vec<Path> {
         let mut all = vec![Path(Way::Portable)];
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            all.push(Path(Way::Avx2));
+        {
+            if is_x86_feature_detected!("avx2") {
+                all.push(Path(Way::Avx2));
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+                all.push(Path(Way::Vnni));
+            }
         }
         all
     }
@@ -76,14 +100,52 @@ impl Path {
         Path::all().pop().unwrap_or(Path(Way::Portable))
     }
 
+    /// Which instructions they are. This processor has them.
+    pub(in crate::device::cpu) fn way(self) -> Way {
+        self.0
+    }
+
+    /// Neighbouring coordinates that one instruction multiplies and adds up. Of each group of them
+    /// a tile has the bytes of its first item, of its second, and so on.
+    fn group(self) -> usize {
+        match self.0 {
+            Way::Portable => 2,
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => 2,
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => GROUP_MAX,
+        }
+    }
+
+    /// Where a tile has an item's coordinate: the lane, and the byte in it.
+    pub(super) fn place(self, item: usize, column: usize) -> (usize, usize) {
+        let group = self.group();
+        let byte = (column / group * TILE + item) * group + column % group;
+        (byte / LANE, byte % LANE)
+    }
+
+    /// A user's coordinates, as many as [`columns`], in groups of 32 bits: a group of two is there
+    /// twice, since to spread 32 bits over a register takes one instruction and 16 take two.
+    pub(super) fn words(self, integers: &[i8]) -> impl Iterator<Item = u32> {
+        let group = self.group();
+        integers.chunks_exact(group).map(move |group| {
+            u32::from_le_bytes(std::array::from_fn(|at| group[at % group.len()] as u8))
+        })
+    }
+
     /// Appends the hits of a tile, in the order of `users.live`.
-    pub(super) fn screen(self, tile: &Tile<'_>, users: &Users<'_>, hits: &mut Vec<Hit>) {
-        assert_eq!(tile.packed.len(), LANES * users.pairs);
+    ///
+    /// `tile` has been packed for this path.
+    pub(super) fn screen(self, tile: &[Lane], users: &Users<'_>, hits: &mut Vec<Hit>) {
+        assert_eq!(tile.len() * LANE, users.stride * self.group() * TILE);
         match self.0 {
             Way::Portable => portable(tile, users, hits),
             // SAFETY: a `Path` of this way is made by `all` only, after asking the processor.
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => unsafe { avx2::screen(tile, users, hits) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => unsafe { vnni::screen(tile, users, hits) },
         }
     }
 
@@ -94,6 +156,9 @@ impl Path {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => unsafe { avx2::score(user, rows, items) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => unsafe { vnni::score(user, rows, items) },
         }
     }
 }
@@ -119,116 +184,27 @@ fn score(user: &[f32], rows: &[f32], items: u64) -> [f32; TILE] {
 }
 
 impl Users<'_> {
-    fn packed(&self, user: u32) -> &[u32] {
-        &self.packed[user as usize * self.pairs..][..self.pairs]
+    fn words(&self, user: u32) -> &[u32] {
+        &self.words[user as usize * self.stride..][..self.stride]
     }
 }
 
-fn portable(tile: &Tile<'_>, users: &Users<'_>, hits: &mut Vec<Hit>) {
+fn portable(tile: &[Lane], users: &Users<'_>, hits: &mut Vec<Hit>) {
     for &user in users.live {
         let threshold = users.thresholds[user as usize];
-        let mut items = 0;
-        for lane in 0..LANES {
-            let mut sums: [i16; 16] = std::array::from_fn(|at| {
-                let start = &tile.starts[lane].0;
-                i16::from_ne_bytes([start[2 * at], start[2 * at + 1]])
-            });
-            let lanes = tile.packed[lane..].iter().step_by(LANES);
-            for (bytes, word) in lanes.zip(users.packed(user)) {
-                let [even, odd, ..] = word.to_le_bytes().map(i16::from);
-                for (at, sum) in sums.iter_mut().enumerate() {
-                    let first = even * i16::from(bytes.0[2 * at] as i8);
-                    let second = odd * i16::from(bytes.0[2 * at + 1] as i8);
-                    *sum = sum.wrapping_add(first + second);
-                }
-            }
-            for (at, &sum) in sums.iter().enumerate() {
-                items |= u64::from(sum > threshold) << (16 * lane + at);
+        // Cut to 16 bits, like all sums: see the module's page.
+        let mut sums = [users.starts[user as usize] as i16; TILE];
+        for (lanes, word) in tile.as_chunks::<2>().0.iter().zip(users.words(user)) {
+            let [even, odd, ..] = word.to_le_bytes().map(|x| i16::from(x as i8));
+            let bytes = lanes.iter().flat_map(|lane| lane.0.as_chunks::<2>().0);
+            for (sum, &[first, second]) in sums.iter_mut().zip(bytes) {
+                *sum = sum.wrapping_add(even * i16::from(first) + odd * i16::from(second));
             }
         }
+        let above = |(at, &sum): (usize, &i16)| u64::from(sum > threshold) << at;
+        let items = sums.iter().enumerate().map(above).fold(0, |all, bit| all | bit);
         if items != 0 {
             hits.push(Hit { user, items });
         }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{Hit, LANES, Lane, STEP, TILE, Tile, Users};
-    use std::arch::x86_64::*;
-
-    /// Two users at a time: an item's bytes are loaded once for both; all sums stay in registers.
-    #[target_feature(enable = "avx2")]
-    pub(super) fn screen(tile: &Tile<'_>, users: &Users<'_>, hits: &mut Vec<Hit>) {
-        let (pairs, rest) = users.live.as_chunks::<2>();
-        for &[first, second] in pairs {
-            let [a, b] = products(tile, users.packed(first), users.packed(second));
-            keep(first, a, users, hits);
-            keep(second, b, users, hits);
-        }
-        for &user in rest {
-            let [sums, _] = products(tile, users.packed(user), users.packed(user));
-            keep(user, sums, users, hits);
-        }
-    }
-
-    /// The products of 64 items with two users.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn products(tile: &Tile<'_>, first: &[u32], second: &[u32]) -> [[__m256i; LANES]; 2] {
-        let [s0, s1, s2, s3] = tile.starts;
-        let starts = [load(s0), load(s1), load(s2), load(s3)];
-        let (mut a, mut b) = (starts, starts);
-        let (steps, _) = tile.packed.as_chunks::<{ STEP * LANES }>();
-        let (first, _) = first.as_chunks::<STEP>();
-        let (second, _) = second.as_chunks::<STEP>();
-        for ((bytes, first), second) in steps.iter().zip(first).zip(second) {
-            for pair in 0..STEP {
-                let x = _mm256_set1_epi32(first[pair] as i32);
-                let y = _mm256_set1_epi32(second[pair] as i32);
-                for lane in 0..LANES {
-                    let items = load(&bytes[pair * LANES + lane]);
-                    a[lane] = _mm256_add_epi16(a[lane], _mm256_maddubs_epi16(x, items));
-                    b[lane] = _mm256_add_epi16(b[lane], _mm256_maddubs_epi16(y, items));
-                }
-            }
-        }
-        [a, b]
-    }
-
-    /// Notes which products are above a user's threshold.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn keep(user: u32, sums: [__m256i; LANES], users: &Users<'_>, hits: &mut Vec<Hit>) {
-        let threshold = _mm256_set1_epi16(users.thresholds[user as usize]);
-        let low = bits(sums[0], sums[1], threshold);
-        let high = bits(sums[2], sums[3], threshold);
-        let items = u64::from(high) << 32 | u64::from(low);
-        if items != 0 {
-            hits.push(Hit { user, items });
-        }
-    }
-
-    /// One bit for each of 32 products. Packing works within halves of a register, hence the
-    /// permutation.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn bits(low: __m256i, high: __m256i, threshold: __m256i) -> u32 {
-        let low = _mm256_cmpgt_epi16(low, threshold);
-        let high = _mm256_cmpgt_epi16(high, threshold);
-        let packed = _mm256_packs_epi16(low, high);
-        _mm256_movemask_epi8(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed)) as u32
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn load(lane: &Lane) -> __m256i {
-        // SAFETY: a lane is 32 bytes, aligned to 32.
-        unsafe { _mm256_load_si256(std::ptr::from_ref(lane).cast()) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn score(user: &[f32], rows: &[f32], items: u64) -> [f32; TILE] {
-        super::score(user, rows, items)
     }
 }

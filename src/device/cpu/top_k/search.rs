@@ -4,10 +4,10 @@ use super::best::Best;
 use super::bits::BitSet;
 use super::index::{BLOCK, Block, ItemIndex};
 use super::quantise::{self, Bounds, USER_MAX};
-use super::screen::{self, Hit, Path, TILE, Tile, Users};
+use super::screen::{self, Hit, OFFSET, TILE, Users};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Users of one batch at most: with 64 columns their packed bytes take 32 KiB, and with 256 a
+/// Users of one batch at most: with 64 columns their words take at most 32 KiB, and with 256 a
 /// quarter of a 512 KiB cache, while the items pass by.
 const BATCH_MAX: usize = 256;
 
@@ -67,11 +67,6 @@ impl ItemIndex {
     /// Shapes: `users` (U, D) row-major.
     /// Panics: if `users` is not whole rows, or `excluded` is neither empty nor one list a user.
     pub fn search(&self, users: &[f32], query: &TopKQuery<'_>) -> TopK {
-        self.search_on(Path::fastest(), users, query)
-    }
-
-    /// [`ItemIndex::search`] with the instructions one chooses.
-    pub fn search_on(&self, path: Path, users: &[f32], query: &TopKQuery<'_>) -> TopK {
         let count = users.len() / self.width;
         assert_eq!(users.len(), count * self.width, "users: rows of {} numbers", self.width);
         let lists = query.excluded.len();
@@ -90,7 +85,7 @@ impl ItemIndex {
                 let users = &users[first * self.width..];
                 let users = &users[..users.len().min(batch * self.width)];
                 let excluded = query.excluded.get(first..).unwrap_or_default();
-                let batch = Batch::new(self, path, users, excluded, query.k);
+                let batch = Batch::new(self, users, excluded, query.k);
                 done.push((first, batch.run(&allowed)));
             }
         };
@@ -127,13 +122,13 @@ impl ItemIndex {
 /// A few users on their way through all items.
 struct Batch<'a> {
     index: &'a ItemIndex,
-    path: Path,
     /// (users of the batch, D).
     rows: &'a [f32],
     excluded: &'a [&'a [u32]],
     users: Vec<User>,
-    /// As [`Users`] has them.
-    packed: Vec<u32>,
+    /// As [`Users`] has them, like the next.
+    words: Vec<u32>,
+    starts: Vec<i32>,
     thresholds: Vec<i16>,
     live: Vec<u32>,
     scored: u64,
@@ -153,7 +148,7 @@ struct User {
     error: f64,
     /// c: how much a score may lack by underflow.
     underflow: f64,
-    /// The K-th best score so far, or −∞.
+    /// A score that K items reach, or −∞: see [`Best::bar`].
     bar: f64,
 }
 
@@ -187,18 +182,12 @@ impl User {
 }
 
 impl<'a> Batch<'a> {
-    fn new(
-        index: &'a ItemIndex,
-        path: Path,
-        rows: &'a [f32],
-        excluded: &'a [&'a [u32]],
-        k: usize,
-    ) -> Self {
+    fn new(index: &'a ItemIndex, rows: &'a [f32], excluded: &'a [&'a [u32]], k: usize) -> Self {
         let width = index.width;
         let norm_max = index.rows.chunks(width).next().map_or(0.0, quantise::norm);
         let mut users = Vec::with_capacity(rows.len() / width);
-        let mut packed = Vec::with_capacity(users.capacity() * screen::pairs(width));
-        let mut integers = vec![0i8; 2 * screen::pairs(width)];
+        let (mut words, mut starts) = (Vec::new(), Vec::new());
+        let mut integers = vec![0i8; screen::columns(width)];
         let nobody = vec![0.0; width];
         for row in rows.chunks(width) {
             let scorable = ItemIndex::can_score(row, norm_max);
@@ -206,15 +195,13 @@ impl<'a> Batch<'a> {
             let bounds = quantise::quantise(row, width, USER_MAX, &mut integers[..width]);
             let best = scorable.then(|| Best::new(k.min(index.len())));
             users.push(User::new(&bounds, width, best));
-            packed.extend(integers.as_chunks().0.iter().map(|pair: &[i8; 2]| {
-                let [even, odd] = pair.map(|x| (x + 64) as u8);
-                u32::from_le_bytes([even, odd, even, odd])
-            }));
+            words.extend(index.path.words(&integers));
+            starts.push(-i32::from(OFFSET) * integers.iter().map(|&q| i32::from(q)).sum::<i32>());
         }
         let wanted = |at: &u32| k > 0 && users[*at as usize].best.is_some();
         let live = (0..users.len() as u32).filter(wanted).collect();
         let thresholds = vec![0; users.len()];
-        Batch { index, path, rows, excluded, users, packed, thresholds, live, scored: 0 }
+        Batch { index, rows, excluded, users, words, starts, thresholds, live, scored: 0 }
     }
 
     /// How many pairs were scored, and the list of each user.
@@ -243,14 +230,14 @@ impl<'a> Batch<'a> {
     }
 
     fn screen(&self, tile: usize, hits: &mut Vec<Hit>) {
-        let items = Tile { starts: self.index.starts(tile), packed: self.index.packed(tile) };
         let users = Users {
-            packed: &self.packed,
-            pairs: screen::pairs(self.index.width),
+            words: &self.words,
+            stride: self.words.len() / self.users.len(),
+            starts: &self.starts,
             thresholds: &self.thresholds,
             live: &self.live,
         };
-        self.path.screen(&items, &users, hits);
+        self.index.path.screen(self.index.tile(tile), &users, hits);
     }
 
     /// Scores the items of a tile that passed, and keeps the best.
@@ -260,7 +247,7 @@ impl<'a> Batch<'a> {
         let Some(best) = &mut user.best else { return };
         let excluded = self.excluded.get(at).copied().unwrap_or_default();
         let rows = &self.index.rows[tile * TILE * width..];
-        let scores = self.path.score(&self.rows[at * width..][..width], rows, items);
+        let scores = self.index.path.score(&self.rows[at * width..][..width], rows, items);
         let ids = &self.index.ids[tile * TILE..];
         self.scored += u64::from(items.count_ones());
         for place in screen::places(items) {
