@@ -80,7 +80,8 @@ fn units() -> Vec<(&'static str, Unit)> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     let one = __cpuid(1);
     let seven = (__cpuid(0).eax >= 7).then(|| __cpuid_count(7, 0));
-    let (seven_ebx, seven_edx) = seven.map_or((0, 0), |leaf| (leaf.ebx, leaf.edx));
+    let [seven_ebx, seven_ecx, seven_edx] =
+        seven.map_or([0; 3], |leaf| [leaf.ebx, leaf.ecx, leaf.edx]);
     let os_saves = if (one.ecx >> 27) & 1 == 1 { saved_registers() } else { 0 };
     let (ymm, zmm, tiles) = (0b110, 0b1110_0110, 0b11 << 17); // bits of XCR0
     let unit = |there: u32, mask: u64| match (there & 1, os_saves & mask == mask) {
@@ -98,6 +99,7 @@ fn units() -> Vec<(&'static str, Unit)> {
         ("AVX2", unit(seven_ebx >> 5, ymm)),
         ("FMA", unit(one.ecx >> 12, ymm)),
         ("AVX-512", unit(seven_ebx >> 16, zmm)),
+        ("AVX-512 VNNI", unit(seven_ecx >> 11, zmm)),
         ("AMX tiles", amx(seven_edx >> 24)),
         ("AMX bf16", amx(seven_edx >> 22)),
         ("AMX int8", amx(seven_edx >> 25)),
