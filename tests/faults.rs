@@ -127,6 +127,59 @@ fn a_killed_peer_ends_the_others_and_the_next_run_goes_on() {
     assert_same(&shop.objects("runs"), &shop.objects("expected"), "after killed peers");
 }
 
+/// A stopped peer keeps its connection: only the clock tells.
+#[test]
+fn a_peer_that_stands_still_is_given_up_and_the_next_run_goes_on() {
+    let shop = busy();
+    shop.run("demo.toml", &["--workers", "1", "--set", "run.root=expected"]);
+    let run = shop.run_of("expected", "demo").replace("expected", "runs");
+    shop.run("retriever.toml", &[]);
+    hosts(&shop, "hosts", 2);
+    let set = ["--workers", "1", "--set", "run.stall_seconds_max=2"];
+    let survivor = process(&shop, "hosts", 0, &set);
+    let mut stopped = process(&shop, "hosts", 1, &set);
+    while shop.commits(&run).len() < 3 {
+        assert!(stopped.try_wait().unwrap().is_none(), "ended before there were 3 commits");
+        std::thread::yield_now();
+    }
+    let signal = Command::new("kill").args(["-STOP", &stopped.id().to_string()]).status();
+    assert!(signal.unwrap().success());
+    let said = ended(survivor);
+    stopped.kill().unwrap();
+    stopped.wait().unwrap();
+    assert_snapshot!(said.last(), @"
+    exit Some(1)
+    steerage: nothing has moved for 2 s: a peer process is stopped or cut off; what
+    is committed is kept, run again to go on
+    ");
+    shop.run("demo.toml", &["--workers", "2"]);
+    assert_same(&shop.objects("runs"), &shop.objects("expected"), "after a peer that stood still");
+}
+
+#[test]
+fn a_peer_lost_while_it_trains_ends_those_who_wait() {
+    let shop = busy();
+    shop.change("retriever.toml", &[("epochs_max = 1", "epochs_max = 4\ncheckpoint_steps = 1")]);
+    shop.run("demo.toml", &["--workers", "1", "--set", "run.root=expected"]);
+    shop.run("prepare.toml", &[]);
+    let run = shop.run_of("expected", "retriever").replace("expected", "runs");
+    hosts(&shop, "hosts", 2);
+    let mut trains = process(&shop, "hosts", 0, &["--workers", "1"]);
+    let waits = process(&shop, "hosts", 1, &["--workers", "1"]);
+    while !shop.path(&format!("{run}/checkpoint.safetensors")).exists() {
+        assert!(trains.try_wait().unwrap().is_none(), "ended before its first checkpoint");
+        std::thread::yield_now();
+    }
+    trains.kill().unwrap();
+    trains.wait().unwrap();
+    assert_snapshot!(ended(waits).last(), @"
+    exit Some(1)
+    steerage: process 0 is gone; what is committed is kept, run again to go on
+    ");
+    shop.run("demo.toml", &["--workers", "2"]);
+    assert_same(&shop.objects("runs"), &shop.objects("expected"), "after a peer that was lost");
+}
+
 #[test]
 fn a_peer_with_another_secret_is_refused() {
     let shop = Shop::demo();
