@@ -9,21 +9,26 @@
 //! Poisson(1) in 2⁻¹⁶ with the tail above 7 put on 7. Their mean is exactly 1, their variance
 //! 131068/65536 − 1 = 0.99994.
 //!
-//! Sums: replicates × columns multiply-adds a user are most of the metric stage's work. They are
-//! done in f64, which every target multiplies in vectors, and which is exact for integers below
-//! 2⁵³: two replicates share a number, [`FIELD_BITS`] apart, a block of [`BLOCK_USERS`] users
-//! cannot overflow a field, and each block is taken apart into integer totals.
+//! Sums: replicates × columns multiply-adds a user are much of the metric stage's work. They are
+//! done in 16-bit integers, which every target multiplies in vectors: a value is cut into bytes,
+//! and a byte times a weight, summed over a block of [`BLOCK_USERS`] users, stays below 2¹⁶. Most
+//! bytes are 0 (small values, whole ones, users without a hit) and are left out.
 //!
 //! Source: Chamandy et al. 2012, "Estimating uncertainty for massive data streams".
 
+use super::sum::VALUE_MAX;
 use crate::types::mix64;
 
-/// Users whose weighted sum stays within one field of a packed number.
-pub(super) const BLOCK_USERS: usize = 8;
-/// The distance between the two replicates of a packed number; two of them are below 2⁵².
-pub(super) const FIELD_BITS: u32 = 26;
+/// Users that are summed in one go.
+pub(super) const BLOCK_USERS: usize = 32;
 /// The largest weight.
-pub(super) const WEIGHT_MAX: u32 = 7;
+const WEIGHT_MAX: u32 = 7;
+/// Bytes of a value.
+const BYTES: usize = 3;
+
+const _: () = assert!(BLOCK_USERS as u32 * WEIGHT_MAX * 0xff <= u16::MAX as u32);
+const _: () = assert!(VALUE_MAX < 1 << (8 * BYTES));
+const _: () = assert!(BLOCK_USERS as u64 * WEIGHT_MAX as u64 * VALUE_MAX as u64 <= u32::MAX as u64);
 
 /// P(X ≤ w) in 2⁻¹⁶ for w = 0..6; the last is a unit lower than the nearest, for a mean of exactly
 /// 1.
@@ -39,16 +44,13 @@ const EXCEEDED: [i16; 7] = {
     signed
 };
 
-/// Packed numbers and columns that one inner loop holds in registers.
-const WORDS: usize = 4;
-const COLUMNS: usize = 6;
-/// 2⁵²: above it the low bits of an f64 are an integer's own.
-const INTEGER: f64 = (1u64 << 52) as f64;
+/// Replicates that one inner loop holds in registers, and those of a shorter one for the rest.
+const LANES: usize = 64;
+const LANES_LEAST: usize = 8;
 
-/// The replicates that are summed for a plan that wants `replicates`: whole registers of both
-/// fields.
+/// The replicates that are summed for a plan that wants `replicates`: whole registers.
 pub(super) fn stride(replicates: u32) -> usize {
-    (replicates as usize).next_multiple_of(2 * WORDS)
+    (replicates as usize).next_multiple_of(LANES_LEAST)
 }
 
 /// The weights of one user, by replicate.
@@ -73,94 +75,117 @@ fn draw(seed: u64, user: u64, weights: &mut [u16]) {
     }
 }
 
-/// The packed weights of a block of users.
+/// The weights of a block of users.
 pub(super) struct Weights {
     seed: u64,
-    /// Replicates r and r + half share a number.
-    half: usize,
-    /// Users × half.
-    packed: Vec<f64>,
+    /// Users × [`stride`].
     drawn: Vec<u16>,
-    /// A group of columns, user by user.
-    group: Vec<[f64; COLUMNS]>,
+    stride: usize,
+}
+
+/// The bytes of a column that are not 0, by their place in the value.
+struct Column {
+    bytes: [[Byte; BLOCK_USERS]; BYTES],
+    counts: [usize; BYTES],
+}
+
+/// One byte, and whose it is.
+#[derive(Clone, Copy, Default)]
+struct Byte {
+    slot: u16,
+    value: u16,
 }
 
 impl Weights {
     /// For that many replicates.
     pub(super) fn new(seed: u64, replicates: u32) -> Self {
-        let half = stride(replicates) / 2;
-        Weights {
-            seed,
-            half,
-            packed: vec![0.0; BLOCK_USERS * half],
-            drawn: vec![0; 2 * half],
-            group: Vec::with_capacity(BLOCK_USERS),
-        }
+        let stride = stride(replicates);
+        Weights { seed, drawn: vec![0; BLOCK_USERS * stride], stride }
     }
 
     /// Draws the weights of the user at a slot of the block.
     pub(super) fn draw(&mut self, slot: usize, user: u64) {
-        draw(self.seed, user, &mut self.drawn);
-        let (low, high) = self.drawn.split_at(self.half);
-        let packed = &mut self.packed[slot * self.half..(slot + 1) * self.half];
-        for ((word, &a), &b) in packed.iter_mut().zip(low).zip(high) {
-            *word = f64::from(i32::from(a) | i32::from(b) << FIELD_BITS);
-        }
+        draw(self.seed, user, &mut self.drawn[slot * self.stride..(slot + 1) * self.stride]);
     }
 
     /// `totals[c][r] += Σ_m weight[members[m]][r] · values[m][c]`, for at most a block of members;
     /// `totals` has [`stride`] numbers a column.
-    pub(super) fn add(&mut self, members: &[u8], values: &[u32], totals: &mut [u64]) {
-        if self.half == 0 || members.is_empty() {
+    pub(super) fn add(&self, members: &[u8], values: &[u32], totals: &mut [u64]) {
+        if self.stride == 0 || members.is_empty() {
             return;
         }
-        debug_assert!(members.len() <= BLOCK_USERS);
+        assert!(members.len() <= BLOCK_USERS);
         let columns = values.len() / members.len();
-        for (g, totals) in totals.chunks_mut(COLUMNS * 2 * self.half).enumerate() {
-            let first = g * COLUMNS;
-            let width = (columns - first).min(COLUMNS);
-            self.group.clear();
-            self.group.extend(values.chunks_exact(columns).map(|row| {
-                let mut group = [0.0; COLUMNS];
-                let from = &row[first..first + width];
-                group.iter_mut().zip(from).for_each(|(to, &value)| *to = f64::from(value));
-                group
-            }));
-            match width {
-                1 => self.add_group::<1>(members, totals),
-                2 => self.add_group::<2>(members, totals),
-                3 => self.add_group::<3>(members, totals),
-                4 => self.add_group::<4>(members, totals),
-                5 => self.add_group::<5>(members, totals),
-                _ => self.add_group::<COLUMNS>(members, totals),
+        for (c, totals) in totals.chunks_exact_mut(self.stride).enumerate() {
+            let column = Column::new(members, values[c..].iter().step_by(columns));
+            let (wide, rest) = totals.as_chunks_mut::<LANES>();
+            let narrow = wide.len() * LANES;
+            for (at, totals) in (0..).step_by(LANES).zip(wide) {
+                self.add_lanes(at, &column, totals);
+            }
+            let (rest, _) = rest.as_chunks_mut::<LANES_LEAST>();
+            for (at, totals) in (narrow..).step_by(LANES_LEAST).zip(rest) {
+                self.add_lanes(at, &column, totals);
             }
         }
     }
 
-    /// The first `C` columns of the group.
-    fn add_group<const C: usize>(&self, members: &[u8], totals: &mut [u64]) {
-        const FIELD: u64 = (1 << FIELD_BITS) - 1;
-        for at in (0..self.half).step_by(WORDS) {
-            let mut sums = [[INTEGER; WORDS]; C];
-            for (&member, values) in members.iter().zip(&self.group) {
-                let from = usize::from(member) * self.half + at;
-                let words = &self.packed[from..from + WORDS];
-                for c in 0..C {
-                    for x in 0..WORDS {
-                        sums[c][x] += words[x] * values[c];
-                    }
-                }
+    /// The replicates from `at` on.
+    fn add_lanes<const N: usize>(&self, at: usize, column: &Column, totals: &mut [u64; N]) {
+        let mut whole = [0u32; N];
+        for (place, bytes) in column.bytes.iter().enumerate() {
+            let bytes = &bytes[..column.counts[place]];
+            if bytes.is_empty() {
+                continue;
             }
-            for (sums, totals) in sums.iter().zip(totals.chunks_exact_mut(2 * self.half)) {
-                let (low, high) = totals.split_at_mut(self.half);
-                let (low, high) = (&mut low[at..at + WORDS], &mut high[at..at + WORDS]);
-                for x in 0..WORDS {
-                    let bits = sums[x].to_bits();
-                    low[x] += bits & FIELD;
-                    high[x] += bits >> FIELD_BITS & FIELD;
-                }
+            let mut sums = [0u16; N];
+            weighted(bytes, &self.drawn[at..], self.stride, &mut sums);
+            for x in 0..N {
+                whole[x] += u32::from(sums[x]) << (8 * place);
             }
         }
+        for x in 0..N {
+            totals[x] += u64::from(whole[x]);
+        }
+    }
+}
+
+/// `sums[x] = Σ_b weights[slot(b)][x] · value(b)`, in as many registers as `N` needs.
+///
+/// Apart from its caller, whose wider numbers would decide how many lanes the compiler puts into a
+/// register here.
+#[inline(never)]
+fn weighted<const N: usize>(bytes: &[Byte], weights: &[u16], stride: usize, sums: &mut [u16; N]) {
+    let mut lanes = [0u16; N];
+    for byte in bytes {
+        let weights = &weights[usize::from(byte.slot) * stride..][..N];
+        for x in 0..N {
+            lanes[x] = lanes[x].wrapping_add(byte.value.wrapping_mul(weights[x]));
+        }
+    }
+    *sums = lanes;
+}
+
+impl Column {
+    /// Cuts the members' values.
+    fn new<'a>(members: &[u8], values: impl Iterator<Item = &'a u32> + Clone) -> Self {
+        let mut column =
+            Column { bytes: [[Byte::default(); BLOCK_USERS]; BYTES], counts: [0; BYTES] };
+        let any = values.clone().fold(0, |any, value| any | value);
+        for (place, bytes) in column.bytes.iter_mut().enumerate() {
+            if any >> (8 * place) == 0 {
+                break;
+            }
+            let mut count = 0;
+            for (&slot, value) in members.iter().zip(values.clone()) {
+                let value = (value >> (8 * place) & 0xff) as u16;
+                bytes[count % BLOCK_USERS] = Byte { slot: slot.into(), value };
+                // Without a branch: whether a byte is 0 is hard to guess.
+                count += usize::from(value != 0);
+            }
+            column.counts[place] = count;
+        }
+        column
     }
 }
 

@@ -5,13 +5,11 @@
 //! value is off by at most 2⁻²¹ = 4.8e-7, and so is any mean. No integer exceeds [`VALUE_MAX`],
 //! which is what lets the bootstrap add two replicates in one f64.
 
-use super::bootstrap::{BLOCK_USERS, FIELD_BITS, WEIGHT_MAX};
-
 /// The unit of values in [0, 1].
 pub(super) const ONE: u32 = 1 << 20;
 
-/// The largest value of any column: a block's weighted sum stays within one field of a packed word.
-pub(super) const VALUE_MAX: u32 = ((1 << FIELD_BITS) - 1) / (BLOCK_USERS as u32 * WEIGHT_MAX);
+/// The largest value of any column: see [`super::bootstrap`].
+pub(super) const VALUE_MAX: u32 = 1_198_372;
 
 const _: () = assert!(ONE < VALUE_MAX);
 
