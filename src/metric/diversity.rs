@@ -30,24 +30,27 @@ pub(super) struct AlphaNdcg {
     discounts: Vec<f64>,
     /// (1 − α)^n for n earlier items.
     fading: Vec<f64>,
-    /// The labels of the candidates, one after the other, and where each one's begin and end.
+    /// The number that each label has in the present row: [`NONE`], or its place in `labels`.
+    numbers: Vec<u32>,
+    /// The labels that the row's candidates have.
+    labels: Vec<u32>,
+    /// How often each of `labels` was shown in the list at hand; all 0 between lists.
+    shown: Vec<u32>,
+    /// The numbers of the candidates' labels, one candidate after the other, and where each one's
+    /// begin and end.
     codes: Vec<u32>,
     ends: Vec<usize>,
-    /// How often each label was shown in the list at hand; all 0 between lists.
-    shown: Vec<u32>,
-    /// For each label its last link, for each of `codes` whose label it is and the one before.
-    heads: Vec<u32>,
-    links: Vec<Link>,
-    /// Each candidate's [`merit`] at the next place; padded to whole lanes.
-    merits: Vec<f64>,
+    /// Which candidate each of `codes` is of.
+    owners: Vec<u32>,
+    /// `labels` × `words`: bit i of a label's words is set where candidate i has it.
+    carriers: Vec<u64>,
+    words: usize,
+    /// Bit i is set where candidate i can still be taken.
+    left: Vec<u64>,
+    /// Each candidate's [`merit`] at the next place.
+    merits: Vec<u64>,
     /// See [`steps`].
-    steps: Vec<f64>,
-}
-
-/// A candidate that has a label, and the next one that has it.
-struct Link {
-    at: u32,
-    next: u32,
+    steps: Vec<u64>,
 }
 
 impl AlphaNdcg {
@@ -61,11 +64,15 @@ impl AlphaNdcg {
             attribute,
             cutoffs: plan.cutoffs.clone(),
             discounts: discounts(places),
+            numbers: vec![NONE; labels.labels.len()],
+            labels: Vec::new(),
+            shown: Vec::new(),
             codes: Vec::new(),
             ends: vec![0],
-            shown: vec![0; labels.labels.len()],
-            heads: vec![NONE; labels.labels.len()],
-            links: Vec::new(),
+            owners: Vec::new(),
+            carriers: Vec::new(),
+            words: 0,
+            left: Vec::new(),
             merits: Vec::new(),
             steps: steps(&fading),
             fading,
@@ -92,20 +99,37 @@ impl AlphaNdcg {
     /// Takes up a row's candidates: their labels are gathered once, side by side, and what follows
     /// speaks of candidates by their positions.
     pub(super) fn take_up(&mut self, items: &[ItemId]) {
-        let labels = &self.catalogue.attributes[self.attribute];
-        self.codes.iter().for_each(|&code| self.heads[code as usize] = NONE);
-        self.codes.clear();
-        self.links.clear();
-        self.ends.clear();
+        self.labels.iter().for_each(|&label| self.numbers[label as usize] = NONE);
+        (self.codes.clear(), self.owners.clear(), self.ends.clear());
         self.ends.push(0);
+        let attribute = &self.catalogue.attributes[self.attribute];
         for (at, &item) in items.iter().enumerate() {
-            for &code in labels.codes(item) {
-                let head = &mut self.heads[code as usize];
-                self.links.push(Link { at: at as u32, next: *head });
-                *head = self.codes.len() as u32;
-                self.codes.push(code);
-            }
+            let labels = attribute.codes(item);
+            self.codes.extend_from_slice(labels);
+            self.owners.extend(labels.iter().map(|_| at as u32));
             self.ends.push(self.codes.len());
+        }
+        // Without a branch: whether a label is new is hard to guess.
+        self.labels.resize(self.codes.len(), 0);
+        let (numbers, labels) = (self.numbers.as_mut_slice(), self.labels.as_mut_slice());
+        let mut count = 0;
+        for code in &mut self.codes {
+            let number = &mut numbers[*code as usize];
+            let new = *number == NONE;
+            *number = if new { count as u32 } else { *number };
+            labels[count] = *code;
+            *code = *number;
+            count += usize::from(new);
+        }
+        self.labels.truncate(count);
+        self.shown.clear();
+        self.shown.resize(count, 0);
+        self.words = items.len().div_ceil(64);
+        self.carriers.clear();
+        self.carriers.resize(count * self.words, 0);
+        let carriers = self.carriers.as_mut_slice();
+        for (&code, &at) in self.codes.iter().zip(&self.owners) {
+            carriers[code as usize * self.words + at as usize / 64] |= 1 << (at % 64);
         }
     }
 
@@ -120,6 +144,8 @@ impl AlphaNdcg {
         let start = out.len();
         out.resize(start + self.cutoffs.len(), 0);
         let last = self.discounts.len();
+        let (codes, ends, fading) = (&self.codes[..], &self.ends[..], &self.fading[..]);
+        let shown = &mut self.shown[..];
         let mut total = 0.0;
         let mut cut = 0;
         for (place, at) in gained.take_while(|&(place, _)| place < last) {
@@ -128,9 +154,9 @@ impl AlphaNdcg {
                 cut += 1;
             }
             let mut gain = 0.0;
-            for &code in codes(&self.codes, &self.ends, at as usize) {
-                let shown = &mut self.shown[code as usize];
-                gain += self.fading[*shown as usize];
+            for &code in labels(codes, ends, at as usize) {
+                let shown = &mut shown[code as usize];
+                gain += fading[*shown as usize];
                 *shown += 1;
             }
             total += gain * self.discounts[place];
@@ -138,95 +164,99 @@ impl AlphaNdcg {
         for c in cut..self.cutoffs.len() {
             out[start + c] = share(total, ideal[c]);
         }
-        self.forget();
+        shown.fill(0);
     }
 
     /// The greedy ideal α-DCG of these candidates at each cutoff.
     ///
     /// When a candidate is taken, only the gains of those that share a label with it change, and
-    /// each by the same step: the links lead to them.
+    /// each by the same step.
     pub(super) fn ideal(&mut self, from: impl Iterator<Item = u32>, ideal: &mut Vec<f64>) {
         ideal.clear();
         self.merits.clear();
-        self.merits.resize((self.ends.len() - 1).next_multiple_of(LANES), TAKEN);
-        let mut left = 0;
+        self.merits.resize(self.ends.len() - 1, TAKEN);
+        self.left.clear();
+        self.left.resize(self.words, 0);
+        let mut count = 0;
         for at in from.map(|at| at as usize) {
             self.merits[at] = merit(self.ends[at + 1] - self.ends[at], at);
-            left += 1;
+            self.left[at / 64] |= 1 << (at % 64);
+            count += 1;
         }
+        let (codes, ends, words) = (&self.codes[..], &self.ends[..], self.words);
+        let (fading, steps, carriers) = (&self.fading[..], &self.steps[..], &self.carriers[..]);
+        let (shown, left, merits) = (&mut self.shown[..], &mut self.left[..], &mut self.merits[..]);
         let mut total = 0.0;
-        for place in 0..self.discounts.len().min(left) {
+        for place in 0..self.discounts.len().min(count) {
             while place >= self.cutoffs[ideal.len()] {
                 ideal.push(total);
             }
-            let best = position(greatest(&self.merits));
-            self.merits[best] = TAKEN;
+            let best = position(greatest(merits));
+            merits[best] = TAKEN;
+            left[best / 64] &= !(1 << (best % 64));
             let mut gain = 0.0;
-            for &code in codes(&self.codes, &self.ends, best) {
-                let shown = &mut self.shown[code as usize];
-                gain += self.fading[*shown as usize];
-                let step = self.steps[*shown as usize];
+            for &code in labels(codes, ends, best) {
+                let shown = &mut shown[code as usize];
+                gain += fading[*shown as usize];
+                let step = steps[*shown as usize];
                 *shown += 1;
-                let mut link = self.heads[code as usize];
-                while let Some(&Link { at, next }) = self.links.get(link as usize) {
-                    self.merits[at as usize] -= step;
-                    link = next;
+                let carriers = &carriers[code as usize * words..][..words];
+                for (word, (carriers, left)) in carriers.iter().zip(&*left).enumerate() {
+                    let mut fallen = carriers & left;
+                    while fallen != 0 {
+                        merits[64 * word + fallen.trailing_zeros() as usize] -= step;
+                        fallen &= fallen - 1;
+                    }
                 }
             }
             total += gain * self.discounts[place];
         }
         ideal.resize(self.cutoffs.len(), total);
-        self.forget();
-    }
-
-    /// Nothing was shown yet.
-    fn forget(&mut self) {
-        self.codes.iter().for_each(|&code| self.shown[code as usize] = 0);
+        shown.fill(0);
     }
 }
 
 /// The labels of one candidate.
-fn codes<'a>(codes: &'a [u32], ends: &[usize], at: usize) -> &'a [u32] {
+fn labels<'a>(codes: &'a [u32], ends: &[usize], at: usize) -> &'a [u32] {
     &codes[ends[at]..ends[at + 1]]
 }
 
-/// The end of a chain of links.
+/// The number of a label that no candidate has.
 const NONE: u32 = u32::MAX;
 /// Merits compared side by side.
 const LANES: usize = 4;
 /// The merit of what is in the list already: below every other.
-const TAKEN: f64 = -1.0;
-/// Merits hold gains of up to 2¹² labels in 2⁻²⁰, and positions below 2²⁰: together an integer that
-/// an f64 holds exactly.
-const STEPS: f64 = (1 << 20) as f64;
+const TAKEN: u64 = 0;
+/// Merits hold gains in 2⁻²⁰, and positions below 2²⁰.
+const STEPS: u64 = 1 << 20;
 
 /// The gain of so many labels, none of them shown, and a position as one number: the greater is the
 /// one to take, as ties go to the better retrieved.
-fn merit(labels: usize, at: usize) -> f64 {
-    labels as f64 * STEPS * STEPS + (STEPS - 1.0 - at as f64)
+fn merit(labels: usize, at: usize) -> u64 {
+    labels as u64 * STEPS * STEPS + (STEPS - 1 - at as u64)
 }
 
 /// The position within a [`merit`].
-fn position(merit: f64) -> usize {
-    (1 << 20) - 1 - (merit as i64 & ((1 << 20) - 1)) as usize
+fn position(merit: u64) -> usize {
+    (STEPS - 1 - merit % STEPS) as usize
 }
 
 /// By how much a merit falls when a label of it is shown once more, for n times so far.
-fn steps(fading: &[f64]) -> Vec<f64> {
-    let whole: Vec<f64> = fading.iter().map(|f| (f * STEPS).round()).collect();
+fn steps(fading: &[f64]) -> Vec<u64> {
+    let whole: Vec<u64> = fading.iter().map(|f| (f * STEPS as f64).round() as u64).collect();
     whole.windows(2).map(|pair| (pair[0] - pair[1]) * STEPS).collect()
 }
 
-/// The greatest of whole lanes.
-fn greatest(merits: &[f64]) -> f64 {
-    let greater = |a: f64, b: f64| if a > b { a } else { b };
-    let mut lanes = [f64::NEG_INFINITY; LANES];
-    for part in merits.chunks_exact(LANES) {
+/// The greatest of some numbers.
+fn greatest(merits: &[u64]) -> u64 {
+    let (parts, rest) = merits.as_chunks::<LANES>();
+    let mut lanes = [0; LANES];
+    for part in parts {
         for x in 0..LANES {
-            lanes[x] = greater(part[x], lanes[x]);
+            lanes[x] = lanes[x].max(part[x]);
         }
     }
-    lanes.into_iter().fold(f64::NEG_INFINITY, greater)
+    lanes.iter().chain(rest).fold(0, |a, &b| a.max(b))
 }
 
 fn share(part: f64, whole: f64) -> u32 {
