@@ -213,6 +213,7 @@ mod tests {
             ("AVX2", is_x86_feature_detected!("avx2")),
             ("FMA", is_x86_feature_detected!("fma")),
             ("AVX-512", is_x86_feature_detected!("avx512f")),
+            ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
         ] {
             let unit = found.units.iter().find(|(unit, _)| *unit == name);
             assert_eq!(unit.map(|(_, unit)| *unit == Unit::Usable), Some(usable), "{name}");

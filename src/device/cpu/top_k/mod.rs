@@ -22,8 +22,8 @@
 //! and by Cauchy–Schwarz the right side is at most `‖u‖·‖v − βs‖ + ‖u − αq‖·‖βs‖`. The f32 score is
 //! within `γ‖u‖‖v‖ + c` of `⟨u,v⟩`, where `γ = m·2⁻²⁴/(1 − m·2⁻²⁴)` for at most m roundings on the
 //! way of one product into the sum, and `c = width·2⁻¹⁴⁹` covers products that underflow. Let τ be
-//! a score that K of the items found so far reach, or −∞ while there are none. An item can enter the list only with a score of at least τ,
-//! hence only if
+//! a score that K of the items found so far reach, or −∞ while there are none. An item can enter
+//! the list only with a score of at least τ, hence only if
 //!
 //! ```text
 //! ⟨q,s⟩ ≥ (τ − c)/(αβ) − (‖u‖/α)·(‖v − βs‖ + γ‖v‖)/β − (‖u − αq‖/α)·‖s‖

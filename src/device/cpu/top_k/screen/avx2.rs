@@ -1,4 +1,5 @@
 //! The screen in registers of 32 bytes: pairs of products, summed in 16 bits.
+#![allow(unsafe_code)]
 
 use super::{Hit, Lane, TILE, Users};
 use std::arch::x86_64::*;

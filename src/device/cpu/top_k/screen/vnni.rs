@@ -1,4 +1,5 @@
 //! The screen in registers of 64 bytes: four products at a time, summed in 32 bits.
+#![allow(unsafe_code)]
 
 use super::{Hit, Lane, TILE, Users};
 use std::arch::x86_64::*;
