@@ -33,11 +33,15 @@ fn products<const N: usize>(
     chosen: [u32; N],
     users: &Users<'_>,
 ) -> [[__m256i; REGISTERS]; N] {
-    // Cut to 16 bits, like all sums: see the page of `top_k`.
-    let start = |user: u32| _mm256_set1_epi16(users.starts[user as usize] as i16);
-    let mut sums = chosen.map(|user| [start(user); REGISTERS]);
     let lanes = tile.as_chunks::<LANES>().0;
-    let words = chosen.map(|user| &users.words(user)[..lanes.len()]);
+    let mut sums = [[_mm256_setzero_si256(); REGISTERS]; N];
+    let mut words: [&[u32]; N] = [&[]; N];
+    // Not `map`: it has not the features of this function, and would not be inlined.
+    for (at, user) in chosen.into_iter().enumerate() {
+        // Cut to 16 bits, like all sums: see the page of `top_k`.
+        sums[at] = [_mm256_set1_epi16(users.starts[user as usize] as i16); REGISTERS];
+        words[at] = &users.words(user)[..lanes.len()];
+    }
     for (at, lanes) in lanes.iter().enumerate() {
         let ([a, b], [c, d]) = (load(&lanes[0]), load(&lanes[1]));
         for (sums, words) in sums.iter_mut().zip(words) {

@@ -34,10 +34,14 @@ fn products<const N: usize>(
     chosen: [u32; N],
     users: &Users<'_>,
 ) -> [[__m512i; LANES]; N] {
-    let start = |user: u32| _mm512_set1_epi32(users.starts[user as usize]);
-    let mut sums = chosen.map(|user| [start(user); LANES]);
     let lanes = tile.as_chunks::<LANES>().0;
-    let words = chosen.map(|user| &users.words(user)[..lanes.len()]);
+    let mut sums = [[_mm512_setzero_si512(); LANES]; N];
+    let mut words: [&[u32]; N] = [&[]; N];
+    // Not `map`: it has not the features of this function, and would not be inlined.
+    for (at, user) in chosen.into_iter().enumerate() {
+        sums[at] = [_mm512_set1_epi32(users.starts[user as usize]); LANES];
+        words[at] = &users.words(user)[..lanes.len()];
+    }
     for (at, lanes) in lanes.iter().enumerate() {
         let items = [load(&lanes[0]), load(&lanes[1]), load(&lanes[2]), load(&lanes[3])];
         for (sums, words) in sums.iter_mut().zip(words) {
