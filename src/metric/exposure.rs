@@ -19,7 +19,7 @@ use super::sum::fixed;
 use crate::types::{Catalogue, ItemId};
 use serde::{Deserialize, Serialize};
 
-/// Self-information in bits: up to 64 of them.
+/// Self-information in bits: up to 64 of them stay far below the largest value.
 const NOVELTY_UNIT: u32 = 1 << 16;
 
 /// How often each arm shows each item. Merged by addition, as a [`super::Tally`] is, but kept

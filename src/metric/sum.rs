@@ -2,14 +2,14 @@
 //!
 //! A value v of a column with unit n travels as the integer round(n·v). Counts and shares of k have
 //! the unit 1 or k, so they are exact; values in [0, 1] have the unit [`ONE`] = 2²⁰, so one user's
-//! value is off by at most 2⁻²¹ = 4.8e-7, and so is any mean. No integer exceeds [`VALUE_MAX`],
-//! which is what lets the bootstrap add two replicates in one f64.
+//! value is off by at most 2⁻²¹ = 4.8e-7, and so is any mean. No integer exceeds [`VALUE_MAX`]: the
+//! bootstrap takes values apart into three bytes.
 
 /// The unit of values in [0, 1].
 pub(super) const ONE: u32 = 1 << 20;
 
-/// The largest value of any column: see [`super::bootstrap`].
-pub(super) const VALUE_MAX: u32 = 1_198_372;
+/// The largest value of any column.
+pub(super) const VALUE_MAX: u32 = (1 << 24) - 1;
 
 const _: () = assert!(ONE < VALUE_MAX);
 

@@ -172,6 +172,13 @@ fn exposure_and_novelty() {
 }
 
 #[test]
+fn one_in_a_billion_is_thirty_bits() {
+    let catalogue = catalogue(vec![(1 << 30) - 1, 1], Vec::new());
+    let summary = measure(&plan(&[1]), &catalogue, &[row(1, &[1], &[])]);
+    assert_near(mean(&summary, "novelty@1"), 30.0);
+}
+
+#[test]
 fn rank_scores_between_two_groups() {
     let labels = attribute(2, &[&[0], &[1], &[0], &[1], &[]]);
     let catalogue = catalogue(vec![1; 5], vec![labels]);
