@@ -117,7 +117,7 @@ impl Weights {
         assert!(members.len() <= BLOCK_USERS);
         let columns = values.len() / members.len();
         for (c, totals) in totals.chunks_exact_mut(self.stride).enumerate() {
-            let column = Column::new(members, values[c..].iter().step_by(columns));
+            let column = Column::new(members, &values[c..].iter().step_by(columns));
             let (wide, rest) = totals.as_chunks_mut::<LANES>();
             let narrow = wide.len() * LANES;
             for (at, totals) in (0..).step_by(LANES).zip(wide) {
@@ -168,7 +168,7 @@ fn weighted<const N: usize>(bytes: &[Byte], weights: &[u16], stride: usize, sums
 
 impl Column {
     /// Cuts the members' values.
-    fn new<'a>(members: &[u8], values: impl Iterator<Item = &'a u32> + Clone) -> Self {
+    fn new<'a>(members: &[u8], values: &(impl Iterator<Item = &'a u32> + Clone)) -> Self {
         let mut column =
             Column { bytes: [[Byte::default(); BLOCK_USERS]; BYTES], counts: [0; BYTES] };
         let any = values.clone().fold(0, |any, value| any | value);

@@ -100,7 +100,9 @@ impl AlphaNdcg {
     /// speaks of candidates by their positions.
     pub(super) fn take_up(&mut self, items: &[ItemId]) {
         self.labels.iter().for_each(|&label| self.numbers[label as usize] = NONE);
-        (self.codes.clear(), self.owners.clear(), self.ends.clear());
+        self.codes.clear();
+        self.owners.clear();
+        self.ends.clear();
         self.ends.push(0);
         let attribute = &self.catalogue.attributes[self.attribute];
         for (at, &item) in items.iter().enumerate() {
