@@ -4,7 +4,6 @@
 mod batch;
 mod checkpoint;
 mod fit;
-mod parallel;
 mod settings;
 mod step;
 mod validate;

@@ -1,8 +1,8 @@
 //! One step: the gradient of a batch, by micro-batches in a fixed order, and the optimiser.
 
 use super::batch::{Batches, MicroBatch};
-use super::parallel::for_each;
 use super::settings::{Loss, TrainSettings};
+use crate::device::parallel::for_each;
 use crate::device::shape::LossShape;
 use crate::device::{AdamW, Backend, CrossEntropy, SampledLoss, SampledRule};
 use crate::model::retriever::{Activations, Retriever};
