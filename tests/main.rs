@@ -3,6 +3,7 @@
 
 mod cli;
 mod controls;
+mod decoder;
 mod faults;
 mod imports;
 mod inputs;

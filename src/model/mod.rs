@@ -1,4 +1,8 @@
 //! What do the networks compute?
 
+pub mod adapter;
+pub mod decoder;
 pub mod retriever;
+pub mod tensors;
+pub mod tokenizer;
 pub mod weights;
