@@ -92,7 +92,8 @@ impl<'a> Tensors<'a> {
     fn add(&mut self, file: &str, bytes: &'a [u8]) -> Result<()> {
         let parsed = SafeTensors::deserialize(bytes).map_err(|e| {
             Error::Model(format!(
-                "{file}: {} bytes are not a whole safetensors file ({e}): copy or download it again",
+                "{file}: {} bytes are not a whole safetensors file ({e}): copy or download it \
+                 again",
                 bytes.len()
             ))
         })?;

@@ -1,9 +1,9 @@
 //! Text to tokens, as `tokenizer.json` says.
 //!
-//! A prompt is put together from text, which is data, and from tokens by name. Text goes through the
-//! normaliser, the splitter and the model alone, which know nothing of added tokens; and since some
-//! models hold them in their own vocabulary too, a token that is special or added is never taken
-//! from text, whatever the text holds.
+//! A prompt is put together from text, which is data, and from tokens by name. Text goes through
+//! the normaliser, the splitter and the model alone, which know nothing of added tokens; and since
+//! some models hold them in their own vocabulary too, a token that is special or added is never
+//! taken from text, whatever the text holds.
 
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,6 @@
 //! no value is so small that it is denormal).
 #![allow(unsafe_code)]
 
-use super::Kernel;
 use super::matrix::Precision;
 use std::sync::OnceLock;
 
@@ -95,9 +94,19 @@ pub fn tile(precision: Precision, [rows, panels]: [usize; 2], parts: &[Operands<
     let two = panels == PANELS_MAX;
     match (precision, unit()) {
         (Precision::Bf16, Unit::Avx512Bf16) => wide(rows, two, parts),
-        (Precision::Bf16, Unit::Portable) => super::dispatch(Tile::<true> { rows, two, parts }),
-        (Precision::F32, _) => super::dispatch(Tile::<false> { rows, two, parts }),
+        (Precision::Bf16, Unit::Portable) => narrow::<true>(rows, two, parts),
+        (Precision::F32, _) => narrow::<false>(rows, two, parts),
     }
+}
+
+/// Without the instruction for bf16: with AVX2, or else the portable loops.
+fn narrow<const BF16: bool>(rows: usize, two: bool, parts: &[Operands<'_>]) -> Sums {
+    #[cfg(target_arch = "x86_64")]
+    if super::has_avx2() {
+        // SAFETY: the processor has both, and `tile` has checked the lines.
+        return unsafe { avx2::tile::<BF16>(rows, two, parts) };
+    }
+    portable::<BF16>(rows, two, parts)
 }
 
 /// What multiplies bf16.
@@ -119,7 +128,7 @@ fn unit() -> Unit {
             let (rows, panels) = words.split_at(8 * ROWS_MAX);
             let (first, second) = panels.split_at(8 * WORDS);
             let part = Operands { rows, panels: [first, &second[..8 * WORDS]] };
-            let portable = Tile::<true> { rows: ROWS_MAX, two: true, parts: &[part] }.run();
+            let portable = portable::<true>(ROWS_MAX, true, &[part]);
             if wide(ROWS_MAX, true, &[part]) == portable {
                 return Unit::Avx512Bf16;
             }
@@ -133,66 +142,106 @@ pub fn has_bf16() -> bool {
     unit() != Unit::Portable
 }
 
-/// The portable loops.
-struct Tile<'a, const BF16: bool> {
-    rows: usize,
-    two: bool,
-    parts: &'a [Operands<'a>],
+/// The loops that define the sums.
+fn portable<const BF16: bool>(rows: usize, two: bool, parts: &[Operands<'_>]) -> Sums {
+    let mut sums = [[0.0; PANELS_MAX * WORDS]; ROWS_MAX];
+    for part in parts {
+        for (panel, lines) in part.panels[..1 + usize::from(two)].iter().enumerate() {
+            let lines = lines.as_chunks::<WORDS>().0;
+            for (a, line) in part.rows.chunks_exact(rows).zip(lines) {
+                for (a, sums) in a.iter().zip(&mut sums) {
+                    for (sum, b) in sums[panel * WORDS..].iter_mut().zip(line) {
+                        *sum = multiply::<BF16>(*a, *b, *sum);
+                    }
+                }
+            }
+        }
+    }
+    sums
 }
 
-impl<const BF16: bool> Kernel for Tile<'_, BF16> {
-    type Output = Sums;
+/// The same with the sums in registers, which the compiler does not find by itself: four rows by
+/// one panel at a time.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{Operands, PANELS_MAX, ROWS_MAX, Sums, WORDS};
+    use std::arch::x86_64::{
+        __m256, _mm256_and_si256, _mm256_castsi256_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+        _mm256_loadu_si256, _mm256_set1_epi32, _mm256_slli_epi32, _mm256_storeu_ps,
+    };
 
-    #[inline(always)]
-    fn run(self) -> Sums {
+    /// # Safety
+    /// Needs AVX2 and FMA; every part has as many lines of `rows` rows as of its panels.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn tile<const BF16: bool>(rows: usize, two: bool, parts: &[Operands<'_>]) -> Sums {
         let mut sums = [[0.0; PANELS_MAX * WORDS]; ROWS_MAX];
-        for panel in 0..1 + usize::from(self.two) {
-            for part in self.parts {
-                // Four rows at a time, since more sums than that do not fit the registers.
-                for first in (0..self.rows).step_by(4) {
-                    match self.rows - first {
-                        1 => self.lines::<1>(part, panel, first, &mut sums),
-                        2 => self.lines::<2>(part, panel, first, &mut sums),
-                        _ => self.lines::<4>(part, panel, first, &mut sums),
+        for panel in 0..1 + usize::from(two) {
+            for part in parts {
+                for first in (0..rows).step_by(4) {
+                    let at = [rows, first, panel];
+                    // SAFETY: the caller's promises; heights are 1, 2 or multiples of 4.
+                    unsafe {
+                        match rows {
+                            1 => lines::<BF16, 1>(part, at, &mut sums),
+                            2 => lines::<BF16, 2>(part, at, &mut sums),
+                            _ => lines::<BF16, 4>(part, at, &mut sums),
+                        }
                     }
                 }
             }
         }
         sums
     }
-}
 
-impl<const BF16: bool> Tile<'_, BF16> {
-    #[inline(always)]
-    fn lines<const ROWS: usize>(
-        &self,
+    /// # Safety
+    /// As for `tile`; `first + ROWS <= rows`.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn lines<const BF16: bool, const ROWS: usize>(
         part: &Operands<'_>,
-        panel: usize,
-        first: usize,
-        sums: &mut Sums,
+        [rows, first, panel]: [usize; 3],
+        to: &mut Sums,
     ) {
-        let mut some = [[0.0; WORDS]; ROWS];
-        for (row, sums) in some.iter_mut().zip(&sums[first..]) {
-            row.copy_from_slice(&sums[panel * WORDS..][..WORDS]);
-        }
-        let panel_lines = part.panels[panel].as_chunks::<WORDS>().0;
-        for (a, b) in part.rows.chunks_exact(self.rows).zip(panel_lines) {
-            let Some(a) = a[first..].first_chunk::<ROWS>() else { return };
-            for (row, a) in some.iter_mut().zip(a) {
-                for (sum, b) in row.iter_mut().zip(b) {
-                    *sum = multiply::<BF16>(*a, *b, *sum);
+        let high = _mm256_set1_epi32(0xffff_0000u32.cast_signed());
+        let to = &mut to[first..first + ROWS];
+        let mut sums: [[__m256; 2]; ROWS] = std::array::from_fn(|i| {
+            let row = to[i][panel * WORDS..].as_chunks::<8>().0;
+            // SAFETY: both are 8 floats, and the processor has AVX.
+            [0, 1].map(|half| unsafe { _mm256_loadu_ps(row[half].as_ptr()) })
+        });
+        let (mut a, mut b) = (part.rows.as_ptr().wrapping_add(first), part.panels[panel].as_ptr());
+        for _ in 0..part.rows.len() / rows {
+            // SAFETY: the panel has a line of 16 words for each line of the rows.
+            let words =
+                unsafe { [_mm256_loadu_si256(b.cast()), _mm256_loadu_si256(b.add(8).cast())] };
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: a line has `rows` words, and `first + i` is less.
+                let a = _mm256_set1_epi32(unsafe { *a.add(i) }.cast_signed());
+                for (sum, b) in sums.iter_mut().zip(words) {
+                    let (mut x, mut y) = (a, b);
+                    if BF16 {
+                        let odd = (_mm256_and_si256(x, high), _mm256_and_si256(y, high));
+                        let odd = (_mm256_castsi256_ps(odd.0), _mm256_castsi256_ps(odd.1));
+                        *sum = _mm256_fmadd_ps(odd.0, odd.1, *sum);
+                        (x, y) = (_mm256_slli_epi32::<16>(x), _mm256_slli_epi32::<16>(y));
+                    }
+                    *sum = _mm256_fmadd_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(y), *sum);
                 }
             }
+            (a, b) = (a.wrapping_add(rows), b.wrapping_add(WORDS));
         }
-        for (row, sums) in some.iter().zip(&mut sums[first..]) {
-            sums[panel * WORDS..][..WORDS].copy_from_slice(row);
+        for (sums, row) in sums.iter().zip(to) {
+            let halves = row[panel * WORDS..].as_chunks_mut::<8>().0;
+            for (sum, half) in sums.iter().zip(halves) {
+                // SAFETY: it is 8 floats.
+                unsafe { _mm256_storeu_ps(half.as_mut_ptr(), *sum) };
+            }
         }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn wide(rows: usize, two: bool, parts: &[Operands<'_>]) -> Sums {
-    Tile::<true> { rows, two, parts }.run()
+    portable::<true>(rows, two, parts)
 }
 
 /// The loops with the bf16 instruction. Only called where `unit` found it.
@@ -267,8 +316,8 @@ unsafe fn wide_lines<const ROWS: usize, const PANELS: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Operands, ROWS_MAX, Sums, Tile, WORDS, bf16, height, wide};
-    use crate::device::cpu::{Kernel, Precision};
+    use super::{Format, Operands, ROWS_MAX, Sums, WORDS, bf16, height, narrow, portable, wide};
+    use crate::device::cpu::Precision;
     use crate::types::{mix64, unit_f64};
 
     fn packed(seed: u64, rows: usize, width: usize) -> Vec<u32> {
@@ -282,10 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instruction_gives_the_bits_of_the_portable_loops() {
-        if !super::has_bf16() {
-            return;
-        }
+    fn every_unit_gives_the_bits_of_the_portable_loops() {
         let bits = |sums: Sums| sums.map(|row| row.map(f32::to_bits));
         for rows in [1, 2, 4, 8, ROWS_MAX] {
             for (width, more) in [(7, 2), (64, 24), (768, 8)] {
@@ -296,8 +342,13 @@ mod tests {
                     Operands { rows: &a, panels: [&b, &d] },
                     Operands { rows: &c, panels: [&e, &f] },
                 ];
-                let portable = Tile::<true> { rows, two: true, parts: &parts }.run();
-                assert_eq!(bits(wide(rows, true, &parts)), bits(portable), "{rows} × {width}");
+                let exact = bits(portable::<true>(rows, true, &parts));
+                assert_eq!(bits(narrow::<true>(rows, true, &parts)), exact, "{rows} × {width}");
+                if super::has_bf16() {
+                    assert_eq!(bits(wide(rows, true, &parts)), exact, "{rows} × {width}");
+                }
+                let exact = bits(portable::<false>(rows, false, &parts));
+                assert_eq!(bits(narrow::<false>(rows, false, &parts)), exact, "{rows} × {width}");
             }
         }
     }
