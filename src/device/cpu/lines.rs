@@ -208,14 +208,15 @@ mod avx2 {
             // SAFETY: both are 8 floats, and the processor has AVX.
             [0, 1].map(|half| unsafe { _mm256_loadu_ps(row[half].as_ptr()) })
         });
-        let (mut a, mut b) = (part.rows.as_ptr().wrapping_add(first), part.panels[panel].as_ptr());
-        for _ in 0..part.rows.len() / rows {
-            // SAFETY: the panel has a line of 16 words for each line of the rows.
-            let words =
-                unsafe { [_mm256_loadu_si256(b.cast()), _mm256_loadu_si256(b.add(8).cast())] };
-            for (i, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: a line has `rows` words, and `first + i` is less.
-                let a = _mm256_set1_epi32(unsafe { *a.add(i) }.cast_signed());
+        let panel_lines = part.panels[panel].as_chunks::<WORDS>().0;
+        for (line, b) in part.rows.chunks_exact(rows).zip(panel_lines) {
+            // SAFETY: both are 8 of the line's 16 words.
+            let words = [0, 1].map(|half| unsafe {
+                _mm256_loadu_si256(b.as_chunks::<8>().0[half].as_ptr().cast())
+            });
+            let Some(line) = line[first..].first_chunk::<ROWS>() else { continue };
+            for (a, sums) in line.iter().zip(&mut sums) {
+                let a = _mm256_set1_epi32(a.cast_signed());
                 for (sum, b) in sums.iter_mut().zip(words) {
                     let (mut x, mut y) = (a, b);
                     if BF16 {
@@ -227,7 +228,6 @@ mod avx2 {
                     *sum = _mm256_fmadd_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(y), *sum);
                 }
             }
-            (a, b) = (a.wrapping_add(rows), b.wrapping_add(WORDS));
         }
         for (sums, row) in sums.iter().zip(to) {
             let halves = row[panel * WORDS..].as_chunks_mut::<8>().0;
@@ -283,27 +283,19 @@ unsafe fn wide_lines<const ROWS: usize, const PANELS: usize>(
     let pairs = |x: __m512i| unsafe { std::mem::transmute::<__m512i, __m512bh>(x) };
     let mut sums = [[_mm512_setzero_ps(); PANELS]; ROWS];
     for part in parts {
-        let lines = part.rows.len() / ROWS;
-        let mut a = part.rows.as_ptr();
-        let mut b = [std::ptr::null(); PANELS];
-        for (b, panel) in b.iter_mut().zip(part.panels) {
-            *b = panel.as_ptr();
-        }
-        for _ in 0..lines {
+        let panels = part.panels.map(|panel| panel.as_chunks::<WORDS>().0);
+        for (at, a) in part.rows.as_chunks::<ROWS>().0.iter().enumerate() {
             let mut line = [_mm512_set1_epi32(0); PANELS];
-            for (line, b) in line.iter_mut().zip(&mut b) {
-                // SAFETY: the panel has `lines` lines of 16 words.
-                *line = unsafe { _mm512_loadu_si512(b.cast()) };
-                *b = b.wrapping_add(WORDS);
+            for (line, panel) in line.iter_mut().zip(panels) {
+                // SAFETY: a line is 16 words.
+                *line = unsafe { _mm512_loadu_si512(panel[at].as_ptr().cast()) };
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the rows' part has `lines` lines of `ROWS` words.
-                let a = pairs(_mm512_set1_epi32(unsafe { *a.add(i) }.cast_signed()));
+            for (a, sums) in a.iter().zip(&mut sums) {
+                let a = pairs(_mm512_set1_epi32(a.cast_signed()));
                 for (sum, line) in sums.iter_mut().zip(line) {
                     *sum = _mm512_dpbf16_ps(*sum, a, pairs(line));
                 }
             }
-            a = a.wrapping_add(ROWS);
         }
     }
     for (sums, to) in sums.iter().zip(to) {
