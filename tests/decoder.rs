@@ -2,6 +2,7 @@
 //! run? The expected files are made by tests/golden/decoder/make.py.
 
 mod adapters;
+mod gradients;
 mod hostile;
 mod kernels;
 mod tokens;

@@ -148,7 +148,7 @@ pub fn assert_close(found: &[f32], naive: &[f32], exact: &[f64]) {
 }
 
 /// Compares a gradient with central differences of `loss` at some coordinates.
-fn assert_gradient(found: &[f32], at: &[f32], every: usize, loss: impl Fn(&[f64]) -> f64) {
+pub fn assert_gradient(found: &[f32], at: &[f32], every: usize, loss: impl Fn(&[f64]) -> f64) {
     const H: f64 = 1e-5;
     let mut point: Vec<f64> = real(at);
     let largest = found.iter().fold(0.0f64, |largest, g| largest.max(f64::from(g.abs())));

@@ -6,6 +6,7 @@
 mod calls;
 pub mod cpu;
 mod decoder_calls;
+mod decoder_gradients;
 pub mod doctor;
 mod machine;
 mod mapped;
@@ -18,6 +19,10 @@ pub use calls::{
 };
 pub use cpu::{Cpu, Lora, Matrix, Precision};
 pub use decoder_calls::{Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary};
+pub use decoder_gradients::{
+    GatedBackward, GroupedAttentionBackward, LookupBackward, LoraBackward, RmsNormBackward,
+    RotaryBackward, WeightBackward,
+};
 pub use machine::{machine, processor};
 pub use mapped::Mapped;
 
@@ -61,4 +66,18 @@ pub trait Backend: Sync {
     fn grouped_attention(&self, call: GroupedAttention<'_>);
     /// Multiplies values by their gates.
     fn gated(&self, call: Gated<'_>);
+    /// The gradient of [`Backend::lookup`].
+    fn lookup_backward(&self, call: LookupBackward<'_>);
+    /// The gradient of [`Backend::rms_norm`].
+    fn rms_norm_backward(&self, call: RmsNormBackward<'_>);
+    /// The gradient of a product by its weight.
+    fn weight_backward(&self, call: WeightBackward<'_>);
+    /// The gradient of [`Backend::lora_linear`] by an adapter's factors.
+    fn lora_backward(&self, call: LoraBackward<'_>);
+    /// The gradient of [`Backend::rotary`].
+    fn rotary_backward(&self, call: RotaryBackward<'_>);
+    /// The gradient of [`Backend::grouped_attention`].
+    fn grouped_attention_backward(&self, call: GroupedAttentionBackward<'_>);
+    /// The gradient of [`Backend::gated`].
+    fn gated_backward(&self, call: GatedBackward<'_>);
 }

@@ -10,7 +10,7 @@ use steerage::device::{
     Rotary,
 };
 
-fn matrix(precision: Precision, weight: &[f32], [outputs, inputs]: [usize; 2]) -> Matrix {
+pub fn matrix(precision: Precision, weight: &[f32], [outputs, inputs]: [usize; 2]) -> Matrix {
     let fill = |i: usize, row: &mut [f32]| {
         row.copy_from_slice(&weight[i * inputs..][..inputs]);
         Ok::<(), Infallible>(())
@@ -125,11 +125,10 @@ fn close_or(found: &[f32], naive: &[f32], exact: &[f64], slack: f64) {
     }
 }
 
-fn rms_norm<F: Real>(x: &[f32], weight: &[f32]) -> Vec<F> {
-    let (x, weight): (Vec<F>, Vec<F>) = (real(x), real(weight));
+pub fn rms_norm<F: Real>(x: &[F], weight: &[F]) -> Vec<F> {
     let row = |x: &[F]| {
         let root = (dot(x, x) / F::of(x.len() as f64) + F::of(1e-5)).sqrt();
-        x.iter().zip(&weight).map(|(x, w)| *x / root * *w).collect::<Vec<F>>()
+        x.iter().zip(weight).map(|(x, w)| *x / root * *w).collect::<Vec<F>>()
     };
     x.chunks(weight.len()).flat_map(row).collect()
 }
@@ -148,7 +147,7 @@ fn rms_norm_is_its_formula() {
             out: &mut out,
             statistics: &mut statistics,
         });
-        assert_close(&out, &rms_norm(&x, &weight), &rms_norm(&x, &weight));
+        assert_close(&out, &rms_norm(&x, &weight), &rms_norm::<f64>(&real(&x), &real(&weight)));
     }
 }
 
@@ -194,8 +193,7 @@ fn rotation_keeps_lengths_and_only_distances_matter() {
     assert!((near - far).abs() < 1e-5, "distance 2: {near} {far}");
 }
 
-fn attention<F: Real>(qkv: &[f32], shape: &GroupedShape<'_>) -> Vec<F> {
-    let qkv: Vec<F> = real(qkv);
+pub fn attention<F: Real>(qkv: &[F], shape: &GroupedShape<'_>) -> Vec<F> {
     let (row, width) = (shape.row(), shape.width);
     let mut out = vec![F::of(0.0); shape.tokens() * shape.queries()];
     for range in shape.offsets.windows(2) {
@@ -233,7 +231,7 @@ fn grouped_attention_is_its_formula() {
             let statistics = &mut statistics[..];
             Cpu.grouped_attention(GroupedAttention { shape, qkv: &qkv, queries, statistics, out });
         }
-        assert_close(&all, &attention(&qkv, &shape), &attention(&qkv, &shape));
+        assert_close(&all, &attention(&qkv, &shape), &attention::<f64>(&real(&qkv), &shape));
         for (s, end) in offsets[1..].iter().enumerate() {
             let row = (*end as usize - 1) * wide;
             assert_eq!(bits(&last[s * wide..][..wide]), bits(&all[row..row + wide]));

@@ -37,6 +37,11 @@ impl Lora {
         let spans = (0..up.panels()).map(|panel| span(up.panel(panel))).collect();
         Self { down, up, scale, spans }
     }
+
+    /// The change of the transposed weight: scale · downᵀ · upᵀ.
+    pub fn transposed(&self) -> Self {
+        Self::new(self.up.transposed(), self.down.transposed(), self.scale)
+    }
 }
 
 /// From the first line that is not zero to the last one.

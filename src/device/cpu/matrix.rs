@@ -102,6 +102,21 @@ impl Matrix {
         }
     }
 
+    /// The transpose, whose outputs are this one's inputs: what gradients are multiplied by.
+    pub fn transposed(&self) -> Self {
+        let (outputs, inputs) = (self.outputs, self.inputs);
+        let mut plain = vec![0.0; outputs * inputs];
+        plain.chunks_exact_mut(inputs).enumerate().for_each(|(i, row)| self.row(i, row));
+        let fill = |i: usize, row: &mut [f32]| {
+            row.iter_mut().zip(plain[i..].iter().step_by(inputs)).for_each(|(to, x)| *to = *x);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        match Self::pack(self.precision, [inputs, outputs], fill) {
+            Ok(matrix) => matrix,
+            Err(never) => match never {},
+        }
+    }
+
     /// How many panels.
     pub(super) fn panels(&self) -> usize {
         self.outputs.div_ceil(WORDS)

@@ -11,6 +11,7 @@ mod cross_entropy;
 mod embed;
 mod gated;
 mod grouped_attention;
+mod grouped_attention_backward;
 mod layer_norm;
 mod linear;
 mod lines;
@@ -24,6 +25,7 @@ mod rotary;
 mod sampled_loss;
 pub mod top_k;
 mod vector;
+mod weight_backward;
 
 pub use lines::has_bf16;
 pub use lora_linear::Lora;
@@ -116,6 +118,27 @@ impl Backend for Cpu {
         dispatch(call);
     }
     fn gated(&self, call: super::Gated<'_>) {
+        dispatch(call);
+    }
+    fn lookup_backward(&self, call: super::LookupBackward<'_>) {
+        dispatch(call);
+    }
+    fn rms_norm_backward(&self, call: super::RmsNormBackward<'_>) {
+        dispatch(call);
+    }
+    fn weight_backward(&self, call: super::WeightBackward<'_>) {
+        dispatch(call);
+    }
+    fn lora_backward(&self, call: super::LoraBackward<'_>) {
+        dispatch(call);
+    }
+    fn rotary_backward(&self, call: super::RotaryBackward<'_>) {
+        dispatch(call);
+    }
+    fn grouped_attention_backward(&self, call: super::GroupedAttentionBackward<'_>) {
+        dispatch(call);
+    }
+    fn gated_backward(&self, call: super::GatedBackward<'_>) {
         dispatch(call);
     }
 }
