@@ -4,8 +4,8 @@
 //! An adapter changes some of a decoder's seven projections, in every layer: weight + scale · B · A
 //! with A (rank, inputs) and B (outputs, rank). Trained rows of tokens belong into the same two
 //! files, as PEFT's `trainable_token_indices` lays them out: the indices in the configuration and
-//! the rows as `base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta`; an
-//! adapter that has them is refused until something here uses them.
+//! the rows as `base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta`. In spite
+//! of that name they replace the base model's rows.
 
 use super::decoder::{DecoderConfig, Projection};
 use super::tensors::{TensorFiles, Tensors};
@@ -13,6 +13,7 @@ use super::weights::{self, TensorSpec};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 /// The names of the two files.
@@ -24,7 +25,7 @@ const RANK_MAX: u64 = 1 << 12;
 
 /// Keys of the configuration that are read, or that change nothing when the adapter is applied. Any
 /// other that is set is refused.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",
     "bias",
@@ -41,8 +42,11 @@ const KNOWN: [&str; 17] = [
     "runtime_config",
     "target_modules",
     "task_type",
+    "trainable_token_indices",
     "use_rslora",
 ];
+/// The one layer whose rows an adapter may replace.
+const ROWS: &str = "embed_tokens";
 
 /// What an adapter is.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +61,8 @@ pub struct AdapterConfig {
     pub rslora: bool,
     /// What it changes, each once, in the order of a layer.
     pub targets: Vec<Projection>,
+    /// Tokens whose rows of the embeddings (and of a tied model's logits) it replaces, each once.
+    pub tokens: Vec<u32>,
     /// The base model's name or path, as PEFT is told it.
     pub base: Option<String>,
 }
@@ -102,12 +108,19 @@ impl AdapterConfig {
                 Vec::new()
             }
         };
+        let tokens = match tokens(map.get("trainable_token_indices")) {
+            Ok(tokens) => tokens,
+            Err(problem) => {
+                problems.push(problem);
+                Vec::new()
+            }
+        };
         if !problems.is_empty() {
             return Err(Error::Model(format!("{what}: {}", problems.join("; "))));
         }
         let rslora = map.get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
         let base = map.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { rank: rank as usize, alpha, rslora, targets, base })
+        Ok(Self { rank: rank as usize, alpha, rslora, targets, tokens, base })
     }
 
     /// The configuration as PEFT reads it.
@@ -130,13 +143,14 @@ impl AdapterConfig {
             "r": self.rank,
             "target_modules": targets,
             "task_type": "CAUSAL_LM",
+            "trainable_token_indices": (!self.tokens.is_empty()).then_some(&self.tokens),
             "use_dora": false,
             "use_rslora": self.rslora,
         });
         format!("{value:#}\n")
     }
 
-    /// Its tensors: layer by layer and target by target A, then B.
+    /// Its tensors: layer by layer and target by target A, then B; then the rows it replaces.
     fn tensors(&self, base: &DecoderConfig) -> Vec<TensorSpec> {
         let mut all = Vec::new();
         for layer in 0..base.layers {
@@ -149,7 +163,23 @@ impl AdapterConfig {
                 }));
             }
         }
+        if !self.tokens.is_empty() {
+            let name = format!("{PREFIX}model.{ROWS}.token_adapter.trainable_tokens_delta");
+            all.push(TensorSpec { name, shape: vec![self.tokens.len(), base.hidden] });
+        }
         all
+    }
+
+    /// Refuses tokens that the base model does not have.
+    fn check(&self, base: &DecoderConfig) -> Result<()> {
+        match self.tokens.iter().find(|token| **token as usize >= base.vocabulary) {
+            None => Ok(()),
+            Some(token) => Err(Error::Model(format!(
+                "{CONFIG}: trainable_token_indices: token {token}: expected one of the base \
+                 model's {}: is the adapter of this base model?",
+                base.vocabulary
+            ))),
+        }
     }
 }
 
@@ -214,6 +244,31 @@ fn targets<'a>(
     }
 }
 
+/// The tokens whose rows an adapter replaces: a list, or one for each layer that has such rows.
+fn tokens(value: Option<&Value>) -> Result<Vec<u32>, String> {
+    let expected = format!("trainable_token_indices: expected tokens of {ROWS}, each once");
+    let list = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(layers)) => {
+            let other = layers.keys().find(|layer| layer.rsplit('.').next() != Some(ROWS));
+            if let Some(other) = other {
+                return Err(format!("{expected}, found layer {other}"));
+            }
+            layers.values().next()
+        }
+        list => list,
+    };
+    let mut tokens = Vec::new();
+    for value in list.and_then(Value::as_array).ok_or(&expected)? {
+        let token = value.as_u64().and_then(|token| u32::try_from(token).ok());
+        match token.filter(|token| !tokens.contains(token)) {
+            Some(token) => tokens.push(token),
+            None => return Err(format!("{expected}, found {value}")),
+        }
+    }
+    Ok(tokens)
+}
+
 /// An adapter of one base model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
@@ -256,6 +311,7 @@ impl Adapter {
         base: &DecoderConfig,
         tensors: &Tensors<'_>,
     ) -> Result<Self> {
+        config.check(base)?;
         let expected = config.tensors(base);
         tensors.check(&expected, |_| false).map_err(|error| {
             Error::Model(format!("{error}: is the adapter of this base model, and whole?"))
@@ -272,21 +328,45 @@ impl Adapter {
         &self.config
     }
 
-    /// All weights, layer by layer and target by target A, then B.
+    /// All weights, layer by layer and target by target A, then B; then the rows it replaces.
     pub fn weights(&self) -> &[f32] {
         &self.weights
+    }
+
+    /// All weights, to be changed by the optimiser.
+    pub fn weights_mut(&mut self) -> &mut [f32] {
+        &mut self.weights
+    }
+
+    /// Names and shapes of the weights.
+    pub(super) fn tensors(&self) -> &[TensorSpec] {
+        &self.tensors
+    }
+
+    /// The tokens whose embeddings it replaces, and what by, (tokens, hidden).
+    pub fn rows(&self) -> (&[u32], &[f32]) {
+        let tokens = &self.config.tokens;
+        let count = if tokens.is_empty() { 0 } else { self.tensors.last().map_or(0, |t| t.len()) };
+        (tokens, &self.weights[self.weights.len() - count..])
     }
 
     /// A (rank, inputs) and B (outputs, rank) of a projection, if the adapter changes it.
     ///
     /// Panics: if there is no such layer.
     pub fn factors(&self, layer: usize, projection: Projection) -> Option<(&[f32], &[f32])> {
+        let [down, up] = self.places(layer, projection)?;
+        Some((&self.weights[down], &self.weights[up]))
+    }
+
+    /// Where A and B of a projection lie in the weights, if the adapter changes it.
+    ///
+    /// Panics: if there is no such layer.
+    pub fn places(&self, layer: usize, projection: Projection) -> Option<[Range<usize>; 2]> {
         let targets = &self.config.targets;
         let at = 2 * (layer * targets.len() + targets.iter().position(|t| *t == projection)?);
         let start = self.tensors[..at].iter().map(TensorSpec::len).sum::<usize>();
-        let (down, up) = (self.tensors[at].len(), self.tensors[at + 1].len());
-        let (down, rest) = self.weights[start..].split_at(down);
-        Some((down, &rest[..up]))
+        let middle = start + self.tensors[at].len();
+        Some([start..middle, middle..middle + self.tensors[at + 1].len()])
     }
 
     /// The two files, each with its name.

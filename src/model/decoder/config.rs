@@ -54,6 +54,23 @@ impl DecoderConfig {
         }
     }
 
+    /// Refuses dimensions of 0, heads that cannot be shared out and an odd width: what
+    /// [`DecoderConfig::parse`] refuses in a file.
+    ///
+    /// Errors: [`Error::Model`].
+    pub fn check(&self) -> Result<()> {
+        let Self { vocabulary, hidden, inner, layers, heads, shared, width, context_max, .. } =
+            *self;
+        let counts = [vocabulary, hidden, inner, layers, heads, shared, width, context_max];
+        if counts.contains(&0) || !heads.is_multiple_of(shared) || !width.is_multiple_of(2) {
+            return Err(Error::Model(format!(
+                "decoder: expected dimensions of at least 1, heads that the shared heads divide, \
+                 and an even width, found {self:?}"
+            )));
+        }
+        Ok(())
+    }
+
     fn read(fields: &mut Fields<'_>) -> Self {
         let qwen = fields.word("model_type", "") == "qwen2";
         refuse(fields);

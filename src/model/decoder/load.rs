@@ -1,6 +1,7 @@
 //! A decoder's weights, from files or from a function, into packed matrices.
 
 use super::layout::{self, Projection, SITES};
+use super::table::{Rows, Table};
 use super::{Decoder, DecoderConfig, Layer, Site};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::{Error, Result};
@@ -49,7 +50,11 @@ impl Decoder {
             Matrix::pack(precision, [vocabulary, hidden], |row, to| fill(name, row, to))
         };
         let embeddings = table(layout::EMBEDDINGS)?;
-        let head = if config.tied { None } else { Some(table(layout::HEAD)?) };
+        let (untied, head) = match config.tied {
+            true => (None, embeddings),
+            false => (Some(embeddings), table(layout::HEAD)?),
+        };
+        let head = Table::plain(head);
         let vector = |name: String| {
             let mut to = vec![0.0; hidden];
             fill(&name, 0, &mut to).map(|()| to)
@@ -67,21 +72,43 @@ impl Decoder {
         };
         let layers = (0..config.layers).map(layer).collect::<Result<Vec<Layer>>>()?;
         let last_norm = vector(layout::LAST_NORM.into())?;
-        Ok(Self { config, precision, embeddings, head, layers, last_norm, adapters: 0 })
+        Ok(Self { config, precision, untied, head, layers, last_norm, rows: Vec::new() })
     }
 
     /// Adds an adapter that prompts may choose, by the number that is returned.
     ///
     /// Panics: if it was read for another configuration.
     pub fn attach(&mut self, adapter: &Adapter) -> u32 {
+        let number = self.adapters();
         for (l, layer) in self.layers.iter_mut().enumerate() {
             let sites = [&mut layer.qkv, &mut layer.output, &mut layer.gate_up, &mut layer.down];
             for (site, parts) in sites.into_iter().zip(SITES) {
                 site.adapters.push(change(&self.config, adapter, l, parts, self.precision));
             }
         }
-        self.adapters += 1;
-        self.adapters - 1
+        let (tokens, values) = adapter.rows();
+        let width = self.config.hidden;
+        let fill = |row: usize, to: &mut [f32]| {
+            to.copy_from_slice(&values[row * width..][..width]);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(matrix) = Matrix::pack(self.precision, [tokens.len(), width], fill);
+        let rows = Rows { places: tokens.to_vec(), matrix };
+        let rows = (!tokens.is_empty()).then_some(rows);
+        self.head.replaced.push(rows.clone().filter(|_| self.config.tied));
+        self.rows.push(rows);
+        number
+    }
+
+    /// Takes the adapter that was attached last away.
+    pub(super) fn detach(&mut self) {
+        for layer in &mut self.layers {
+            for site in [&mut layer.qkv, &mut layer.output, &mut layer.gate_up, &mut layer.down] {
+                site.adapters.pop();
+            }
+        }
+        self.head.replaced.pop();
+        self.rows.pop();
     }
 }
 

@@ -11,17 +11,22 @@ mod config;
 pub(super) mod layout;
 mod load;
 mod pass;
+mod random;
 mod rope;
+mod save;
+mod table;
 
 pub use batch::{Batch, Prompt};
 pub use config::DecoderConfig;
 pub use layout::Projection;
 pub use pass::Activations;
 pub use rope::{Rope, Scaling};
+pub use table::Table;
 
 use crate::device::parallel::for_each;
 use crate::device::{Backend, Lora, Matrix, Precision};
 use crate::error::{Error, Result};
+use table::Rows;
 
 /// Tokens that are scored together: enough rows to fill the kernels with each weight that is
 /// fetched.
@@ -32,11 +37,13 @@ const BATCH_TOKENS: usize = 1024;
 pub struct Decoder {
     config: DecoderConfig,
     precision: Precision,
-    embeddings: Matrix,
-    head: Option<Matrix>,
+    /// Unless the logits' matrix is that of the embeddings.
+    untied: Option<Matrix>,
+    head: Table,
     layers: Vec<Layer>,
     last_norm: Vec<f32>,
-    adapters: u32,
+    /// Of each adapter, the embeddings that it replaces.
+    rows: Vec<Option<Rows>>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +54,13 @@ struct Layer {
     forward_norm: Vec<f32>,
     gate_up: Site,
     down: Site,
+}
+
+impl Layer {
+    /// Its products, in the order of [`layout::SITES`].
+    fn sites(&self) -> [&Site; 4] {
+        [&self.qkv, &self.output, &self.gate_up, &self.down]
+    }
 }
 
 /// Weights that are kept as one, and what each adapter does to them.
@@ -69,16 +83,25 @@ impl Decoder {
     }
 
     /// The matrix of the logits of the whole vocabulary.
-    pub fn head(&self) -> &Matrix {
-        self.head.as_ref().unwrap_or(&self.embeddings)
+    pub fn head(&self) -> &Table {
+        &self.head
+    }
+
+    fn embeddings(&self) -> &Matrix {
+        self.untied.as_ref().unwrap_or(&self.head.matrix)
+    }
+
+    /// How many adapters prompts may choose from.
+    pub fn adapters(&self) -> u32 {
+        self.rows.len() as u32
     }
 
     /// The matrix of the logits of a few tokens, such as a prompt's labels.
     ///
     /// Errors: [`Error::Model`] for a token that is not in the vocabulary.
-    pub fn labels(&self, tokens: &[u32]) -> Result<Matrix> {
+    pub fn labels(&self, tokens: &[u32]) -> Result<Table> {
         match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
-            None => Ok(self.head().gather(tokens)),
+            None => Ok(self.head.gather(tokens)),
             Some(token) => Err(Error::Model(self.unknown(*token))),
         }
     }
@@ -99,8 +122,8 @@ impl Decoder {
                 "expected at most {longest} tokens, the model's context, found {length}"
             ));
         }
-        if let Some(adapter) = prompt.adapter.filter(|adapter| *adapter >= self.adapters) {
-            return Some(format!("adapter {adapter}: expected one of {}", self.adapters));
+        if let Some(adapter) = prompt.adapter.filter(|adapter| *adapter >= self.adapters()) {
+            return Some(format!("adapter {adapter}: expected one of {}", self.adapters()));
         }
         let outside = |token: &&u32| **token as usize >= self.config.vocabulary;
         prompt.tokens.iter().find(outside).map(|token| self.unknown(*token))
@@ -115,7 +138,7 @@ impl Decoder {
         &self,
         device: &dyn Backend,
         prompts: &[Prompt],
-        table: &Matrix,
+        table: &Table,
         threads: usize,
     ) -> Result<Vec<f32>> {
         let number = |(at, why): (usize, String)| Error::Model(format!("prompt {}: {why}", at + 1));

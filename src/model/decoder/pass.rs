@@ -10,29 +10,39 @@
 //! In the last layer only each prompt's last token asks, and only its row goes on: nothing else
 //! reaches the logits.
 
-use super::{Batch, Decoder, Layer, Site};
+use super::{Batch, Decoder, DecoderConfig, Layer, Site, Table};
 use crate::device::shape::{GatedShape, GroupedShape, LinearShape, NormShape};
 use crate::device::{
-    Backend, Gated, GroupedAttention, Lookup, LoraLinear, Matrix, Queries, RmsNorm, Rotary,
+    Backend, Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary,
 };
 
-/// The buffers of a pass. Reusable.
+/// The buffers of a pass: after a layer, what its backward pass reads. Reusable.
 #[derive(Default)]
 pub struct Activations {
     /// Cosines and sines of the positions seen so far.
-    angles: Vec<f32>,
-    stream: Vec<f32>,
-    normed: Vec<f32>,
-    qkv: Vec<f32>,
-    mixed: Vec<f32>,
-    attended: Vec<f32>,
-    gate_up: Vec<f32>,
-    inner: Vec<f32>,
-    statistics: Vec<f32>,
+    pub(super) angles: Vec<f32>,
+    pub(super) stream: Vec<f32>,
+    pub(super) attention_normed: Normed,
+    pub(super) qkv: Vec<f32>,
+    pub(super) attention_statistics: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
+    pub(super) attended: Vec<f32>,
+    /// Before the forward layer, and before the logits.
+    pub(super) forward_normed: Normed,
+    pub(super) gate_up: Vec<f32>,
+    pub(super) gated: Vec<f32>,
+    replaced: Vec<f32>,
+}
+
+/// What a norm leaves.
+#[derive(Default)]
+pub struct Normed {
+    pub(super) rows: Vec<f32>,
+    pub(super) statistics: Vec<f32>,
 }
 
 /// A buffer of at least this length; what it held does not matter.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if buffer.len() < length {
         buffer.resize(length, 0.0);
     }
@@ -45,35 +55,63 @@ impl Decoder {
         &self,
         device: &dyn Backend,
         batch: &Batch,
-        table: &Matrix,
+        table: &Table,
         with: &mut Activations,
         out: &mut [f32],
     ) {
+        self.forward_past(device, batch, table, with, out, |_, _| {});
+    }
+
+    /// As [`Decoder::forward`]; `pass(l, stream)` sees what goes into each layer.
+    pub(super) fn forward_past(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        table: &Table,
+        with: &mut Activations,
+        out: &mut [f32],
+        mut pass: impl FnMut(usize, &[f32]),
+    ) {
         let (tokens, hidden) = (batch.tokens.len(), self.config.hidden);
-        self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
         let stream = sized(&mut with.stream, tokens * hidden);
-        device.lookup(Lookup { table: &self.embeddings, tokens: &batch.tokens, out: stream });
+        self.look_up(device, batch, stream);
         for (l, layer) in self.layers.iter().enumerate() {
+            pass(l, &with.stream[..tokens * hidden]);
             let last = l + 1 == self.layers.len();
             self.layer(device, batch, layer, last, with);
+            let rows = if last { batch.by_prompt.len() } else { tokens };
+            let chosen = if last { &batch.by_prompt } else { &batch.by_token };
+            let gated = &with.gated[..rows * self.config.inner];
+            let (attended, stream) = (&with.attended[..rows * hidden], &mut with.stream);
+            layer.down.apply(device, gated, chosen, attended, &mut stream[..rows * hidden]);
         }
         let rows = batch.by_prompt.len();
         let stream = &with.stream[..rows * hidden];
-        let normed = sized(&mut with.normed, rows * hidden);
-        self.norm(device, stream, &self.last_norm, &mut with.statistics, normed);
-        device.lora_linear(LoraLinear {
-            shape: LinearShape { rows, inputs: hidden, outputs: table.outputs() },
-            x: normed,
-            weight: table,
-            bias: &[],
-            adapters: &[],
-            chosen: &[],
-            residual: &[],
-            out,
-        });
+        self.norm(device, stream, &self.last_norm, &mut with.forward_normed);
+        let normed = &with.forward_normed.rows[..rows * hidden];
+        table.apply(device, normed, &batch.by_prompt, &mut with.replaced, out);
     }
 
-    fn layer(
+    /// Each token's embedding: its adapter's, if that has one.
+    fn look_up(&self, device: &dyn Backend, batch: &Batch, stream: &mut [f32]) {
+        device.lookup(Lookup { table: self.embeddings(), tokens: &batch.tokens, out: stream });
+        let chosen = batch.tokens.iter().zip(&batch.by_token);
+        for ((token, adapter), row) in chosen.zip(stream.chunks_exact_mut(self.config.hidden)) {
+            if let Some(rows) = adapter.and_then(|adapter| self.rows[adapter as usize].as_ref()) {
+                rows.read(*token, row);
+            }
+        }
+    }
+
+    /// Dimensions of a batch's attention.
+    pub(super) fn attention_shape<'a>(&self, batch: &'a Batch) -> GroupedShape<'a> {
+        let DecoderConfig { heads, shared, width, .. } = self.config;
+        GroupedShape { offsets: &batch.offsets, heads, shared, width }
+    }
+
+    /// A layer from its input in `stream` up to what its last product multiplies, in `gated`. In
+    /// the last layer, `stream` begins with the prompts' last rows afterwards.
+    pub(super) fn layer(
         &self,
         device: &dyn Backend,
         batch: &Batch,
@@ -82,15 +120,11 @@ impl Decoder {
         with: &mut Activations,
     ) {
         let (tokens, hidden, inner) = (batch.tokens.len(), self.config.hidden, self.config.inner);
-        let shape = GroupedShape {
-            offsets: &batch.offsets,
-            heads: self.config.heads,
-            shared: self.config.shared,
-            width: self.config.width,
-        };
-        let normed = sized(&mut with.normed, tokens * hidden);
+        let shape = self.attention_shape(batch);
+        self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
         let stream = &mut with.stream[..tokens * hidden];
-        self.norm(device, stream, &layer.attention_norm, &mut with.statistics, normed);
+        self.norm(device, stream, &layer.attention_norm, &mut with.attention_normed);
+        let normed = &with.attention_normed.rows[..tokens * hidden];
         let qkv = sized(&mut with.qkv, tokens * shape.row());
         layer.qkv.apply(device, normed, &batch.by_token, &[], qkv);
         let (positions, table) = (&batch.positions, &with.angles);
@@ -105,38 +139,31 @@ impl Decoder {
                 stream.copy_within(from..from + hidden, p * hidden);
             }
         }
-        let stream = &mut stream[..rows * hidden];
         let mixed = sized(&mut with.mixed, rows * shape.queries());
-        let statistics = sized(&mut with.statistics, rows * shape.heads);
+        let statistics = sized(&mut with.attention_statistics, rows * shape.heads);
         device.grouped_attention(GroupedAttention { shape, qkv, queries, statistics, out: mixed });
         let attended = sized(&mut with.attended, rows * hidden);
-        layer.output.apply(device, mixed, chosen, stream, attended);
-        let normed = &mut with.normed[..rows * hidden];
-        self.norm(device, attended, &layer.forward_norm, &mut with.statistics, normed);
+        layer.output.apply(device, mixed, chosen, &stream[..rows * hidden], attended);
+        self.norm(device, attended, &layer.forward_norm, &mut with.forward_normed);
+        let normed = &with.forward_normed.rows[..rows * hidden];
         let gate_up = sized(&mut with.gate_up, rows * 2 * inner);
         layer.gate_up.apply(device, normed, chosen, &[], gate_up);
-        let gated = sized(&mut with.inner, rows * inner);
+        let gated = sized(&mut with.gated, rows * inner);
         let shape = GatedShape { rows, hidden: inner };
         device.gated(Gated { shape, x: gate_up, out: gated });
-        layer.down.apply(device, gated, chosen, attended, stream);
     }
 
-    fn norm(
-        &self,
-        device: &dyn Backend,
-        x: &[f32],
-        weight: &[f32],
-        statistics: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
+    fn norm(&self, device: &dyn Backend, x: &[f32], weight: &[f32], to: &mut Normed) {
         let shape = NormShape { rows: x.len() / weight.len(), hidden: weight.len() };
-        let (epsilon, statistics) = (self.config.epsilon, sized(statistics, shape.rows));
+        let (epsilon, statistics) = (self.config.epsilon, sized(&mut to.statistics, shape.rows));
+        let out = sized(&mut to.rows, x.len());
         device.rms_norm(RmsNorm { shape, x, weight, epsilon, out, statistics });
     }
 }
 
 impl Site {
-    fn apply(
+    /// The product with each row's adapter.
+    pub(super) fn apply(
         &self,
         device: &dyn Backend,
         x: &[f32],
