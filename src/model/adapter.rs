@@ -171,7 +171,7 @@ impl AdapterConfig {
     }
 
     /// Refuses tokens that the base model does not have.
-    fn check(&self, base: &DecoderConfig) -> Result<()> {
+    pub(super) fn check(&self, base: &DecoderConfig) -> Result<()> {
         match self.tokens.iter().find(|token| **token as usize >= base.vocabulary) {
             None => Ok(()),
             Some(token) => Err(Error::Model(format!(

@@ -6,6 +6,18 @@ use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::{Adapter, AdapterConfig};
 use steerage::model::decoder::{Decoder, Projection, Prompt};
 
+/// Of rank 1, on one projection.
+pub fn plain() -> AdapterConfig {
+    AdapterConfig {
+        rank: 1,
+        alpha: 1.0,
+        rslora: false,
+        targets: vec![Projection::Query],
+        tokens: Vec::new(),
+        base: None,
+    }
+}
+
 #[test]
 fn what_is_written_is_what_was_read() {
     for model in MODELS {
@@ -29,7 +41,7 @@ fn an_adapter_is_the_difference_it_makes() {
     let base = Decoder::open(&golden("llama3"), None).unwrap();
     for target in Projection::ALL {
         let config =
-            AdapterConfig { rank: 2, alpha: 3.0, rslora: false, targets: vec![target], base: None };
+            AdapterConfig { rank: 2, alpha: 3.0, rslora: false, targets: vec![target], ..plain() };
         assert_eq!(config.scale(), 1.5);
         let draws = random(1, 10_000);
         let adapter = Adapter::new(config, base.config(), |i| draws[i]);
@@ -60,7 +72,7 @@ fn whole_and_broken_alphas_are_written_as_they_are() {
     let base = Decoder::open(&golden("llama2"), Some(Precision::F32)).unwrap();
     for (alpha, text) in [(16.0, "\"lora_alpha\": 16,"), (0.5, "\"lora_alpha\": 0.5,")] {
         let targets = vec![Projection::Query, Projection::Down];
-        let config = AdapterConfig { rank: 4, alpha, rslora: true, targets, base: None };
+        let config = AdapterConfig { rank: 4, alpha, rslora: true, targets, ..plain() };
         let [(_, json), _] = Adapter::new(config, base.config(), |_| 0.0).to_files().unwrap();
         let json = String::from_utf8(json).unwrap();
         assert!(json.contains(text), "{json}");

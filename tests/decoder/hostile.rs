@@ -216,16 +216,16 @@ fn adapters_that_do_not_fit() {
         ("modules_to_save", json!(["embed_tokens"])),
         ("rank_pattern", json!({"q_proj": 4})),
         ("init_lora_weights", json!("pissa")),
-        ("trainable_token_indices", json!([7])),
+        ("trainable_token_indices", json!({"lm_head": [7]})),
         ("target_modules", json!(["q_proj", "embed_tokens"])),
     ]), @r#"
     DIR/adapter_config.json: bias: expected "none", found "all";
     init_lora_weights = "pissa": changes the base model: convert the adapter to plain LoRA;
     modules_to_save: not implemented: train without it;
     rank_pattern: not implemented: train without it;
-    trainable_token_indices: not implemented: train without it;
     use_dora: not implemented: train without it;
-    target_modules: expected some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, found "embed_tokens"
+    target_modules: expected some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, found "embed_tokens";
+    trainable_token_indices: expected tokens of embed_tokens, each once, found layer lm_head
     "#);
     assert_snapshot!(said(&[("r", json!(2.5)), ("lora_alpha", Value::Null)]), @r"
     DIR/adapter_config.json: lora_alpha: expected a positive number;

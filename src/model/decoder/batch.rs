@@ -40,6 +40,11 @@ impl Batch {
         }
         batch
     }
+
+    /// Where each prompt begins, and where the last one ends.
+    pub fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
 }
 
 /// How many of the first prompts have no more tokens than this together; at least one.

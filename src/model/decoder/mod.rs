@@ -6,9 +6,11 @@
 //!
 //! Source: Touvron et al., Llama 2 (2023); Qwen team, Qwen2 Technical Report (2024).
 
+mod backward;
 mod batch;
 mod config;
 pub(super) mod layout;
+mod learner;
 mod load;
 mod pass;
 mod random;
@@ -16,9 +18,11 @@ mod rope;
 mod save;
 mod table;
 
+pub use backward::Tape;
 pub use batch::{Batch, Prompt};
 pub use config::DecoderConfig;
 pub use layout::Projection;
+pub use learner::{Learner, Trained};
 pub use pass::Activations;
 pub use rope::{Rope, Scaling};
 pub use table::Table;

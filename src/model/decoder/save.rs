@@ -80,6 +80,8 @@ impl DecoderConfig {
                 "original_max_position_embeddings": *original as u64,
             })
         });
+        // The shortest decimal that is read as the same f32.
+        let epsilon: f64 = self.epsilon.to_string().parse().unwrap_or(f64::from(self.epsilon));
         Ok(json!({
             "architectures": [architecture],
             "attention_bias": self.output_bias,
@@ -93,7 +95,7 @@ impl DecoderConfig {
             "num_attention_heads": self.heads,
             "num_hidden_layers": self.layers,
             "num_key_value_heads": self.shared,
-            "rms_norm_eps": self.epsilon.to_string().parse::<f64>().unwrap_or(f64::from(self.epsilon)),
+            "rms_norm_eps": epsilon,
             "rope_scaling": scaling,
             "rope_theta": self.rope.theta,
             "tie_word_embeddings": self.tied,
