@@ -5,6 +5,9 @@ mod adapters;
 mod gradients;
 mod hostile;
 mod kernels;
+mod learning;
+mod reranker;
+mod rows;
 mod tokens;
 
 use serde_json::Value;
