@@ -66,6 +66,7 @@ fn main() {
             alpha: 16.0,
             rslora: false,
             targets: Projection::ALL.to_vec(),
+            tokens: Vec::new(),
             base: None,
         };
         let adapter =
