@@ -64,7 +64,7 @@ fn rotation_is_undone() {
     let offsets = [0, 5];
     let shape = GroupedShape { offsets: &offsets, heads: 2, shared: 1, width: 8 };
     let angles: Vec<f32> = random(1, 4 * 9);
-    let cosines = |p: usize| angles[4 * p..][..4].to_vec().into_iter();
+    let cosines = |p: usize| angles[4 * p..][..4].iter().copied();
     let table: Vec<f32> =
         (0..9).flat_map(|p| cosines(p).map(f32::cos).chain(cosines(p).map(f32::sin))).collect();
     let positions = [0, 8, 1, 3, 2];
