@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steerage::commands::Options;
+use steerage::commands::{LogitsRequest, Options};
+use steerage::device::Precision;
 use steerage::error::{Error, Result};
 use steerage::flow::cluster::Cluster;
 use steerage::flow::rendezvous::Hosts;
@@ -47,6 +48,8 @@ pub enum Command {
     },
     /// Turns other people's formats into the Parquet files that jobs read.
     Import(ImportArgs),
+    /// The last-position logits of lines of tokens, to compare a model with anything.
+    Logits(LogitsArgs),
     /// Says what this machine has to compute on, and what is missing.
     Doctor(DoctorArgs),
     /// Writes the demo's data, seeded, as Parquet files: interactions, items, users, controls.
@@ -113,6 +116,59 @@ impl From<ImportArgs> for ImportRequest {
             ImportFormat::Sequences => Format::Sequences,
         };
         ImportRequest { format, from, to, keys, names: ColumnNames { user, item, time, weight } }
+    }
+}
+
+#[derive(Args)]
+pub struct LogitsArgs {
+    /// A model's folder: config.json and safetensors files.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A LoRA adapter's folder, as PEFT writes it.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// One prompt a line: a JSON array of token numbers, or numbers with blanks between them.
+    #[arg(long, value_name = "FILE")]
+    pub tokens: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = LogitsDevice::Cpu)]
+    pub device: LogitsDevice,
+    /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.
+    #[arg(long, value_name = "f32|bf16", value_parser = precision)]
+    pub precision: Option<Precision>,
+    /// One for each core when left out.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Writes an array of f32 here instead of a JSON array for each line on standard output.
+    #[arg(long, value_name = "FILE.npy")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum LogitsDevice {
+    /// The processor.
+    Cpu,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        _ => Err("expected f32 or bf16".to_owned()),
+    }
+}
+
+impl From<&LogitsArgs> for LogitsRequest {
+    fn from(args: &LogitsArgs) -> Self {
+        let LogitsDevice::Cpu = args.device;
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        LogitsRequest {
+            model: args.model.clone(),
+            adapter: args.adapter.clone(),
+            tokens: args.tokens.clone(),
+            precision: args.precision,
+            threads: args.threads.unwrap_or_else(cores).max(1),
+        }
     }
 }
 

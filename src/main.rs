@@ -4,10 +4,12 @@ mod cli;
 mod progress;
 
 use clap::Parser;
-use cli::{Cli, Command, JobArgs, open_run};
+use cli::{Cli, Command, JobArgs, LogitsArgs, open_run};
+use std::fs::File;
+use std::io::BufWriter;
 use std::process::ExitCode;
 use steerage::commands::{self, Options};
-use steerage::error::Result;
+use steerage::error::{Error, Result};
 use steerage::flow::cluster::Cluster;
 use steerage::report::summary_text;
 use steerage::spec::GenerateSpec;
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let to = args.to.display().to_string();
             println!("{to}: {}", import(&args.into())?);
         }
+        Command::Logits(args) => write_logits(&args)?,
         Command::Doctor(args) => print!("{}", commands::doctor(&args.root)),
         Command::DemoData(args) => {
             commands::demo_data::write(&GenerateSpec::from(&args), &args.to)?;
@@ -62,6 +65,22 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_logits(args: &LogitsArgs) -> Result<()> {
+    let Some(path) = &args.out else {
+        return commands::logits(&args.into(), false, &mut std::io::stdout().lock());
+    };
+    // The file is there when it is whole.
+    let part = path.with_extension("part");
+    let mut file = File::create(&part).map_err(Error::io("create", &part))?;
+    let written = commands::logits(&args.into(), true, &mut BufWriter::new(&mut file));
+    let written =
+        written.and_then(|()| std::fs::rename(&part, path).map_err(Error::io("rename", &part)));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part); // nothing more can be done about it
+    }
+    written
 }
 
 fn run_job(args: &JobArgs) -> Result<ExitCode> {

@@ -55,7 +55,7 @@ pub fn real<F: Real>(x: &[f32]) -> Vec<F> {
     x.iter().map(|x| F::of(f64::from(*x))).collect()
 }
 
-fn dot<F: Real>(x: &[F], y: &[F]) -> F {
+pub fn dot<F: Real>(x: &[F], y: &[F]) -> F {
     x.iter().zip(y).fold(F::of(0.0), |sum, (x, y)| sum + *x * *y)
 }
 
@@ -140,7 +140,7 @@ fn worst<F: Real>(found: &[F], exact: &[f64]) -> f64 {
 
 /// Twice the naive error; when the naive loops happen to be exact, one rounding of the largest
 /// value.
-fn assert_close(found: &[f32], naive: &[f32], exact: &[f64]) {
+pub fn assert_close(found: &[f32], naive: &[f32], exact: &[f64]) {
     let largest = exact.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
     let bound = 2.0 * worst(naive, exact) + largest * f64::from(f32::EPSILON);
     let error = worst(found, exact);
@@ -148,7 +148,7 @@ fn assert_close(found: &[f32], naive: &[f32], exact: &[f64]) {
 }
 
 /// Compares a gradient with central differences of `loss` at some coordinates.
-fn assert_gradient(found: &[f32], at: &[f32], every: usize, loss: impl Fn(&[f64]) -> f64) {
+pub fn assert_gradient(found: &[f32], at: &[f32], every: usize, loss: impl Fn(&[f64]) -> f64) {
     const H: f64 = 1e-5;
     let mut point: Vec<f64> = real(at);
     let largest = found.iter().fold(0.0f64, |largest, g| largest.max(f64::from(g.abs())));

@@ -3,6 +3,7 @@
 
 mod cli;
 mod controls;
+mod decoder;
 mod faults;
 mod imports;
 mod inputs;
@@ -11,6 +12,7 @@ mod kernels;
 mod metrics;
 mod models;
 mod reports;
+mod rerankers;
 mod specs;
 mod stages;
 mod stores;

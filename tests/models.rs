@@ -238,10 +238,10 @@ fn items_the_model_does_not_know_are_refused() {
 
 /// Keeps checkpoints, and may stop the training at one.
 #[derive(Default)]
-struct Shelf {
-    kept: Vec<(u64, Vec<u8>)>,
-    stop_at: u64,
-    losses: RefCell<Vec<f64>>,
+pub struct Shelf {
+    pub kept: Vec<(u64, Vec<u8>)>,
+    pub stop_at: u64,
+    pub losses: RefCell<Vec<f64>>,
 }
 
 impl Observer for Shelf {

@@ -34,7 +34,7 @@ const FLOORS: [(&str, u8); 19] = [
 ];
 
 /// One dependency, one door: which modules may name a package.
-const DOORS: [(&str, &[&str]); 14] = [
+const DOORS: [(&str, &[&str]); 16] = [
     ("timely", &["flow"]),
     ("differential_dataflow", &["flow"]),
     ("arrow", &["store"]),
@@ -43,10 +43,12 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("futures_executor", &["store"]),
     ("toml", &["spec"]),
     ("safetensors", &["model"]),
+    ("tokenizers", &["model"]), // in one file: tokenizer.rs
+    ("memmap2", &["device"]),
     ("cudarc", &["device"]),
     ("gemm", &["device"]),
     ("rayon", &["device"]),
-    ("minijinja", &["report"]),
+    ("minijinja", &["report", "stage"]),
     ("clap", &["main", "cli"]),
     ("indicatif", &["progress"]),
 ];

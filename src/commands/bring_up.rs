@@ -1,11 +1,12 @@
 //! From a job file to a finished run: whatever it reads from first, and nothing that is done
 //! already.
 
+use super::rerank::Sources;
 use super::runs::{Options, store};
-use super::{prepare, rerank, train_retriever};
+use super::{prepare, rerank, train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
-use crate::spec::{Job, Kind, PrepareSpec, RerankSpec, TrainRetrieverSpec};
+use crate::spec::{Job, Kind, PrepareSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
 use crate::store::{RunDir, Store};
 use crate::train::Progress;
 use std::cell::RefCell;
@@ -46,6 +47,8 @@ pub enum Outcome {
     Prepared(prepare::Prepared),
     /// A retriever.
     Trained(train_retriever::Trained),
+    /// A re-ranker.
+    TrainedReranker(train_reranker::Reranker),
     /// Ranked lists.
     Reranked(rerank::Opened),
 }
@@ -56,6 +59,7 @@ impl Brought {
         match &self.outcome {
             Outcome::Prepared(prepared) => &prepared.run,
             Outcome::Trained(trained) => &trained.run,
+            Outcome::TrainedReranker(reranker) => &reranker.run,
             Outcome::Reranked(opened) => &opened.run,
         }
     }
@@ -96,6 +100,7 @@ impl Chain<'_> {
         let (outcome, worked) = match &job.kind {
             Kind::Prepare(spec) => self.prepare(&job, spec, &meters)?,
             Kind::TrainRetriever(spec) => self.train(&job, spec, upstream, &meters)?,
+            Kind::TrainReranker(spec) => self.train_reranker(&job, spec, upstream, &meters)?,
             Kind::Rerank(spec) => self.rerank(&job, spec, upstream, &meters)?,
         };
         Ok(Brought { job, outcome, meters, worked, wall: start.elapsed() })
@@ -120,19 +125,49 @@ impl Chain<'_> {
             return Err(wrong_kind(job, "sequences", "prepare"));
         };
         let opened = train_retriever::open(job, spec, self.store, prepared)?;
-        meters.epochs_total.store(1, Relaxed);
-        let cluster = &self.options.cluster;
-        let mut step = |progress: &Progress| self.watcher.step(&opened.run, progress);
-        let worked = self.watched(&opened.run, meters, || {
-            if opened.done()? {
-                return Ok(1);
-            }
-            let train = || train_retriever::run(&opened, cluster.workers, &mut step);
-            cluster.once(opened.run.name(), train)?;
-            meters.epochs_done.store(1, Relaxed);
-            Ok(0)
+        let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
+            train_retriever::run(&opened, workers, watch)
         })?;
         Ok((Outcome::Trained(train_retriever::finished(opened.run)?), worked))
+    }
+
+    fn train_reranker(
+        &self,
+        job: &Job,
+        spec: &TrainRerankerSpec,
+        upstream: Vec<Outcome>,
+        meters: &Arc<Meters>,
+    ) -> Result<Done> {
+        let Sources { prepared, trained: Some(trained), .. } = sources(job, upstream)? else {
+            return Err(wrong_kind(job, "retriever", "train-retriever"));
+        };
+        let opened = train_reranker::open(job, spec, self.store, prepared, trained)?;
+        let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
+            train_reranker::run(spec, &opened, workers, watch)
+        })?;
+        let reranker = train_reranker::Reranker::open(opened.run, spec)?;
+        Ok((Outcome::TrainedReranker(reranker), worked))
+    }
+
+    /// Has process 0 train, unless that is done. Gives whether it was left to do.
+    fn trained(
+        &self,
+        run: &RunDir,
+        meters: &Arc<Meters>,
+        done: bool,
+        train: impl FnOnce(usize, &mut dyn FnMut(&Progress)) -> Result<()>,
+    ) -> Result<bool> {
+        meters.epochs_total.store(1, Relaxed);
+        let cluster = &self.options.cluster;
+        let mut step = |progress: &Progress| self.watcher.step(run, progress);
+        self.watched(run, meters, || {
+            if done {
+                return Ok(1);
+            }
+            cluster.once(run.name(), || train(cluster.workers, &mut step))?;
+            meters.epochs_done.store(1, Relaxed);
+            Ok(0)
+        })
     }
 
     fn rerank(
@@ -142,8 +177,7 @@ impl Chain<'_> {
         upstream: Vec<Outcome>,
         meters: &Arc<Meters>,
     ) -> Result<Done> {
-        let (prepared, trained) = sources(job, upstream)?;
-        let opened = rerank::open(job, spec, self.store, prepared, trained)?;
+        let opened = rerank::open(job, spec, self.store, sources(job, upstream)?)?;
         meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
         let work = || rerank::run(job, spec, &opened, self.options, meters);
         let worked = self.watched(&opened.run, meters, work)?;
@@ -176,11 +210,7 @@ impl Chain<'_> {
 type Done = (Outcome, bool);
 
 /// What a rerank job reads, which must be up to date already.
-pub fn upstream_of(
-    job: &Job,
-    store: &Store,
-    options: &Options,
-) -> Result<(prepare::Prepared, Option<train_retriever::Trained>)> {
+pub fn upstream_of(job: &Job, store: &Store, options: &Options) -> Result<Sources> {
     struct Silent;
     impl Watcher for Silent {
         fn begin(&self, _: &RunDir, _: &Arc<Meters>) {}
@@ -191,20 +221,27 @@ pub fn upstream_of(
     sources(job, chain.upstream(job)?)
 }
 
-/// The sequences and the retriever of a rerank job.
-fn sources(
-    job: &Job,
-    upstream: Vec<Outcome>,
-) -> Result<(prepare::Prepared, Option<train_retriever::Trained>)> {
+/// The sequences, the retriever and the re-rankers that a job reads from.
+fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
     let mut upstream = upstream.into_iter();
     let Some(Outcome::Prepared(prepared)) = upstream.next() else {
         return Err(wrong_kind(job, "sequences", "prepare"));
     };
-    match upstream.next() {
-        None => Ok((prepared, None)),
-        Some(Outcome::Trained(trained)) => Ok((prepared, Some(trained))),
-        Some(_) => Err(wrong_kind(job, "retriever", "train-retriever")),
+    let mut sources = Sources { prepared, trained: None, rerankers: Vec::new() };
+    let given = matches!(&job.kind, Kind::Rerank(spec) if spec.candidates.is_some());
+    if !given {
+        let Some(Outcome::Trained(trained)) = upstream.next() else {
+            return Err(wrong_kind(job, "retriever", "train-retriever"));
+        };
+        sources.trained = Some(trained);
     }
+    for outcome in upstream {
+        let Outcome::TrainedReranker(reranker) = outcome else {
+            return Err(wrong_kind(job, "arm.steps.reranker", "train-reranker"));
+        };
+        sources.rerankers.push(reranker);
+    }
+    Ok(sources)
 }
 
 fn wrong_kind(job: &Job, field: &str, expected: &str) -> Error {

@@ -31,8 +31,7 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
             job.kind.name()
         )));
     };
-    let (prepared, trained) = upstream_of(&job, store, &options)?;
-    let opened = rerank::open(&job, spec, store, prepared, trained)?;
+    let opened = rerank::open(&job, spec, store, upstream_of(&job, store, &options)?)?;
     if opened.run.name() != run.name() {
         return Err(Error::Input(format!(
             "{}: its job file {} has changed since, and now names the run {}",
@@ -42,8 +41,8 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
         )));
     }
     let (shard, row) = find(&opened.prepared, user)?;
-    let (ranked, setbacks) = rerank::one(&job, spec, &opened, (shard, row))?;
-    let mut explained = match &ranked {
+    let one = rerank::one(&job, spec, &opened, (shard, row))?;
+    let mut explained = match &one.ranked {
         Some(ranked) => explanation(&opened, spec, ranked),
         None => Explanation {
             run: run.name().to_owned(),
@@ -51,7 +50,8 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
             ..Explanation::default()
         },
     };
-    explained.faults.extend(setbacks.into_iter().map(|setback| match setback {
+    explained.prompts = one.prompts;
+    explained.faults.extend(one.setbacks.into_iter().map(|setback| match setback {
         Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
         Setback::Failed(why) => why,
     }));
@@ -122,7 +122,7 @@ fn explanation(
         published: Some(published),
         candidates: order.iter().take(SHOWN).map(|at| line(*at)).collect(),
         candidates_all: ranked.candidates.items.len() as u64,
-        faults: Vec::new(),
+        ..Explanation::default()
     }
 }
 

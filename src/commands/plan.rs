@@ -2,9 +2,9 @@
 //! what a job reads is opened and checked as far as it is there.
 
 use super::runs::{Options, store};
-use super::{prepare, rerank, train_retriever};
+use super::{prepare, rerank, train_reranker, train_retriever};
 use crate::error::Result;
-use crate::spec::{Job, Kind, TrainRetrieverSpec};
+use crate::spec::{Job, Kind, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
 use crate::store::{RunDir, Store};
 use std::fmt::Write;
 use std::path::Path;
@@ -17,6 +17,8 @@ const LISTS_PER_S: f64 = 2e5;
 /// Multiply-adds a second and thread of the search and of training.
 const SEARCH_PER_S: f64 = 8e10;
 const TRAIN_PER_S: f64 = 2e10;
+/// Tokens of a title with its attributes.
+const TOKENS_PER_ITEM: f64 = 15.0;
 
 /// The plan of a job and of what it reads from, as text.
 pub fn plan(file: &Path, options: &Options) -> Result<String> {
@@ -60,11 +62,21 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
             }
         },
-        Kind::Rerank(spec) => match (sequences(&ready, store)?, retriever(&ready, store)?) {
-            (Some(prepared), trained) if trained.is_some() || spec.candidates.is_some() => {
-                let width = trained.as_ref().map_or(0, train_retriever::Trained::width);
-                let pairs = prepared.catalogue.len() as f64 * width as f64;
-                let opened = rerank::open(job, spec, store, prepared, trained)?;
+        Kind::TrainReranker(spec) => match (sequences(&ready, store)?, retriever(&ready, store)?) {
+            (Some(prepared), Some(trained)) => {
+                let seconds = reranker_seconds(spec, &prepared) / workers;
+                let opened = train_reranker::open(job, spec, store, prepared, trained)?;
+                status(&opened.run, 1, text)?;
+                let steps = "examples ─► prompts ─► gradients ─► AdamW ─► checkpoint";
+                graph(steps, seconds, text);
+            }
+            _ => text.push_str("  waits for its sequences and its retriever\n"),
+        },
+        Kind::Rerank(spec) => match read_by(spec, &ready, store)? {
+            Some(sources) => {
+                let width = sources.trained.as_ref().map_or(0, train_retriever::Trained::width);
+                let pairs = sources.prepared.catalogue.len() as f64 * width as f64;
+                let opened = rerank::open(job, spec, store, sources)?;
                 status(&opened.run, opened.plan.epochs.len() as u64, text)?;
                 text.push_str(&opened.plan.to_string());
                 let users = opened.plan.rows() as f64;
@@ -72,7 +84,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 let steps = "read ─► retrieve ─► ask ─► arms ─► measure ─► write ─► commit";
                 graph(steps, seconds / workers, text);
             }
-            _ => text.push_str("  waits for its sequences and its retriever\n"),
+            None => text.push_str("  waits for what it reads from\n"),
         },
     }
     Ok(())
@@ -112,6 +124,44 @@ fn training_seconds(spec: &TrainRetrieverSpec, prepared: &prepare::Prepared) -> 
     let block = 12.0 * width * width + spec.model.length_max as f64 * width;
     let products = 3.0 * (scored * width + spec.model.blocks as f64 * block);
     positions * products / TRAIN_PER_S * spec.train.epochs_max as f64
+}
+
+/// As for a retriever, with a prompt's tokens as the positions.
+fn reranker_seconds(spec: &TrainRerankerSpec, prepared: &prepare::Prepared) -> f64 {
+    let users = match spec.examples.users_max {
+        0 => prepared.facts.users,
+        most => prepared.facts.users.min(most as u64),
+    };
+    let prompts = (users * spec.examples.windows as u64 * spec.train.epochs_max) as f64;
+    let items = (spec.prompt.candidates + spec.prompt.history_max) as f64;
+    let tokens = (items * TOKENS_PER_ITEM).min(spec.prompt.tokens_max as f64);
+    let (width, inner) = (spec.base.hidden as f64, spec.base.inner as f64);
+    let layer = 4.0 * width * width + 3.0 * width * inner + tokens * width;
+    prompts * tokens * 4.0 * spec.base.layers as f64 * layer / TRAIN_PER_S
+}
+
+/// What a rerank job reads, if it is all there.
+fn read_by(spec: &RerankSpec, upstream: &[Job], store: &Store) -> Result<Option<rerank::Sources>> {
+    let Some(prepared) = sequences(upstream, store)? else { return Ok(None) };
+    let trained = retriever(upstream, store)?;
+    if trained.is_none() && spec.candidates.is_none() {
+        return Ok(None);
+    }
+    let mut rerankers = Vec::new();
+    for job in upstream {
+        let Kind::TrainReranker(spec) = &job.kind else { continue };
+        let (Some(prepared), Some(trained)) =
+            (sequences(upstream, store)?, retriever(upstream, store)?)
+        else {
+            return Ok(None);
+        };
+        let opened = train_reranker::open(job, spec, store, prepared, trained)?;
+        if !opened.done()? {
+            return Ok(None);
+        }
+        rerankers.push(train_reranker::Reranker::open(opened.run, spec)?);
+    }
+    Ok(Some(rerank::Sources { prepared, trained, rerankers }))
 }
 
 fn sequences(upstream: &[Job], store: &Store) -> Result<Option<prepare::Prepared>> {

@@ -2,7 +2,7 @@
 
 use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan};
-use super::train_retriever;
+use super::{train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::metric::summarise;
 use crate::report::{
@@ -109,6 +109,7 @@ pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
     match manifest.kind.as_str() {
         "rerank" => reranked(store, run, &mut report)?,
         "train-retriever" => trained(run, &mut report)?,
+        "train-reranker" => trained_reranker(run, &mut report)?,
         _ => prepared(run, &mut report)?,
     }
     report.expectations = expectations(&invocation.expect, &report);
@@ -146,6 +147,14 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
             let facts = train_retriever::finished(run.clone())?.facts;
             let best = facts.curve.iter().map(|(_, ndcg)| *ndcg).fold(0.0, f64::max);
             format!("{} epochs, validation NDCG@10 {best:.4}", facts.epochs)
+        }
+        "train-reranker" => {
+            let train_reranker::Facts { weight, ndcg: [before, model, mixed], .. } =
+                train_reranker::facts(&run)?;
+            format!(
+                "validation NDCG@10 of what was asked for: {before:.4} as retrieved, {model:.4} by \
+                 the model, {mixed:.4} with weight {weight}"
+            )
         }
         _ => {
             let facts = prepare::facts(&run)?;
@@ -188,13 +197,25 @@ pub fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool
 fn trained(run: &RunDir, report: &mut Report) -> Result<()> {
     let facts = train_retriever::finished(run.clone())?.facts;
     report.facts.users = report.facts.rows_read;
-    let validations: BTreeMap<u64, f64> = facts.curve.into_iter().collect();
-    let points = (1..).zip(facts.losses).map(|(epoch, loss)| TrainingPoint {
+    report.training = course(facts.losses, &facts.curve.into_iter().collect());
+    Ok(())
+}
+
+/// Each pass with its loss and, if it was validated, its quality.
+fn course(losses: Vec<f64>, validations: &BTreeMap<u64, f64>) -> Vec<TrainingPoint> {
+    let point = |(epoch, loss): (u64, f64)| TrainingPoint {
         epoch: epoch as u32,
         loss: Some(loss).filter(|loss| loss.is_finite()),
         validation_ndcg: validations.get(&epoch).copied(),
-    });
-    report.training = points.collect();
+    };
+    (1..).zip(losses).map(point).collect()
+}
+
+fn trained_reranker(run: &RunDir, report: &mut Report) -> Result<()> {
+    let facts = train_reranker::facts(run)?;
+    let pass = facts.steps[0].max(1);
+    let curve = facts.curve.into_iter().map(|(step, ndcg)| (step.div_ceil(pass), ndcg));
+    report.training = course(facts.losses, &curve.collect());
     Ok(())
 }
 

@@ -125,9 +125,11 @@ fn sequences(prepared: &Prepared) -> Result<Vec<Sequence>> {
 }
 
 /// Keeps checkpoints in the run directory.
-struct Keeper<'a> {
-    run: &'a RunDir,
-    watch: &'a mut dyn FnMut(&Progress),
+pub struct Keeper<'a> {
+    /// The run.
+    pub run: &'a RunDir,
+    /// Hears of every step.
+    pub watch: &'a mut dyn FnMut(&Progress),
 }
 
 impl Observer for Keeper<'_> {

@@ -6,16 +6,24 @@ use crate::types::{Catalogue, Control, Relation};
 ///
 /// Panics: if the control was resolved against another catalogue.
 pub fn describe(catalogue: &Catalogue, control: &Control) -> String {
+    let name = &catalogue.attributes[usize::from(control.attribute)].name;
+    let is = matches!(control.relation, Relation::Is | Relation::Not);
+    format!("{name} {}{}", if is { "is " } else { "" }, wanted(catalogue, control))
+}
+
+/// What the control wants of its attribute: `10 to under 15`, `not Acme`, `at most 20`.
+///
+/// Panics: if the control was resolved against another catalogue.
+pub fn wanted(catalogue: &Catalogue, control: &Control) -> String {
     let attribute = &catalogue.attributes[usize::from(control.attribute)];
-    let name = &attribute.name;
     let labels = || {
         let words = control.codes.iter().map(|&code| attribute.labels[code as usize].as_str());
         words.collect::<Vec<_>>().join(" or ")
     };
     match control.relation {
-        Relation::Is => format!("{name} is {}", labels()),
-        Relation::Not => format!("{name} is not {}", labels()),
-        Relation::AtMost => format!("{name} at most {}", control.bound),
-        Relation::AtLeast => format!("{name} at least {}", control.bound),
+        Relation::Is => labels(),
+        Relation::Not => format!("not {}", labels()),
+        Relation::AtMost => format!("at most {}", control.bound),
+        Relation::AtLeast => format!("at least {}", control.bound),
     }
 }

@@ -14,7 +14,7 @@ mod table;
 
 pub use conflict::{ConflictIndex, conflict};
 pub use derive::{oracle, sampled};
-pub use describe::describe;
+pub use describe::{describe, wanted};
 pub use met::{all_met, met, met_mask};
 pub use postings::Postings;
 pub use resolve::{CONTROLS_MAX, Names, resolve};

@@ -5,16 +5,26 @@
 
 mod calls;
 pub mod cpu;
+mod decoder_calls;
+mod decoder_gradients;
 pub mod doctor;
 mod machine;
+mod mapped;
+pub mod parallel;
 pub mod shape;
 
 pub use calls::{
     Activation, AdamW, Attention, AttentionBackward, CrossEntropy, Dropout, Embed, EmbedBackward,
     LayerNorm, LayerNormBackward, Linear, LinearBackward, SampledLoss, SampledRule,
 };
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Lora, Matrix, Precision};
+pub use decoder_calls::{Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary};
+pub use decoder_gradients::{
+    GatedBackward, GroupedAttentionBackward, LookupBackward, LoraBackward, RmsNormBackward,
+    RotaryBackward, WeightBackward,
+};
 pub use machine::{machine, processor};
+pub use mapped::Mapped;
 
 /// The fused kernels a model is written in; each method computes what its call's documentation
 /// says.
@@ -44,4 +54,30 @@ pub trait Backend: Sync {
     fn sampled_loss(&self, call: SampledLoss<'_>) -> f64;
     /// One step of the optimiser.
     fn adam_w(&self, call: AdamW<'_>);
+    /// Looks up a decoder's tokens.
+    fn lookup(&self, call: Lookup<'_>);
+    /// Normalises rows by their root mean square.
+    fn rms_norm(&self, call: RmsNorm<'_>);
+    /// Multiplies rows by a packed weight, with each row's adapter and what follows.
+    fn lora_linear(&self, call: LoraLinear<'_>);
+    /// Turns queries and keys by their positions.
+    fn rotary(&self, call: Rotary<'_>);
+    /// Mixes each sequence's values causally, heads in groups.
+    fn grouped_attention(&self, call: GroupedAttention<'_>);
+    /// Multiplies values by their gates.
+    fn gated(&self, call: Gated<'_>);
+    /// The gradient of [`Backend::lookup`].
+    fn lookup_backward(&self, call: LookupBackward<'_>);
+    /// The gradient of [`Backend::rms_norm`].
+    fn rms_norm_backward(&self, call: RmsNormBackward<'_>);
+    /// The gradient of a product by its weight.
+    fn weight_backward(&self, call: WeightBackward<'_>);
+    /// The gradient of [`Backend::lora_linear`] by an adapter's factors.
+    fn lora_backward(&self, call: LoraBackward<'_>);
+    /// The gradient of [`Backend::rotary`].
+    fn rotary_backward(&self, call: RotaryBackward<'_>);
+    /// The gradient of [`Backend::grouped_attention`].
+    fn grouped_attention_backward(&self, call: GroupedAttentionBackward<'_>);
+    /// The gradient of [`Backend::gated`].
+    fn gated_backward(&self, call: GatedBackward<'_>);
 }

@@ -140,6 +140,82 @@ impl AttentionShape<'_> {
     }
 }
 
+/// Packed sequences of a decoder: a row holds `heads` queries, then `shared` keys, then `shared`
+/// values, each `width` wide; queries h · heads / shared … share the keys and values of head h.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupedShape<'a> {
+    /// As in [`AttentionShape`].
+    pub offsets: &'a [u32],
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of the keys and of the values; they divide `heads`.
+    pub shared: usize,
+    /// Width of a head; even.
+    pub width: usize,
+}
+
+impl GroupedShape<'_> {
+    /// Refuses a dimension of 0, heads that cannot be shared out, an odd width, and offsets that do
+    /// not ascend from 0.
+    pub fn check(&self) -> Result<()> {
+        let Self { offsets, heads, shared, width } = *self;
+        AttentionShape { offsets, heads, width }.check()?;
+        positive("grouped_attention", &[("shared", shared)])?;
+        if !heads.is_multiple_of(shared) || !width.is_multiple_of(2) {
+            return Err(Error::Device(format!(
+                "grouped_attention: expected heads that {shared} divides and an even width, found \
+                 {heads} heads of {width}"
+            )));
+        }
+        Ok(())
+    }
+    /// All sequences' rows.
+    pub fn tokens(&self) -> usize {
+        self.offsets.last().map_or(0, |last| *last as usize)
+    }
+    /// Width of the queries of a row, and of a row of the output.
+    pub fn queries(&self) -> usize {
+        self.heads * self.width
+    }
+    /// Width of a row.
+    pub fn row(&self) -> usize {
+        (self.heads + 2 * self.shared) * self.width
+    }
+    /// A row read, and its output written.
+    pub fn bytes(&self) -> u64 {
+        (self.tokens() * (self.row() + self.queries())) as u64 * F32_BYTES
+    }
+    /// Both products over the causal half, for all queries.
+    pub fn flops(&self) -> u64 {
+        let Self { offsets, heads, width, .. } = *self;
+        AttentionShape { offsets, heads, width }.flops()
+    }
+}
+
+/// Rows (rows, 2 · hidden), gates before values; out (rows, hidden).
+#[derive(Clone, Copy, Debug)]
+pub struct GatedShape {
+    /// How many rows.
+    pub rows: usize,
+    /// Width of a row that comes out.
+    pub hidden: usize,
+}
+
+impl GatedShape {
+    /// Refuses a dimension of 0.
+    pub fn check(&self) -> Result<()> {
+        positive("gated", &[("hidden", self.hidden)])
+    }
+    /// A row read, and half a row written.
+    pub fn bytes(&self) -> u64 {
+        3 * (self.rows * self.hidden) as u64 * F32_BYTES
+    }
+    /// The exponential, by its polynomial, and what is around it.
+    pub fn flops(&self) -> u64 {
+        24 * (self.rows * self.hidden) as u64
+    }
+}
+
 /// Rows (rows, hidden) scored against a table (items, hidden).
 #[derive(Clone, Copy, Debug)]
 pub struct LossShape {

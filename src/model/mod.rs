@@ -1,4 +1,9 @@
 //! What do the networks compute?
 
+pub mod adapter;
+pub mod decoder;
 pub mod retriever;
+pub mod tensors;
+pub mod tokenizer;
 pub mod weights;
+pub mod words;

@@ -33,6 +33,13 @@ impl TensorSpec {
 ///
 /// Errors: [`Error::Model`] when `data` is not as long as the tensors together.
 pub fn write(tensors: &[TensorSpec], data: &[f32], metadata: &str) -> Result<Vec<u8>> {
+    write_as(tensors, data, [KEY, metadata])
+}
+
+/// As [`write`], with another key for the metadata: others' programs look for theirs.
+///
+/// Errors: see [`write`].
+pub fn write_as(tensors: &[TensorSpec], data: &[f32], [key, value]: [&str; 2]) -> Result<Vec<u8>> {
     let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
     let mut at = 0;
     let mut views = Vec::with_capacity(tensors.len());
@@ -45,7 +52,7 @@ pub fn write(tensors: &[TensorSpec], data: &[f32], metadata: &str) -> Result<Vec
         views.push((tensor.name.as_str(), view.map_err(|e| Error::Model(e.to_string()))?));
         at = end;
     }
-    let metadata = HashMap::from([(KEY.to_string(), metadata.to_string())]);
+    let metadata = HashMap::from([(key.to_string(), value.to_string())]);
     serialize(views, Some(metadata)).map_err(|e| Error::Model(e.to_string()))
 }
 

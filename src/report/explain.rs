@@ -33,6 +33,9 @@ pub struct Explanation {
     pub candidates: Vec<CandidateLine>,
     /// How many candidates there were in all.
     pub candidates_all: u64,
+    /// Of each arm that begins with a model: which, and the prompt, as people read it and as
+    /// tokens.
+    pub prompts: Vec<(usize, String, Vec<u32>)>,
     /// Faults of this user's rows: stage and reason.
     pub faults: Vec<String>,
 }
@@ -78,6 +81,7 @@ pub fn render_text(e: &Explanation) -> String {
     controls(e, &mut out);
     arms(e, &mut out);
     candidates(e, &mut out);
+    prompts(e, &mut out);
     if !e.faults.is_empty() {
         out.push_str("\nfaults\n");
         e.faults.iter().for_each(|fault| bullet("!", fault, &mut out));
@@ -138,6 +142,21 @@ fn arms(e: &Explanation, out: &mut String) {
     for (at, arm) in e.arms.iter().enumerate() {
         let published = if e.published == Some(at) { " (published)" } else { "" };
         bullet(&letter(at), &format!("{arm}{published}"), out);
+    }
+}
+
+/// Each prompt word for word, and the numbers of its tokens.
+fn prompts(e: &Explanation, out: &mut String) {
+    for (arm, text, tokens) in &e.prompts {
+        let name = e.arms.get(*arm).map_or("", String::as_str);
+        let _ = writeln!(out, "\nprompt of {}: {} tokens", clean(name), tokens.len());
+        text.lines().for_each(|line| {
+            let _ = writeln!(out, "  | {}", clean(line));
+        });
+        let numbers: Vec<String> = tokens.iter().map(u32::to_string).collect();
+        wrap(&numbers.join(" "), COLUMNS - 4).iter().for_each(|line| {
+            let _ = writeln!(out, "  # {line}");
+        });
     }
 }
 

@@ -6,6 +6,7 @@ mod prepare;
 mod read;
 mod rerank;
 mod step;
+mod train_reranker;
 mod train_retriever;
 
 pub use check::Problems;
@@ -19,6 +20,10 @@ pub use rerank::{
     RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
 };
 pub use step::{FilterMode, Similarity, StepSpec};
+pub use train_reranker::{
+    BaseSpec, ExampleControls, ExamplesSpec, LoraSpec, PromptSpec, RerankerTrainSpec,
+    TrainRerankerSpec,
+};
 pub use train_retriever::{LossSpec, ModelSpec, OptimizerSpec, TrainRetrieverSpec, TrainSpec};
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +53,8 @@ pub enum Kind {
     Prepare(PrepareSpec),
     /// Sequences to a SASRec checkpoint.
     TrainRetriever(TrainRetrieverSpec),
+    /// Sequences and a retriever to a decoder that re-ranks.
+    TrainReranker(TrainRerankerSpec),
     /// Sequences to ranked lists and metrics.
     Rerank(RerankSpec),
 }
@@ -99,6 +106,7 @@ impl Kind {
         match self {
             Kind::Prepare(_) => "prepare",
             Kind::TrainRetriever(_) => "train-retriever",
+            Kind::TrainReranker(_) => "train-reranker",
             Kind::Rerank(_) => "rerank",
         }
     }
@@ -111,7 +119,15 @@ impl Job {
         let references: Vec<&str> = match &self.kind {
             Kind::Prepare(_) => vec![],
             Kind::TrainRetriever(spec) => vec![&spec.sequences],
-            Kind::Rerank(spec) => vec![&spec.sequences, &spec.retriever],
+            Kind::TrainReranker(spec) => vec![&spec.sequences, &spec.retriever],
+            Kind::Rerank(spec) => {
+                let models = spec.rerankers();
+                [&spec.sequences, &spec.retriever]
+                    .into_iter()
+                    .map(String::as_str)
+                    .chain(models)
+                    .collect()
+            }
         };
         let named = references.iter().filter_map(|r| r.strip_prefix("run:"));
         named.map(|path| folder.join(format!("{path}.toml"))).collect()
@@ -122,6 +138,7 @@ impl Job {
         let spec = match &self.kind {
             Kind::Prepare(spec) => serde_json::to_value(spec),
             Kind::TrainRetriever(spec) => serde_json::to_value(spec),
+            Kind::TrainReranker(spec) => serde_json::to_value(spec),
             Kind::Rerank(spec) => serde_json::to_value(spec),
         };
         spec.expect("a spec holds only strings, numbers, lists and maps with string keys")

@@ -3,7 +3,10 @@
 //! Serde stops at its first mistake. So a mistake is noted with its path, the value it is about is
 //! taken out of the table, and the table is read again: each turn removes one value, so it ends.
 
-use super::{Expect, Job, Kind, PrepareSpec, Problems, RerankSpec, RunSpec, TrainRetrieverSpec};
+use super::{
+    Expect, Job, Kind, PrepareSpec, Problems, RerankSpec, RunSpec, TrainRerankerSpec,
+    TrainRetrieverSpec,
+};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-const KINDS: &str = "\"prepare\", \"train-retriever\" or \"rerank\"";
+const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\" or \"rerank\"";
 
 /// Reads and checks a job file. `sets` are `key.path=value` overrides from the command line.
 pub fn load(file: &Path, sets: &[String]) -> Result<Job> {
@@ -64,6 +67,11 @@ fn read_job(file: &Path, mut table: Table, problems: &mut Problems) -> Option<Jo
             let spec: TrainRetrieverSpec = read_section(table, problems);
             spec.check(problems);
             Kind::TrainRetriever(spec)
+        }
+        "train-reranker" => {
+            let spec: TrainRerankerSpec = read_section(table, problems);
+            spec.check(problems);
+            Kind::TrainReranker(spec)
         }
         "rerank" => {
             let spec: RerankSpec = read_section(table, problems);

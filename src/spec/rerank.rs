@@ -228,6 +228,19 @@ impl Default for RerankOutput {
 }
 
 impl RerankSpec {
+    /// What the arms' models are trained by, `run:JOB` each, once, in the order of the arms.
+    pub fn rerankers(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for step in self.arms.iter().flat_map(|arm| &arm.steps) {
+            if let StepSpec::TokenControl { reranker, .. } = step
+                && !found.contains(&reranker.as_str())
+            {
+                found.push(reranker);
+            }
+        }
+        found
+    }
+
     /// The published arm's position.
     pub fn published(&self) -> usize {
         let named = self.publish.as_ref();

@@ -49,6 +49,31 @@ pub enum StepSpec {
         #[serde(default = "depth")]
         depth: usize,
     },
+    /// A decoder that reads history, controls and candidates, and orders the candidates.
+    TokenControl {
+        /// `run:JOB`, a train-reranker job.
+        reranker: String,
+        /// The model's share of the score, 0 to 1; the rest is that of the list before. Fitted on
+        /// the training's validation examples when left out.
+        weight: Option<f32>,
+        /// Prompts of a user, each with the candidates in another order, 1 to 64. Default 1.
+        #[serde(default = "once")]
+        permutations: usize,
+        /// Whether what was learned is used: without it, a base model as it came. Default true.
+        #[serde(default = "yes")]
+        adapter: bool,
+        /// Seed of the orders. Default 0.
+        #[serde(default)]
+        seed: u64,
+    },
+}
+
+fn once() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn depth() -> usize {
@@ -95,6 +120,11 @@ impl StepSpec {
                 problems.range(&format!("{path}.below"), *below, f32::MIN, f32::MAX);
                 problems.range(&format!("{path}.gap_max"), *gap_max, 0.0, 1.0);
                 problems.range(&format!("{path}.depth"), *depth, 1, 10_000);
+            }
+            StepSpec::TokenControl { reranker, weight, permutations, .. } => {
+                problems.reference(&format!("{path}.reranker"), reranker);
+                problems.range(&format!("{path}.weight"), weight.unwrap_or(0.0), 0.0, 1.0);
+                problems.range(&format!("{path}.permutations"), *permutations, 1, 64);
             }
         }
     }

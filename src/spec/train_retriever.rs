@@ -120,6 +120,15 @@ impl Default for TrainSpec {
     }
 }
 
+impl OptimizerSpec {
+    /// Every rule over the fields.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.range("optimizer.learning_rate", self.learning_rate, 1e-7, 1.0);
+        problems.range("optimizer.weight_decay", self.weight_decay, 0.0, 1.0);
+        problems.range("optimizer.clip_norm", self.clip_norm, 0.0, 1e6);
+    }
+}
+
 impl TrainRetrieverSpec {
     /// Every rule over the fields.
     pub fn check(&self, problems: &mut Problems) {
@@ -143,10 +152,7 @@ impl TrainRetrieverSpec {
             }
             LossSpec::Softmax | LossSpec::Bce => {}
         }
-        let optimizer = &self.optimizer;
-        problems.range("optimizer.learning_rate", optimizer.learning_rate, 1e-7, 1.0);
-        problems.range("optimizer.weight_decay", optimizer.weight_decay, 0.0, 1.0);
-        problems.range("optimizer.clip_norm", optimizer.clip_norm, 0.0, 1e6);
+        self.optimizer.check(problems);
         problems.range("train.batch", self.train.batch, 1, 65_536);
         problems.range("train.epochs_max", self.train.epochs_max, 1, 100_000);
         problems.range("train.validate_every", self.train.validate_every, 1, 10_000);

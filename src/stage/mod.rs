@@ -2,11 +2,14 @@
 
 pub mod arms;
 pub mod ask;
+pub mod examples;
+pub mod prompt;
 pub mod read;
 pub mod rerank;
 pub mod retrieve;
 pub mod scatter;
 pub mod sequence;
+pub mod token_control;
 pub mod write;
 
 use crate::types::{Fault, FaultKind, Origin, StageName};

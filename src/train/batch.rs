@@ -1,5 +1,6 @@
 //! What a step learns from: a pure function of the seed and the step.
 
+use super::order::Order;
 use super::settings::{Loss, TrainSettings};
 use crate::model::retriever::Tokens;
 use crate::types::{ItemId, Sequence, mix64};
@@ -23,8 +24,8 @@ pub struct Batches<'a> {
     /// ln of how often an item is expected among a position's negatives.
     pub log_q: Vec<f32>,
     items: usize,
-    order: Vec<u32>,
-    order_epoch: Option<u64>,
+    /// Of the windows.
+    pub order: Order,
 }
 
 /// A part of a batch whose gradient is computed by one thread.
@@ -56,12 +57,11 @@ impl<'a> Batches<'a> {
         let mut batches = Self {
             settings,
             sequences,
-            order: (0..windows.len() as u32).collect(),
+            order: Order::new(settings.seed, settings.batch, windows.len()),
             windows,
             popular: Vec::new(),
             log_q: Vec::new(),
             items,
-            order_epoch: None,
         };
         if let Loss::SampledSoftmax { negatives } = settings.loss {
             let learned =
@@ -76,23 +76,6 @@ impl<'a> Batches<'a> {
         batches
     }
 
-    /// Steps of one pass over the windows.
-    pub fn steps_per_epoch(&self) -> u64 {
-        self.windows.len().div_ceil(self.settings.batch) as u64
-    }
-
-    /// Goes to a step; the windows are shuffled anew for each epoch.
-    pub fn seek(&mut self, step: u64) -> std::ops::Range<usize> {
-        let epoch = step / self.steps_per_epoch();
-        if self.order_epoch != Some(epoch) {
-            let key = mix64(self.settings.seed ^ mix64(epoch));
-            self.order.sort_unstable_by_key(|window| (mix64(key ^ u64::from(*window)), *window));
-            self.order_epoch = Some(epoch);
-        }
-        let first = (step % self.steps_per_epoch()) as usize * self.settings.batch;
-        first..self.order.len().min(first + self.settings.batch)
-    }
-
     /// Fills a micro-batch with these places of the epoch's order.
     pub fn fill(&self, step: u64, places: std::ops::Range<usize>, to: &mut MicroBatch) {
         to.tokens.clear();
@@ -100,7 +83,7 @@ impl<'a> Batches<'a> {
         to.candidates.clear();
         to.tokens.dropout = self.settings.dropout;
         for place in places {
-            let number = self.order[place];
+            let number = self.order.example(place);
             let window = self.windows[number as usize];
             let sequence = &self.sequences[window.sequence as usize];
             let items = &sequence.items[window.start as usize..window.end as usize];

@@ -1,17 +1,13 @@
 //! Everything a training run needs to go on, as bytes.
 
-use super::settings::TrainSettings;
-use super::step::Moments;
+use super::update::Moments;
 use crate::error::{Error, Result};
-use crate::model::retriever::{Retriever, RetrieverConfig};
 use crate::model::weights::{self, TensorSpec};
 use serde::{Deserialize, Serialize};
 
-/// A training run between two steps.
+/// A training run between two steps, without its weights.
 #[derive(Clone)]
 pub struct State {
-    /// The weights.
-    pub retriever: Retriever,
     /// The optimiser.
     pub moments: Moments,
     /// The weights of the best validation so far.
@@ -31,16 +27,26 @@ pub struct Counters {
     pub positions: u64,
     /// For each epoch done, bits of the f64 mean loss of its positions.
     pub losses: Vec<u64>,
-    /// Epoch of each validation, and bits of its f64 NDCG@10.
+    /// Step of each validation, and bits of its f64 value.
     pub curve: Vec<(u64, u64)>,
+}
+
+impl Counters {
+    /// The mean loss of each epoch done, in nats.
+    pub fn losses(&self) -> impl Iterator<Item = f64> {
+        self.losses.iter().map(|bits| f64::from_bits(*bits))
+    }
+
+    /// Step and value of each validation.
+    pub fn curve(&self) -> impl Iterator<Item = (u64, f64)> {
+        self.curve.iter().map(|(step, bits)| (*step, f64::from_bits(*bits)))
+    }
 }
 
 /// The metadata of a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    settings: TrainSettings,
-    config: RetrieverConfig,
-    data: String,
+    identity: String,
     counters: Counters,
 }
 
@@ -51,43 +57,42 @@ fn tensors(parameters: usize) -> Vec<TensorSpec> {
 }
 
 impl State {
-    /// Writes a checkpoint of a run with these settings over this data.
-    pub fn to_bytes(&self, settings: &TrainSettings, data: &str) -> Result<Vec<u8>> {
-        let header = Header {
-            settings: settings.clone(),
-            config: self.retriever.config().clone(),
-            data: data.into(),
-            counters: self.counters.clone(),
-        };
+    /// Before the first step.
+    pub fn new(weights: &[f32]) -> Self {
+        let moments = Moments::new(weights.len());
+        Self { moments, best: weights.to_vec(), counters: Counters::default() }
+    }
+
+    /// Writes a checkpoint of a run.
+    pub fn to_bytes(&self, weights: &[f32], identity: &str) -> Result<Vec<u8>> {
+        let header = Header { identity: identity.into(), counters: self.counters.clone() };
         let header = serde_json::to_string(&header).map_err(|e| Error::Model(e.to_string()))?;
-        let parts =
-            [self.retriever.parameters(), &self.moments.mean, &self.moments.square, &self.best];
+        let parts = [weights, &self.moments.mean, &self.moments.square, &self.best];
         weights::write(&tensors(self.best.len()), &parts.concat(), &header)
     }
 
-    /// Replaces the state by a checkpoint's.
+    /// Replaces the state by a checkpoint's, and returns its weights.
     ///
     /// Errors: [`Error::Model`] when the checkpoint is damaged, or is of another run: other
-    /// settings, another catalogue or other sequences.
-    pub fn restore(&mut self, bytes: &[u8], settings: &TrainSettings, data: &str) -> Result<()> {
+    /// settings, another model or other data.
+    pub fn restore(&mut self, bytes: &[u8], identity: &str) -> Result<Vec<f32>> {
         const WHAT: &str = "checkpoint";
         let header: Header = serde_json::from_str(&weights::metadata(WHAT, bytes)?)
             .map_err(|e| Error::Model(format!("{WHAT}: header: {e}")))?;
-        let found = TrainSettings { threads: settings.threads, ..header.settings };
-        if found != *settings || header.config != *self.retriever.config() || header.data != data {
+        if header.identity != identity {
             return Err(Error::Model(format!(
-                "{WHAT}: was made with other settings or data: expected {settings:?} on {data}, \
-                 found {found:?} on {}: remove it to start again",
-                header.data
+                "{WHAT}: was made with other settings or data: expected {identity}, found {}: \
+                 remove it to start again",
+                header.identity
             )));
         }
         let count = self.best.len();
-        let all = weights::read(WHAT, bytes, &tensors(count))?;
-        self.retriever.parameters_mut().copy_from_slice(&all[..count]);
+        let mut all = weights::read(WHAT, bytes, &tensors(count))?;
         self.moments.mean.copy_from_slice(&all[count..2 * count]);
         self.moments.square.copy_from_slice(&all[2 * count..3 * count]);
         self.best.copy_from_slice(&all[3 * count..]);
         self.counters = header.counters;
-        Ok(())
+        all.truncate(count);
+        Ok(all)
     }
 }

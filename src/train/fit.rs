@@ -1,41 +1,15 @@
-//! The training loop: steps, validations, checkpoints, and when to stop.
+//! The training of a retriever.
 
 use super::batch::Batches;
-use super::checkpoint::{Counters, State};
+use super::course::{Course, Observer, Pace, StepOutcome, run};
 use super::settings::TrainSettings;
-use super::step::{Moments, Stepper};
+use super::step::Stepper;
+use super::update::Moments;
 use super::validate::{Part, evaluate};
 use crate::device::Cpu;
 use crate::error::{Error, Result};
 use crate::model::retriever::Retriever;
 use crate::types::{Sequence, mix64};
-
-/// Who keeps the checkpoints and watches.
-pub trait Observer {
-    /// The latest checkpoint, to go on from.
-    fn latest(&mut self) -> Result<Option<Vec<u8>>>;
-    /// Keeps a checkpoint. An error ends the training; the next run goes on from what was kept.
-    fn save(&mut self, step: u64, checkpoint: &[u8]) -> Result<()>;
-    /// Hears of every step.
-    fn progress(&mut self, progress: &Progress);
-}
-
-/// Where a training run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
-    /// Steps done.
-    pub step: u64,
-    /// Steps of an epoch.
-    pub steps_per_epoch: u64,
-    /// The mean loss of this epoch's positions so far, in nats.
-    pub loss: f64,
-    /// Positions learned from in this step.
-    pub positions: u64,
-    /// Floating-point operations of this step.
-    pub flops: u64,
-    /// NDCG@10 on the validation items, when this step ended in a validation.
-    pub validation: Option<f64>,
-}
 
 /// What came of a training run.
 #[derive(Clone, Debug)]
@@ -67,106 +41,63 @@ pub fn fit(
 ) -> Result<Trained> {
     settings.check()?;
     check_sequences(catalogue_items, sequences)?;
+    let retriever = Retriever::random(settings.retriever(catalogue_items), settings.seed)?;
+    let mut lessons = Lessons {
+        settings,
+        sequences,
+        batches: Batches::new(settings, catalogue_items, sequences),
+        stepper: Stepper::new(retriever.parameters().len()),
+        retriever,
+    };
+    let steps_per_epoch = lessons.batches.order.steps_per_epoch();
+    let pace = Pace {
+        steps_per_epoch,
+        steps_max: settings.epochs_max * steps_per_epoch,
+        validate_steps: settings.validate_epochs * steps_per_epoch,
+        patience: settings.patience,
+        checkpoint_steps: settings.checkpoint_steps,
+    };
     let data = fingerprint(catalogue_items, sequences);
-    let mut batches = Batches::new(settings, catalogue_items, sequences);
-    let steps_per_epoch = batches.steps_per_epoch();
-    let mut state = start(settings, catalogue_items)?;
-    if let Some(bytes) = observer.latest()? {
-        state.restore(&bytes, settings, &data)?;
-    }
-    let mut stepper = Stepper::new(state.best.len());
-    while !finished(settings, &state.counters, steps_per_epoch) {
-        let step = state.counters.step;
-        let model = (&mut state.retriever, &mut state.moments);
-        let outcome = stepper.step(&Cpu, &mut batches, (settings, step), model);
-        let counters = &mut state.counters;
-        counters.step += 1;
-        counters.positions += outcome.positions;
-        let loss = f64::from_bits(counters.loss_bits) + outcome.loss;
-        counters.loss_bits = loss.to_bits();
-        if !loss.is_finite() {
-            return Err(Error::Model(format!(
-                "training: the loss of step {step} is {loss}: use a smaller rate (now {}) or a \
-                 gradient_norm_max",
-                settings.rate
-            )));
-        }
-        let mut progress = Progress {
-            step: counters.step,
-            steps_per_epoch,
-            loss: loss / counters.positions as f64,
-            positions: outcome.positions,
-            flops: outcome.flops,
-            validation: None,
-        };
-        let epoch_ends = counters.step.is_multiple_of(steps_per_epoch);
-        if epoch_ends {
-            (counters.loss_bits, counters.positions) = (0, 0);
-            counters.losses.push(progress.loss.to_bits());
-            progress.validation = validate(settings, sequences, &mut state, steps_per_epoch)?;
-        }
-        let due = settings.checkpoint_steps;
-        if epoch_ends || (due > 0 && state.counters.step.is_multiple_of(due)) {
-            observer.save(state.counters.step, &state.to_bytes(settings, &data)?)?;
-        }
-        observer.progress(&progress);
-    }
-    let State { mut retriever, best, counters, .. } = state;
-    retriever.parameters_mut().copy_from_slice(&best);
+    let settings = serde_json::to_string(settings).map_err(|e| Error::Model(e.to_string()))?;
+    let counters = run(&mut lessons, &pace, &format!("{settings} on {data}"), observer)?;
     Ok(Trained {
-        retriever: retriever.to_bytes()?,
+        retriever: lessons.retriever.to_bytes()?,
         epochs: counters.step / steps_per_epoch,
         steps: counters.step,
-        losses: counters.losses.iter().map(|bits| f64::from_bits(*bits)).collect(),
-        curve: counters.curve.iter().map(|(epoch, bits)| (*epoch, f64::from_bits(*bits))).collect(),
+        losses: counters.losses().collect(),
+        curve: counters.curve().map(|(step, value)| (step / steps_per_epoch, value)).collect(),
     })
 }
 
-fn start(settings: &TrainSettings, items: usize) -> Result<State> {
-    let retriever = Retriever::random(settings.retriever(items), settings.seed)?;
-    let best = retriever.parameters().to_vec();
-    let zeros = vec![0.0; best.len()];
-    let moments = Moments { mean: zeros.clone(), square: zeros };
-    Ok(State { retriever, moments, best, counters: Counters::default() })
+/// A retriever, and what it learns from.
+struct Lessons<'a> {
+    settings: &'a TrainSettings,
+    sequences: &'a [Sequence],
+    batches: Batches<'a>,
+    stepper: Stepper,
+    retriever: Retriever,
 }
 
-/// At an epoch's end: measures, and remembers the weights if they are the best. Without validation
-/// items the latest weights are the best.
-fn validate(
-    settings: &TrainSettings,
-    sequences: &[Sequence],
-    state: &mut State,
-    steps_per_epoch: u64,
-) -> Result<Option<f64>> {
-    let epoch = state.counters.step / steps_per_epoch;
-    if !epoch.is_multiple_of(settings.validate_epochs) && epoch != settings.epochs_max {
-        return Ok(None);
+impl Course for Lessons<'_> {
+    fn weights(&self) -> &[f32] {
+        self.retriever.parameters()
     }
-    let part = Part::Validation;
-    let quality = evaluate(&Cpu, &state.retriever, sequences, part, settings.threads)?;
-    let curve = &mut state.counters.curve;
-    let best = curve.iter().map(|(_, bits)| f64::from_bits(*bits)).fold(-1.0, f64::max);
-    if quality.ndcg_10 > best || quality.users == 0 {
-        state.best.copy_from_slice(state.retriever.parameters());
-    }
-    if quality.users == 0 {
-        return Ok(None);
-    }
-    curve.push((epoch, quality.ndcg_10.to_bits()));
-    Ok(Some(quality.ndcg_10))
-}
 
-/// Whether all epochs are done, or the latest validations were no better than an earlier one.
-fn finished(settings: &TrainSettings, counters: &Counters, steps_per_epoch: u64) -> bool {
-    let values: Vec<f64> = counters.curve.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        best = if *value > values[best] { i } else { best };
+    fn set(&mut self, weights: &[f32]) -> Result<()> {
+        self.retriever.parameters_mut().copy_from_slice(weights);
+        Ok(())
     }
-    let stale = values.len().saturating_sub(best + 1) as u64;
-    let between = !counters.step.is_multiple_of(steps_per_epoch);
-    !between
-        && (stale >= settings.patience || counters.step >= settings.epochs_max * steps_per_epoch)
+
+    fn step(&mut self, step: u64, moments: &mut Moments) -> Result<StepOutcome> {
+        let Self { settings, batches, stepper, retriever, .. } = self;
+        Ok(stepper.step(&Cpu, batches, (settings, step), (retriever, moments)))
+    }
+
+    fn validate(&mut self) -> Result<Option<f64>> {
+        let (sequences, threads) = (self.sequences, self.settings.threads);
+        let quality = evaluate(&Cpu, &self.retriever, sequences, Part::Validation, threads)?;
+        Ok((quality.users > 0).then_some(quality.ndcg_10))
+    }
 }
 
 fn check_sequences(items: usize, sequences: &[Sequence]) -> Result<()> {

@@ -3,12 +3,17 @@
 
 mod batch;
 mod checkpoint;
+mod course;
 mod fit;
-mod parallel;
+mod order;
+pub mod rank_net;
+pub mod reranker;
 mod settings;
 mod step;
+mod update;
 mod validate;
 
-pub use fit::{Observer, Progress, Trained, fit};
+pub use course::{Observer, Progress};
+pub use fit::{Trained, fit};
 pub use settings::{Loss, TrainSettings};
 pub use validate::{Part, Quality, evaluate};

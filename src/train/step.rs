@@ -1,28 +1,16 @@
 //! One step: the gradient of a batch, by micro-batches in a fixed order, and the optimiser.
 
 use super::batch::{Batches, MicroBatch};
-use super::parallel::for_each;
+use super::course::StepOutcome;
 use super::settings::{Loss, TrainSettings};
+use super::update::{MICRO_BATCHES, Moments, Update};
+use crate::device::parallel::for_each;
 use crate::device::shape::LossShape;
-use crate::device::{AdamW, Backend, CrossEntropy, SampledLoss, SampledRule};
+use crate::device::{Backend, CrossEntropy, SampledLoss, SampledRule};
 use crate::model::retriever::{Activations, Retriever};
 
-/// Parts of a batch whose gradients are computed apart and then summed in order. Fixed, so that the
-/// sum does not depend on threads; each part costs a gradient's memory.
-const MICRO_BATCHES: usize = 8;
-/// Parameters that are summed and updated as one piece of work.
-const CHUNK: usize = 1 << 14;
 /// AdamW's β₁ and β₂, as in the original.
 const BETAS: (f32, f32) = (0.9, 0.98);
-
-/// The optimiser's state: what a step changes besides the weights.
-#[derive(Clone, Default)]
-pub struct Moments {
-    /// The gradients' running mean.
-    pub mean: Vec<f32>,
-    /// Their squares'.
-    pub square: Vec<f32>,
-}
 
 /// Buffers that live as long as the training.
 pub struct Stepper {
@@ -37,17 +25,6 @@ struct Slot {
     gradient: Vec<f32>,
     loss: f64,
     flops: u64,
-}
-
-/// What a step did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StepOutcome {
-    /// Sum over the positions, in nats.
-    pub loss: f64,
-    /// Positions learned from.
-    pub positions: u64,
-    /// Floating-point operations of the network and the loss.
-    pub flops: u64,
 }
 
 impl Stepper {
@@ -67,7 +44,7 @@ impl Stepper {
         (settings, step): (&TrainSettings, u64),
         (retriever, moments): (&mut Retriever, &mut Moments),
     ) -> StepOutcome {
-        let places = batches.seek(step);
+        let places = batches.order.seek(step);
         let share = places.len().div_ceil(MICRO_BATCHES);
         let (batches, threads) = (&*batches, settings.threads);
         for_each(threads, &mut self.slots, |i, slot| {
@@ -80,65 +57,23 @@ impl Stepper {
         for_each(threads, &mut self.slots, |_, slot| {
             slot.learn(device, model, &Learning { settings, log_q: &batches.log_q, scale });
         });
-        self.update(device, settings, step, (retriever, moments));
+        let warmth = (step + 1) as f32 / settings.warmup_steps.max(1) as f32;
+        let update = Update {
+            step: step + 1,
+            rate: settings.rate * warmth.min(1.0),
+            betas: BETAS,
+            decay: settings.decay,
+            undecayed: &[],
+            norm_max: settings.gradient_norm_max,
+            threads,
+        };
+        let parts = self.slots.iter_mut().map(|slot| &mut slot.gradient[..]).collect();
+        update.take(device, parts, retriever.parameters_mut(), moments);
         StepOutcome {
             loss: self.slots.iter().map(|slot| slot.loss).sum(),
             positions: positions as u64,
             flops: self.slots.iter().map(|slot| slot.flops).sum(),
         }
-    }
-
-    /// Sums the parts' gradients in order and takes the optimiser's step.
-    fn update(
-        &mut self,
-        device: &dyn Backend,
-        settings: &TrainSettings,
-        step: u64,
-        (retriever, moments): (&mut Retriever, &mut Moments),
-    ) {
-        struct Piece<'a> {
-            parts: Vec<&'a mut [f32]>,
-            weights: &'a mut [f32],
-            mean: &'a mut [f32],
-            square: &'a mut [f32],
-            norm: f64,
-        }
-        let mut parts: Vec<_> =
-            self.slots.iter_mut().map(|slot| slot.gradient.chunks_mut(CHUNK)).collect();
-        let weights = retriever.parameters_mut().chunks_mut(CHUNK);
-        let state = moments.mean.chunks_mut(CHUNK).zip(moments.square.chunks_mut(CHUNK));
-        let mut pieces: Vec<Piece<'_>> = weights
-            .zip(state)
-            .map(|(weights, (mean, square))| {
-                let parts = parts.iter_mut().filter_map(Iterator::next).collect();
-                Piece { parts, weights, mean, square, norm: 0.0 }
-            })
-            .collect();
-        for_each(settings.threads, &mut pieces, |_, piece| {
-            let (sum, others) = piece.parts.split_at_mut(1);
-            for other in others {
-                for (sum, x) in sum[0].iter_mut().zip(other.iter_mut()) {
-                    *sum += std::mem::take(x);
-                }
-            }
-            piece.norm = sum[0].iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        });
-        let norm = pieces.iter().map(|piece| piece.norm).sum::<f64>().sqrt() as f32;
-        let limit = settings.gradient_norm_max;
-        let scale = if limit > 0.0 && norm > limit { limit / norm } else { 1.0 };
-        let warmth = (step + 1) as f32 / settings.warmup_steps.max(1) as f32;
-        for_each(settings.threads, &mut pieces, |_, piece| {
-            device.adam_w(AdamW {
-                step: step + 1,
-                rate: settings.rate * warmth.min(1.0),
-                betas: BETAS,
-                decay: settings.decay,
-                scale,
-                gradient: piece.parts[0],
-                state: (piece.weights, piece.mean, piece.square),
-            });
-            piece.parts[0].fill(0.0);
-        });
     }
 }
 

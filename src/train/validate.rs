@@ -1,6 +1,6 @@
 //! How good a retriever is on held-out items, over the whole catalogue.
 
-use super::parallel::for_each;
+use crate::device::parallel::for_each;
 use crate::device::shape::LinearShape;
 use crate::device::{Activation, Backend, Dropout, Linear};
 use crate::error::{Error, Result};

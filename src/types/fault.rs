@@ -68,6 +68,13 @@ pub enum FaultKind {
     NoCandidates,
     /// The retriever gave NaN or an infinity.
     NonFiniteScore,
+    /// The prompt does not fit, even without history.
+    PromptTooLong {
+        /// Its tokens without history.
+        tokens: u64,
+        /// What fits.
+        tokens_max: u64,
+    },
 }
 
 /// A row's end: where it came from, which stage gave it up, and why.
@@ -94,6 +101,7 @@ impl FaultKind {
             FaultKind::EmptyHistory => "empty-history",
             FaultKind::NoCandidates => "no-candidates",
             FaultKind::NonFiniteScore => "non-finite-score",
+            FaultKind::PromptTooLong { .. } => "prompt-too-long",
         }
     }
 }
@@ -136,6 +144,13 @@ impl fmt::Display for FaultKind {
             }
             FaultKind::NonFiniteScore => {
                 f.write_str("the retriever's score is not a finite number")
+            }
+            FaultKind::PromptTooLong { tokens, tokens_max } => {
+                write!(
+                    f,
+                    "the prompt has {tokens} tokens without any history, and {tokens_max} fit: \
+                     raise prompt.tokens_max, or show fewer candidates or shorter titles"
+                )
             }
         }
     }

@@ -16,3 +16,9 @@ pub fn mix64(x: u64) -> u64 {
 pub fn unit_f64(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
+
+/// A standard normal number from a hash, by Box and Muller.
+pub fn normal(hash: u64) -> f64 {
+    let (u, v) = (1.0 - unit_f64(hash), unit_f64(mix64(hash)));
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}

@@ -10,7 +10,7 @@ mod key;
 
 pub use catalogue::{Attribute, Catalogue};
 pub use fault::{Fault, FaultKind, StageName};
-pub use hash::{mix64, unit_f64};
+pub use hash::{mix64, normal, unit_f64};
 pub use key::Key;
 
 use serde::{Deserialize, Serialize};

@@ -24,10 +24,11 @@ called after: letters, digits, `-`, `_` and `.`.
 
 ";
 
-const SECTIONS: [(&str, &[&str]); 4] = [
+const SECTIONS: [(&str, &[&str]); 5] = [
     ("Every kind", &["mod.rs"]),
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
+    ("`kind = \"train-reranker\"`", &["train_reranker.rs"]),
     ("`kind = \"rerank\"`", &["rerank.rs", "step.rs"]),
 ];
 

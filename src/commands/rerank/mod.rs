@@ -1,17 +1,19 @@
 //! Brings a `rerank` job's run up to date.
 
+mod models;
 mod one;
 mod settings;
 mod shared;
 mod sums;
 
 pub use one::{one, stages};
-pub use settings::metric_plan;
+pub use settings::{attribute, metric_plan};
 pub use sums::sums;
 
 use super::demo_data;
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, names};
+use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use crate::device::cpu::top_k::ItemIndex;
 use crate::error::{Error, Result};
@@ -38,6 +40,8 @@ pub struct Opened {
     pub prepared: Prepared,
     /// The retriever; none where candidates are given.
     pub trained: Option<Trained>,
+    /// The arms' decoders, in the order of [`RerankSpec::rerankers`].
+    pub rerankers: Vec<Reranker>,
     /// The run.
     pub run: RunDir,
     /// Its epochs.
@@ -49,19 +53,24 @@ pub struct Opened {
     exclude: Option<PathBuf>,
 }
 
+/// What a rerank job reads from, up to date.
+pub struct Sources {
+    /// The users, their histories and the catalogue.
+    pub prepared: Prepared,
+    /// The retriever; none where candidates are given.
+    pub trained: Option<Trained>,
+    /// The arms' decoders.
+    pub rerankers: Vec<Reranker>,
+}
+
 struct GivenLists {
     files: Arc<Vec<GivenFile>>,
     file_of: Arc<Vec<usize>>,
 }
 
 /// Opens and checks everything that the job reads.
-pub fn open(
-    job: &Job,
-    spec: &RerankSpec,
-    store: &Store,
-    prepared: Prepared,
-    trained: Option<Trained>,
-) -> Result<Opened> {
+pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Result<Opened> {
+    let Sources { prepared, trained, rerankers } = sources;
     let mut paths = Vec::new();
     let mut one = |path: &Option<String>| -> Result<Option<PathBuf>> {
         let Some(path) = path else { return Ok(None) };
@@ -77,6 +86,9 @@ pub fn open(
     let given = given.transpose()?;
     let mut upstream = vec![("sequences", &prepared.run)];
     upstream.extend(trained.as_ref().map(|trained| ("retriever", &trained.run)));
+    let names: Vec<String> =
+        spec.rerankers().iter().map(|name| format!("reranker {name}")).collect();
+    upstream.extend(names.iter().map(String::as_str).zip(rerankers.iter().map(|r| &r.run)));
     let refs = hash_inputs(store, &paths)?;
     let run = RunDir::at(store, manifest(job, refs, &upstream));
     let tasks = match &given {
@@ -86,7 +98,7 @@ pub fn open(
     let given = given.map(|(lists, _)| lists);
     let plan = Plan::pack("rerank", 0, tasks, u64::MAX, spec.output.epoch_tasks);
     let metrics = metric_plan(spec, &prepared, trained.is_some())?;
-    Ok(Opened { prepared, trained, run, plan, metrics, given, controls, exclude })
+    Ok(Opened { prepared, trained, rerankers, run, plan, metrics, given, controls, exclude })
 }
 
 /// One task for each partition of sequences.

@@ -22,13 +22,19 @@ pub fn stages(job: &Job, spec: &RerankSpec, opened: &Opened) -> Result<RerankSta
     Ok(shared.stages(opened.retrieved(spec, trained, barred)?))
 }
 
-/// Runs the stages for one user, the row of a partition: its lists, and what went wrong on the way.
-pub fn one(
-    job: &Job,
-    spec: &RerankSpec,
-    opened: &Opened,
-    (shard, row): (u32, u32),
-) -> Result<(Option<Ranked>, Vec<Setback>)> {
+/// What the stages make of one user.
+pub struct One {
+    /// Its lists.
+    pub ranked: Option<Ranked>,
+    /// Of each arm that begins with a model: which, and the prompt, as people read it and as
+    /// tokens.
+    pub prompts: Vec<(usize, String, Vec<u32>)>,
+    /// What went wrong on the way.
+    pub setbacks: Vec<Setback>,
+}
+
+/// Runs the stages for one user, the row of a partition: its lists.
+pub fn one(job: &Job, spec: &RerankSpec, opened: &Opened, (shard, row): (u32, u32)) -> Result<One> {
     let mut stages = stages(job, spec, opened)?;
     let tasks: Vec<Task> =
         opened.plan.tasks().filter(|task| task.shard == shard).cloned().collect();
@@ -41,7 +47,9 @@ pub fn one(
     });
     let candidates = then(query, &mut stages.source.retrieve, &mut setbacks);
     let asked = then(candidates, &mut stages.ask, &mut setbacks);
-    Ok((then(asked, &mut stages.arms, &mut setbacks).pop(), setbacks))
+    let prompts = asked.iter().flat_map(|row| stages.arms.prompts(row)).collect();
+    let ranked = then(asked, &mut stages.arms, &mut setbacks).pop();
+    Ok(One { ranked, prompts, setbacks })
 }
 
 /// Rows through one stage.

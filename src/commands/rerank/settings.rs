@@ -94,6 +94,7 @@ pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> 
             similarity: like(similarity)?,
             depth: *depth,
         }),
+        StepSpec::TokenControl { .. } => unreachable!("a model's step is no pure function"),
         StepSpec::FairSwap { attribute: name, below, gap_max, depth } => {
             let attribute = attribute(catalogue, "arm fair-swap", name)? as u16;
             // At least the bound, or below it: the items without a number are in neither group.

@@ -1,6 +1,7 @@
 //! What the stages of all workers share, made once in a process.
 
 use super::Opened;
+use super::models::Models;
 use super::settings::{asks, resolved, step_of};
 use super::sums::put_sums;
 use crate::control::{describe, met};
@@ -10,7 +11,7 @@ use crate::flow::commit::Record;
 use crate::flow::rerank::{RerankStages, Source};
 use crate::metric::{Embeddings, Judge, MetricPlan};
 use crate::spec::{RerankSpec, StepSpec};
-use crate::stage::arms::{Arms, Rerank};
+use crate::stage::arms::{Arms, Method, Rerank};
 use crate::stage::ask::{Ask, Asks};
 use crate::stage::rerank as methods;
 use crate::stage::write::{EncodeLists, Measure, WriteLists};
@@ -52,14 +53,17 @@ impl Shared {
             catalogue: Arc::clone(&catalogue),
             embeddings: embeddings.transpose()?,
         };
-        let chain = |steps: &Vec<StepSpec>| {
-            let step = |step| {
-                let step = step_of(step, &catalogue)?;
-                step.check(&facts)?;
-                Ok(step)
-            };
-            steps.iter().map(step).collect::<Result<Vec<methods::Step>>>()
+        let mut models = Models::new(spec, opened);
+        let mut method = |step: &StepSpec| {
+            if let Some(method) = models.method(step)? {
+                return Ok(method);
+            }
+            let step = step_of(step, &catalogue)?;
+            step.check(&facts)?;
+            Ok(Method::Step(step))
         };
+        let mut chain =
+            |steps: &Vec<StepSpec>| steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
         let chains = spec.arms.iter().map(|arm| chain(&arm.steps)).collect::<Result<Vec<_>>>()?;
         let asks = asks(spec, opened, &catalogue)?;
         let embeddings = opened.trained.as_ref().map(|trained| Embeddings {

@@ -9,13 +9,27 @@ mod adam_w;
 mod attention;
 mod cross_entropy;
 mod embed;
+mod gated;
+mod grouped_attention;
+mod grouped_attention_backward;
 mod layer_norm;
 mod linear;
+mod lines;
+mod lookup;
+mod lora_linear;
 mod matmul;
+mod matrix;
 pub mod peak;
+mod rms_norm;
+mod rotary;
 mod sampled_loss;
 pub mod top_k;
 mod vector;
+mod weight_backward;
+
+pub use lines::has_bf16;
+pub use lora_linear::Lora;
+pub use matrix::{Matrix, Precision};
 
 use super::Backend;
 
@@ -86,6 +100,45 @@ impl Backend for Cpu {
         dispatch(call)
     }
     fn adam_w(&self, call: super::AdamW<'_>) {
+        dispatch(call);
+    }
+    fn lookup(&self, call: super::Lookup<'_>) {
+        dispatch(call);
+    }
+    fn rms_norm(&self, call: super::RmsNorm<'_>) {
+        dispatch(call);
+    }
+    fn lora_linear(&self, call: super::LoraLinear<'_>) {
+        dispatch(call);
+    }
+    fn rotary(&self, call: super::Rotary<'_>) {
+        dispatch(call);
+    }
+    fn grouped_attention(&self, call: super::GroupedAttention<'_>) {
+        dispatch(call);
+    }
+    fn gated(&self, call: super::Gated<'_>) {
+        dispatch(call);
+    }
+    fn lookup_backward(&self, call: super::LookupBackward<'_>) {
+        dispatch(call);
+    }
+    fn rms_norm_backward(&self, call: super::RmsNormBackward<'_>) {
+        dispatch(call);
+    }
+    fn weight_backward(&self, call: super::WeightBackward<'_>) {
+        dispatch(call);
+    }
+    fn lora_backward(&self, call: super::LoraBackward<'_>) {
+        dispatch(call);
+    }
+    fn rotary_backward(&self, call: super::RotaryBackward<'_>) {
+        dispatch(call);
+    }
+    fn grouped_attention_backward(&self, call: super::GroupedAttentionBackward<'_>) {
+        dispatch(call);
+    }
+    fn gated_backward(&self, call: super::GatedBackward<'_>) {
         dispatch(call);
     }
 }

@@ -36,6 +36,17 @@ pub fn f32_ops_per_s() -> Option<f64> {
     None
 }
 
+/// Operations a second of the calling thread with pairs of bf16 that are multiplied and added to
+/// f32, each a multiplication and an addition; nothing where there is no instruction for it.
+pub fn bf16_ops_per_s() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if super::has_bf16() {
+        // SAFETY: the instruction has been tried.
+        return Some(rate(2 * 32, || unsafe { avx512::pairs() }));
+    }
+    None
+}
+
 /// The best of a few runs.
 fn rate(ops: usize, run: impl Fn()) -> f64 {
     let once = || {
@@ -97,6 +108,32 @@ mod vnni {
         for _ in 0..TURNS {
             for sum in &mut sums {
                 *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{CHAINS, TURNS, black_box};
+    use std::arch::x86_64::{
+        __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    };
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn pairs() {
+        // SAFETY: both are 512 bits, any of which are valid.
+        let halves = unsafe {
+            std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(black_box(0x3f00_3f00)))
+        };
+        let mut sums = [_mm512_set1_ps(0.0); CHAINS];
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm512_set1_ps(black_box(at as f32));
+        }
+        for _ in 0..TURNS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, halves, halves);
             }
         }
         black_box(sums);

@@ -16,7 +16,7 @@ pub use tokens::Tokens;
 use super::weights;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
-use crate::types::{ItemId, mix64, unit_f64};
+use crate::types::{ItemId, mix64, normal};
 use layout::Layout;
 
 /// Tokens that are encoded together: enough to fill the kernels, few enough to stay in the caches.
@@ -140,10 +140,4 @@ impl Retriever {
         }
         Ok(Self { config, layout, parameters })
     }
-}
-
-/// A standard normal number from a hash, by Box and Muller.
-fn normal(hash: u64) -> f64 {
-    let (u, v) = (1.0 - unit_f64(hash), unit_f64(mix64(hash)));
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }

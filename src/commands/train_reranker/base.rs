@@ -1,0 +1,108 @@
+//! The decoder that a re-ranker begins with: a folder's, or a new one.
+
+use super::Opened;
+use crate::commands::rerank::attribute;
+use crate::error::{Error, Result};
+use crate::model::decoder::{Decoder, DecoderConfig, Rope};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::words;
+use crate::spec::{PromptSpec, TrainRerankerSpec};
+use crate::stage::prompt::{PromptSettings, Prompter, TEMPLATE};
+use crate::types::Catalogue;
+use std::sync::Arc;
+
+/// What training begins with.
+pub struct Base {
+    /// The weights.
+    pub decoder: Decoder,
+    /// Makes prompts for it.
+    pub prompter: Prompter,
+    /// `tokenizer.json`, if it is new.
+    pub tokenizer: Option<Vec<u8>>,
+}
+
+impl Base {
+    /// Opens the folder's decoder, or makes a new one.
+    ///
+    /// Errors: a folder or a template that cannot be used, an attribute that is not there.
+    pub fn open(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Base> {
+        let catalogue = &opened.prepared.catalogue;
+        if let Some(folder) = &opened.folder {
+            let settings = prompt_settings(&spec.prompt, catalogue)?;
+            let tokenizer = Tokenizer::open(folder)?;
+            let vocabulary = DecoderConfig::open(folder)?.vocabulary;
+            let prompter = Prompter::new(settings, tokenizer, vocabulary, Arc::clone(catalogue))?;
+            let decoder = with_controls(folder, &prompter)?;
+            return Ok(Base { decoder, prompter, tokenizer: None });
+        }
+        let json = new_words(spec, catalogue)?;
+        let prompter = new_prompter(spec, &json, catalogue)?;
+        let vocabulary = prompter.vocabulary();
+        let decoder = Decoder::random(new_config(spec, vocabulary), spec.train.seed)?;
+        Ok(Base { decoder, prompter, tokenizer: Some(json) })
+    }
+}
+
+/// The folder's decoder with a row more for each control token: the mean of the rows of its name.
+///
+/// Errors: those of loading.
+pub fn with_controls(folder: &std::path::Path, prompter: &Prompter) -> Result<Decoder> {
+    let meanings = prompter.meanings()?;
+    Decoder::open_extended(folder, None, &meanings)
+}
+
+/// Makes prompts with words that were collected for a new decoder.
+pub fn new_prompter(
+    spec: &TrainRerankerSpec,
+    json: &[u8],
+    catalogue: &Arc<Catalogue>,
+) -> Result<Prompter> {
+    let settings = prompt_settings(&spec.prompt, catalogue)?;
+    let tokenizer = Tokenizer::parse("tokenizer.json", json)?;
+    Prompter::new(settings, tokenizer, 0, Arc::clone(catalogue))
+}
+
+/// The job's prompt, its names looked up.
+pub fn prompt_settings(spec: &PromptSpec, catalogue: &Catalogue) -> Result<PromptSettings> {
+    let attributes = spec.attributes.iter();
+    let attributes = attributes.map(|name| attribute(catalogue, "prompt.attributes", name));
+    Ok(PromptSettings {
+        template: spec.template.clone().unwrap_or_else(|| TEMPLATE.to_owned()),
+        attributes: attributes.collect::<Result<Vec<usize>, Error>>()?,
+        history_max: spec.history_max,
+        candidates_max: spec.candidates,
+        text_chars_max: spec.text_chars_max,
+        tokens_max: spec.tokens_max,
+    })
+}
+
+/// `tokenizer.json` of a new decoder: the words of the catalogue and of the template.
+fn new_words(spec: &TrainRerankerSpec, catalogue: &Catalogue) -> Result<Vec<u8>> {
+    let labels = spec.prompt.attributes.iter().filter_map(|name| catalogue.attribute(name));
+    let labels = labels.flat_map(|at| catalogue.attributes[at].labels.iter().map(String::as_str));
+    let template = spec.prompt.template.as_deref().unwrap_or(TEMPLATE);
+    let ours = ["or not at most least", template];
+    let titles = catalogue.titles.iter().map(|title| &**title);
+    let texts = titles.chain(labels).chain(ours);
+    words::tokenizer(texts, spec.base.words_max, spec.prompt.candidates)
+}
+
+/// The shape of a new decoder with so many tokens.
+fn new_config(spec: &TrainRerankerSpec, vocabulary: usize) -> DecoderConfig {
+    let base = &spec.base;
+    DecoderConfig {
+        vocabulary,
+        hidden: base.hidden,
+        inner: base.inner,
+        layers: base.layers,
+        heads: base.heads,
+        shared: base.shared_heads,
+        width: base.hidden / base.heads,
+        context_max: spec.prompt.tokens_max,
+        epsilon: 1e-5,
+        rope: Rope { theta: 10_000.0, scaling: None },
+        tied: true,
+        qkv_bias: false,
+        output_bias: false,
+    }
+}

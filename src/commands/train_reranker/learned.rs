@@ -1,0 +1,109 @@
+//! A finished re-ranker, as rerank jobs use it.
+
+use super::base::{new_prompter, prompt_settings, with_controls};
+use super::{Facts, facts, key};
+use crate::commands::runs::unfinished;
+use crate::error::{Error, Result};
+use crate::model::adapter::{Adapter, AdapterConfig};
+use crate::model::decoder::{Decoder, DecoderConfig};
+use crate::model::tensors::Tensors;
+use crate::model::tokenizer::Tokenizer;
+use crate::spec::TrainRerankerSpec;
+use crate::stage::prompt::Prompter;
+use crate::stage::token_control::Scorer;
+use crate::store::RunDir;
+use crate::types::Catalogue;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A finished training run.
+pub struct Reranker {
+    /// Its directory.
+    pub run: RunDir,
+    /// What it came to.
+    pub facts: Facts,
+    spec: TrainRerankerSpec,
+}
+
+impl Reranker {
+    /// Opens a finished run of the job.
+    ///
+    /// Errors: a run that is not finished.
+    pub fn open(run: RunDir, spec: &TrainRerankerSpec) -> Result<Reranker> {
+        Ok(Reranker { facts: facts(&run)?, run, spec: spec.clone() })
+    }
+
+    /// The decoder, ready to score; `learned` or as it was before.
+    ///
+    /// Errors: files that are gone or changed; a decoder that was nothing before it learned.
+    pub fn scorer(&self, catalogue: &Arc<Catalogue>, learned: bool) -> Result<Scorer> {
+        let (decoder, prompter, adapter) = match &self.spec.base.path {
+            Some(folder) => self.of_folder(&PathBuf::from(folder), catalogue, learned)?,
+            None if learned => {
+                let prompter = new_prompter(&self.spec, &self.file("tokenizer.json")?, catalogue)?;
+                (self.whole()?, prompter, None)
+            }
+            None => {
+                return Err(Error::Input(format!(
+                    "{}: began with random weights, so that there is nothing to compare it with: \
+                     leave `adapter = false` out",
+                    self.run.name()
+                )));
+            }
+        };
+        let labels: Vec<u32> = prompter.labels().collect();
+        Ok(Scorer { labels: decoder.labels(&labels)?, decoder, prompter, adapter })
+    }
+
+    fn of_folder(
+        &self,
+        folder: &std::path::Path,
+        catalogue: &Arc<Catalogue>,
+        learned: bool,
+    ) -> Result<(Decoder, Prompter, Option<u32>)> {
+        let settings = prompt_settings(&self.spec.prompt, catalogue)?;
+        let vocabulary = DecoderConfig::open(folder)?.vocabulary;
+        let tokenizer = Tokenizer::open(folder)?;
+        let prompter = Prompter::new(settings, tokenizer, vocabulary, Arc::clone(catalogue))?;
+        if learned && self.spec.lora.is_none() {
+            return Ok((self.whole()?, prompter, None));
+        }
+        let mut decoder = with_controls(folder, &prompter)?;
+        let adapter = match learned {
+            true => Some(self.adapter(decoder.config())?),
+            false => None,
+        };
+        let adapter = adapter.map(|adapter| decoder.attach(&adapter));
+        Ok((decoder, prompter, adapter))
+    }
+
+    /// The decoder of a training of every weight.
+    fn whole(&self) -> Result<Decoder> {
+        let (config, weights) = (self.file("config.json")?, self.file("model.safetensors")?);
+        let config = DecoderConfig::parse(&self.path("config.json"), &config)?;
+        let tensors = Tensors::of(&self.path("model.safetensors"), &weights)?;
+        Decoder::read(config, &tensors, crate::device::Precision::F32)
+    }
+
+    fn adapter(&self, base: &DecoderConfig) -> Result<Adapter> {
+        let config = self.file("adapter_config.json")?;
+        let weights = self.file("adapter_model.safetensors")?;
+        let tensors = Tensors::of(&self.path("adapter_model.safetensors"), &weights)?;
+        let path = self.path("adapter_config.json");
+        let config = AdapterConfig::parse(&path, &config, tensors.names())?;
+        Adapter::read(config, base, &tensors)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.run.path(&key(name)).display().to_string()
+    }
+
+    /// A file that the run's commit vouches for.
+    fn file(&self, name: &str) -> Result<Bytes> {
+        let commits = self.run.commits()?;
+        let parts = commits.values().flat_map(|commit| &commit.parts);
+        let part = parts.into_iter().find(|part| part.key == key(name));
+        self.run.get_part(part.ok_or_else(|| unfinished(&self.run))?)
+    }
+}

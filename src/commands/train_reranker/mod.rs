@@ -1,0 +1,250 @@
+//! Brings a `train-reranker` job's run up to date.
+
+mod base;
+mod gather;
+mod learned;
+mod weight;
+
+pub use learned::Reranker;
+
+use super::prepare::Prepared;
+use super::runs::{hash_inputs, manifest, unfinished};
+use super::train_retriever::{Keeper, Trained};
+use crate::device::Cpu;
+use crate::device::cpu::top_k::{BitSet, ItemIndex};
+use crate::error::{Error, Result};
+use crate::model::adapter::AdapterConfig;
+use crate::model::decoder::{Decoder, Learner, Projection, Prompt, Trained as Learned};
+use crate::spec::{ExampleControls, Job, TrainRerankerSpec};
+use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme};
+use crate::stage::retrieve::{Retrieve, Retriever};
+use crate::store::{Commit, PartRef, RunDir, Store};
+use crate::train::Progress;
+use crate::train::reranker::{self, RerankerSettings, fit};
+use base::Base;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a run keeps a file of its model.
+fn key(name: &str) -> String {
+    format!("parts/epoch=000000/{name}")
+}
+
+/// A job with its run known.
+pub struct Opened {
+    /// What is learned from.
+    pub prepared: Prepared,
+    /// Whose candidates are shown.
+    pub trained: Trained,
+    /// The run.
+    pub run: RunDir,
+    /// The base model's folder; none for a new decoder.
+    pub folder: Option<PathBuf>,
+}
+
+/// What a training came to: the payload of its commit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Examples that were learned from.
+    pub examples: u64,
+    /// Optimiser steps of a pass, and in all.
+    pub steps: [u64; 2],
+    /// The mean loss of each pass, in nats a pair of candidates.
+    pub losses: Vec<f64>,
+    /// Step and NDCG@10 of the model's order over validation examples; gains are the relevance that
+    /// is learned.
+    pub curve: Vec<(u64, f64)>,
+    /// The model's share of the score that was best on the validation examples.
+    pub weight: f32,
+    /// NDCG@10 of the retriever's order on them, of the model's, and of both mixed by the weight.
+    pub ndcg: [f64; 3],
+}
+
+/// Opens what the job reads.
+pub fn open(
+    job: &Job,
+    spec: &TrainRerankerSpec,
+    store: &Store,
+    prepared: Prepared,
+    trained: Trained,
+) -> Result<Opened> {
+    let folder = spec.base.path.as_ref().map(PathBuf::from);
+    let mut inputs = Vec::new();
+    if let Some(folder) = &folder {
+        let entries = std::fs::read_dir(folder).map_err(Error::io("open", folder))?;
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|e| e == "json" || e == "safetensors"))
+            .collect();
+        files.sort();
+        inputs = hash_inputs(store, &files)?;
+    }
+    let upstream = [("sequences", &prepared.run), ("retriever", &trained.run)];
+    let run = RunDir::at(store, manifest(job, inputs, &upstream));
+    Ok(Opened { prepared, trained, run, folder })
+}
+
+/// Trains, from the latest checkpoint if there is one; `watch` hears of every step.
+pub fn run(
+    spec: &TrainRerankerSpec,
+    opened: &Opened,
+    threads: usize,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<()> {
+    opened.run.create()?;
+    let Base { decoder, prompter, tokenizer } = Base::open(spec, opened)?;
+    let catalogue = Arc::clone(&opened.prepared.catalogue);
+    let examples = Examples { catalogue, prompter, settings: example_settings(spec) };
+    let mut retrieve = Retrieve(Arc::new(retriever(spec, &opened.trained, &opened.prepared)?));
+    let gathered =
+        gather::gather(&opened.prepared, &spec.examples, &mut retrieve, &examples, threads)?;
+    let labels: Vec<u32> = examples.prompter.labels().collect();
+    let control_tokens = examples.prompter.control_tokens();
+    let settings = settings(spec, learned(spec, control_tokens), threads);
+    let lesson = |e: &Example| reranker::Example {
+        tokens: e.tokens.clone(),
+        relevance: e.relevance.clone(),
+    };
+    let lessons: Vec<reranker::Example> = gathered.train.iter().map(lesson).collect();
+    let validation = &gathered.validation;
+    let adapter = spec.lora.is_some().then_some(0);
+    let mut examine = |decoder: &Decoder| {
+        let logits = scored(decoder, adapter, &labels, validation, threads)?;
+        Ok((!validation.is_empty()).then(|| weight::mean_ndcg(validation, &logits, 1.0)))
+    };
+    let mut keeper = Keeper { run: &opened.run, watch };
+    let fitted = fit(&settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
+    let logits = scored(fitted.learner.decoder(), adapter, &labels, validation, threads)?;
+    let (weight, mixed) = weight::fit(validation, &logits);
+    let ndcg = |share| weight::mean_ndcg(validation, &logits, share);
+    let batches = lessons.len().div_ceil(spec.train.batch) as u64;
+    let facts = Facts {
+        examples: lessons.len() as u64,
+        steps: [batches, fitted.steps],
+        losses: fitted.losses,
+        curve: fitted.curve,
+        weight,
+        ndcg: [ndcg(0.0), ndcg(1.0), mixed],
+    };
+    put(opened, &fitted.learner, tokenizer, &facts, gathered.faults)
+}
+
+/// Writes the model as others' programs read it, and records the run.
+fn put(
+    opened: &Opened,
+    learner: &Learner,
+    tokenizer: Option<Vec<u8>>,
+    facts: &Facts,
+    faults: Vec<crate::types::Fault>,
+) -> Result<()> {
+    let run = &opened.run;
+    let files = match learner.adapter() {
+        Some(adapter) => adapter.to_files()?,
+        None => learner.decoder().to_files()?,
+    };
+    let mut parts: Vec<PartRef> = Vec::new();
+    let named = files.into_iter().chain(tokenizer.map(|bytes| ("tokenizer.json", bytes)));
+    for (name, bytes) in named {
+        parts.push(run.put_part(key(name), 1, bytes.into())?);
+    }
+    parts.sort_by(|a, b| a.key.cmp(&b.key));
+    let payload = serde_json::to_value(facts).map_err(|e| Error::Incomplete(e.to_string()))?;
+    let rows_read = facts.examples + faults.len() as u64;
+    let commit = Commit { rows_read, parts, payload, ..Commit::default() };
+    let shards: Vec<String> =
+        opened.prepared.sequences.iter().map(|part| part.key.clone()).collect();
+    crate::flow::commit::put_with_faults(run, commit, faults, &shards)
+}
+
+/// The logits of each example's labels, as many as it has candidates.
+fn scored(
+    decoder: &Decoder,
+    adapter: Option<u32>,
+    labels: &[u32],
+    examples: &[Example],
+    threads: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let prompt = |example: &Example| Prompt { tokens: example.tokens.clone(), adapter };
+    let prompts: Vec<Prompt> = examples.iter().map(prompt).collect();
+    let all = decoder.logits(&Cpu, &prompts, &decoder.labels(labels)?, threads)?;
+    let rows = examples.iter().zip(all.chunks(labels.len().max(1)));
+    Ok(rows.map(|(example, row)| row[..example.relevance.len()].to_vec()).collect())
+}
+
+fn example_settings(spec: &TrainRerankerSpec) -> ExampleSettings {
+    let scheme = |controls: &ExampleControls| match controls {
+        ExampleControls::Sampled => Scheme::Sampled,
+        ExampleControls::Oracle => Scheme::Oracle,
+    };
+    ExampleSettings {
+        windows: spec.examples.windows,
+        schemes: spec.examples.controls.iter().map(scheme).collect(),
+        controls_max: spec.examples.controls_max,
+        control_scores: spec.examples.control_scores,
+        seed: spec.examples.seed,
+    }
+}
+
+/// What of the decoder is trained: an adapter and the control tokens, or everything.
+fn learned(spec: &TrainRerankerSpec, control_tokens: &[u32]) -> Learned {
+    match &spec.lora {
+        None => Learned::Full,
+        Some(lora) => Learned::Adapter(AdapterConfig {
+            rank: lora.rank,
+            alpha: lora.alpha,
+            rslora: false,
+            targets: Projection::ALL.to_vec(),
+            base: spec.base.path.clone(),
+            tokens: control_tokens.to_vec(),
+        }),
+    }
+}
+
+fn settings(spec: &TrainRerankerSpec, trained: Learned, threads: usize) -> RerankerSettings {
+    RerankerSettings {
+        trained,
+        batch: spec.train.batch,
+        rate: spec.optimizer.learning_rate,
+        decay: spec.optimizer.weight_decay,
+        warmup_steps: spec.optimizer.warmup_steps,
+        gradient_norm_max: spec.optimizer.clip_norm,
+        epochs_max: spec.train.epochs_max,
+        validate_steps: 0,
+        patience: spec.train.patience,
+        checkpoint_steps: spec.train.checkpoint_steps,
+        seed: spec.train.seed,
+        threads,
+    }
+}
+
+/// The candidates of examples: what the retriever gives, seen items left out.
+fn retriever(
+    spec: &TrainRerankerSpec,
+    trained: &Trained,
+    prepared: &Prepared,
+) -> Result<Retriever> {
+    Ok(Retriever {
+        encode: trained.encode(),
+        index: ItemIndex::new(trained.item_embeddings(), trained.width())?,
+        barred: BitSet::new(prepared.catalogue.len()),
+        excluded: HashMap::new(),
+        exclude_seen: spec.examples.exclude_seen,
+        k: spec.prompt.candidates,
+    })
+}
+
+impl Opened {
+    /// Whether the re-ranker is there.
+    pub fn done(&self) -> Result<bool> {
+        Ok(!self.run.commits()?.is_empty())
+    }
+}
+
+/// What a finished run came to.
+pub fn facts(run: &RunDir) -> Result<Facts> {
+    let commits = run.commits()?;
+    let (_, commit) = commits.first_key_value().ok_or_else(|| unfinished(run))?;
+    serde_json::from_value(commit.payload.clone()).map_err(|_| unfinished(run))
+}

@@ -1,0 +1,92 @@
+//! Causal attention with heads in groups. Definition: [`GroupedAttention`].
+//!
+//! The keys and values of a head are packed once for all queries that share them. Queries go in
+//! blocks of 48, so that a block's scores stay in the first caches, and keys that the whole block
+//! cannot see are not scored.
+
+use super::Kernel;
+use super::matmul::{Panels, Product, View};
+use super::vector::{exp_and_sum, max};
+use crate::device::{GroupedAttention, Queries};
+
+const QUERY_BLOCK: usize = 48;
+
+impl Kernel for GroupedAttention<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let shape = self.shape;
+        let (row, width, wide) = (shape.row(), shape.width, shape.queries());
+        let rows = match self.queries {
+            Queries::All => shape.tokens(),
+            Queries::Last => shape.offsets.len().saturating_sub(1),
+        };
+        assert_eq!((self.qkv.len(), self.out.len()), (shape.tokens() * row, rows * wide));
+        assert_eq!(self.statistics.len(), rows * shape.heads);
+        let (mut keys, mut values) = (Panels::default(), Panels::default());
+        let mut scores = Vec::new();
+        let group = shape.heads / shape.shared;
+        for (s, pair) in shape.offsets.windows(2).enumerate() {
+            let (start, length) = (pair[0] as usize, (pair[1] - pair[0]) as usize);
+            let qkv = &self.qkv[start * row..(start + length) * row];
+            // The first query, and the output's row that is its.
+            let (first, out_row) = match self.queries {
+                Queries::All => (0, start),
+                Queries::Last => (length - 1, s),
+            };
+            for head in 0..shape.heads {
+                if head % group == 0 {
+                    let key = (shape.heads + head / group) * width;
+                    let value = key + shape.shared * width;
+                    keys.pack(View::transposed(&qkv[key..], row), width, length);
+                    values.pack(View::rows(&qkv[value..], row), length, width);
+                }
+                for top in (first..length).step_by(QUERY_BLOCK) {
+                    let bottom = length.min(top + QUERY_BLOCK);
+                    scores.resize((bottom - top) * bottom, 0.0);
+                    Product {
+                        a: View::rows(&qkv[top * row + head * width..], row),
+                        b: &keys,
+                        size: [bottom - top, width, bottom],
+                        c: &mut scores,
+                        c_row: bottom,
+                        add: false,
+                    }
+                    .compute();
+                    let out_row = out_row + top - first;
+                    for (i, scores) in scores.chunks_exact_mut(bottom).enumerate() {
+                        let (seen, unseen) = scores.split_at_mut(top + i + 1);
+                        unseen.fill(0.0);
+                        self.statistics[(out_row + i) * shape.heads + head] =
+                            softmax(seen, 1.0 / (width as f32).sqrt());
+                    }
+                    Product {
+                        a: View::rows(&scores, bottom),
+                        b: &values,
+                        size: [bottom - top, bottom, width],
+                        c: &mut self.out[out_row * wide + head * width..],
+                        c_row: wide,
+                        add: false,
+                    }
+                    .compute();
+                }
+            }
+        }
+    }
+}
+
+/// Replaces scores by their softmax after scaling, and returns ln Σ exp.
+#[inline(always)]
+fn softmax(scores: &mut [f32], scale: f32) -> f32 {
+    for score in scores.iter_mut() {
+        *score *= scale;
+    }
+    let largest = max(scores);
+    let total = exp_and_sum(scores, largest);
+    let inverse = 1.0 / total;
+    for score in scores.iter_mut() {
+        *score *= inverse;
+    }
+    largest + total.ln()
+}

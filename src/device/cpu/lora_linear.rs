@@ -1,0 +1,191 @@
+//! A product with a packed weight, adapters, and what follows. Definition: [`LoraLinear`].
+//!
+//! An adapter is a longer sum: after `weight · x`, each tile goes on with the adapter's few inputs
+//! `scale · down · x` before its sums leave the registers. That is why adapters need not be merged
+//! to be fast, and why rows may choose. Rows with the same adapter that follow each other are taken
+//! together.
+
+use super::Kernel;
+use super::lines::{Format, Operands, PANELS_MAX, WORDS, height, tile};
+use super::matrix::{Matrix, Precision};
+use super::vector::add;
+use crate::device::LoraLinear;
+use std::ops::Range;
+
+/// Packed rows that are used with every panel before the next rows: they stay in the second-level
+/// cache.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// A low-rank change of a weight: scale · up · down. Several weights that are kept as one, their
+/// outputs one after the other, have their changes kept as one too.
+#[derive(Clone, Debug)]
+pub struct Lora {
+    down: Matrix,
+    up: Matrix,
+    scale: f32,
+    /// Of each panel of `up`, the lines that are not zero: what other weights' changes add is left
+    /// out.
+    spans: Vec<Range<usize>>,
+}
+
+impl Lora {
+    /// A change with `down` (ranks, inputs) and `up` (outputs, ranks), in one precision.
+    ///
+    /// Panics: if their ranks or precisions differ.
+    pub fn new(down: Matrix, up: Matrix, scale: f32) -> Self {
+        assert_eq!((down.outputs(), down.precision()), (up.inputs(), up.precision()));
+        let spans = (0..up.panels()).map(|panel| span(up.panel(panel))).collect();
+        Self { down, up, scale, spans }
+    }
+
+    /// The change of the transposed weight: scale · downᵀ · upᵀ.
+    pub fn transposed(&self) -> Self {
+        Self::new(self.up.transposed(), self.down.transposed(), self.scale)
+    }
+}
+
+/// From the first line that is not zero to the last one.
+fn span(panel: &[u32]) -> Range<usize> {
+    let lines = panel.as_chunks::<WORDS>().0;
+    let set = |line: &[u32; WORDS]| line.iter().any(|word| *word != 0);
+    let first = lines.iter().position(set).unwrap_or(0);
+    first..lines.iter().rposition(set).map_or(0, |last| last + 1)
+}
+
+/// Rows packed strip by strip; the heights of strips are those of tiles.
+#[derive(Default)]
+struct Strips {
+    words: Vec<u32>,
+    rows: usize,
+    lines: usize,
+}
+
+impl Strips {
+    #[inline(always)]
+    fn pack(&mut self, precision: Precision, x: &[f32], width: usize) {
+        (self.rows, self.lines) = (x.len() / width, precision.lines(width));
+        self.words.clear();
+        self.words.resize(self.rows * self.lines, 0);
+        let mut at = 0;
+        while at < self.rows {
+            let height = height(self.rows - at);
+            let strip = &mut self.words[at * self.lines..(at + height) * self.lines];
+            for i in 0..height {
+                precision.words(&x[(at + i) * width..][..width], &mut strip[i..], height);
+            }
+            at += height;
+        }
+    }
+
+    /// Some lines of the strip of `height` rows from row `at` on.
+    fn strip(&self, at: usize, height: usize, lines: &Range<usize>) -> &[u32] {
+        &self.words[at * self.lines..][lines.start * height..lines.end * height]
+    }
+}
+
+/// Sums rows with a matrix, and further with an adapter; calls `each(row, first output, sums)`.
+#[inline(always)]
+fn product(
+    x: &Strips,
+    weight: &Matrix,
+    further: Option<(&Strips, &Lora)>,
+    mut each: impl FnMut(usize, usize, &[f32]),
+) {
+    let all = 0..x.lines;
+    for panel in (0..weight.panels()).step_by(PANELS_MAX) {
+        let panels = PANELS_MAX.min(weight.panels() - panel);
+        let last = panel + panels - 1;
+        let width = (panels * WORDS).min(weight.outputs() - panel * WORDS);
+        let lines = further.map_or(0..0, |(_, lora)| {
+            let (a, b) = (&lora.spans[panel], &lora.spans[last]);
+            match (a.is_empty(), b.is_empty()) {
+                (true, _) => b.clone(),
+                (_, true) => a.clone(),
+                _ => a.start.min(b.start)..a.end.max(b.end),
+            }
+        });
+        let mut at = 0;
+        while at < x.rows {
+            let rows = height(x.rows - at);
+            let base = Operands {
+                rows: x.strip(at, rows, &all),
+                panels: [panel, last].map(|panel| weight.panel(panel)),
+            };
+            let sums = match further {
+                Some((inner, lora)) if !lines.is_empty() => {
+                    let words = lines.start * WORDS..lines.end * WORDS;
+                    let more = Operands {
+                        rows: inner.strip(at, rows, &lines),
+                        panels: [panel, last].map(|panel| &lora.up.panel(panel)[words.clone()]),
+                    };
+                    tile(weight.precision(), [rows, panels], &[base, more])
+                }
+                _ => tile(weight.precision(), [rows, panels], &[base]),
+            };
+            for (i, sums) in sums[..rows].iter().enumerate() {
+                each(at + i, panel * WORDS, &sums[..width]);
+            }
+            at += rows;
+        }
+    }
+}
+
+impl LoraLinear<'_> {
+    fn adapter(&self, row: usize) -> Option<u32> {
+        self.chosen.get(row).copied().flatten()
+    }
+}
+
+impl Kernel for LoraLinear<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (rows, inputs, outputs) = (self.shape.rows, self.shape.inputs, self.shape.outputs);
+        let weight = self.weight;
+        assert_eq!((weight.inputs(), weight.outputs()), (inputs, outputs));
+        assert_eq!((self.x.len(), self.out.len()), (rows * inputs, rows * outputs));
+        assert!(self.bias.is_empty() || self.bias.len() == outputs);
+        assert!(self.chosen.is_empty() || self.chosen.len() == rows);
+        assert!(self.residual.is_empty() || self.residual.len() == rows * outputs);
+        let precision = weight.precision();
+        let rows_max = (BLOCK_BYTES / size_of::<u32>() / precision.lines(inputs)).max(1);
+        let (mut x, mut inner) = (Strips::default(), Strips::default());
+        let mut ranks = Vec::new();
+        let mut start = 0;
+        while start < rows {
+            let chosen = self.adapter(start);
+            let same = (start..rows).take(rows_max);
+            let end = start + same.take_while(|row| self.adapter(*row) == chosen).count();
+            x.pack(precision, &self.x[start * inputs..end * inputs], inputs);
+            let lora = chosen.and_then(|chosen| self.adapters[chosen as usize].as_ref());
+            if let Some(lora) = lora {
+                let width = lora.down.outputs();
+                assert_eq!(
+                    (lora.down.inputs(), lora.up.outputs(), lora.up.precision()),
+                    (inputs, outputs, precision)
+                );
+                ranks.clear();
+                ranks.resize((end - start) * width, 0.0);
+                product(&x, &lora.down, None, |row, first, sums| {
+                    for (to, sum) in ranks[row * width + first..].iter_mut().zip(sums) {
+                        *to = lora.scale * sum;
+                    }
+                });
+                inner.pack(precision, &ranks, width);
+            }
+            product(&x, weight, lora.map(|lora| (&inner, lora)), |row, first, sums| {
+                let at = (start + row) * outputs + first;
+                let out = &mut self.out[at..at + sums.len()];
+                out.copy_from_slice(sums);
+                if !self.bias.is_empty() {
+                    add(out, &self.bias[first..first + sums.len()]);
+                }
+                if !self.residual.is_empty() {
+                    add(out, &self.residual[at..at + sums.len()]);
+                }
+            });
+            start = end;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A decoder's forward pass, as a list of kernel calls.
+//!
+//! ```text
+//! stream = embedding
+//! stream = stream + output(attention(rotary(qkv(norm(stream)))))      each layer
+//! stream = stream + down(gated(gate_up(norm(stream))))
+//! logits = table · norm(stream)                                       at each prompt's last token
+//! ```
+//!
+//! In the last layer only each prompt's last token asks, and only its row goes on: nothing else
+//! reaches the logits.
+
+use super::{Batch, Decoder, DecoderConfig, Layer, Site, Table};
+use crate::device::shape::{GatedShape, GroupedShape, LinearShape, NormShape};
+use crate::device::{
+    Backend, Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary,
+};
+
+/// The buffers of a pass: after a layer, what its backward pass reads. Reusable.
+#[derive(Default)]
+pub struct Activations {
+    /// Cosines and sines of the positions seen so far.
+    pub(super) angles: Vec<f32>,
+    pub(super) stream: Vec<f32>,
+    pub(super) attention_normed: Normed,
+    pub(super) qkv: Vec<f32>,
+    pub(super) attention_statistics: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
+    pub(super) attended: Vec<f32>,
+    /// Before the forward layer, and before the logits.
+    pub(super) forward_normed: Normed,
+    pub(super) gate_up: Vec<f32>,
+    pub(super) gated: Vec<f32>,
+    replaced: Vec<f32>,
+}
+
+/// What a norm leaves.
+#[derive(Default)]
+pub struct Normed {
+    pub(super) rows: Vec<f32>,
+    pub(super) statistics: Vec<f32>,
+}
+
+/// A buffer of at least this length; what it held does not matter.
+pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if buffer.len() < length {
+        buffer.resize(length, 0.0);
+    }
+    &mut buffer[..length]
+}
+
+impl Decoder {
+    /// Computes the logits (prompts, outputs of the table) of a batch that is not empty.
+    pub fn forward(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        table: &Table,
+        with: &mut Activations,
+        out: &mut [f32],
+    ) {
+        self.forward_past(device, batch, table, with, out, |_, _| {});
+    }
+
+    /// As [`Decoder::forward`]; `pass(l, stream)` sees what goes into each layer.
+    pub(super) fn forward_past(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        table: &Table,
+        with: &mut Activations,
+        out: &mut [f32],
+        mut pass: impl FnMut(usize, &[f32]),
+    ) {
+        let (tokens, hidden) = (batch.tokens.len(), self.config.hidden);
+        let stream = sized(&mut with.stream, tokens * hidden);
+        self.look_up(device, batch, stream);
+        for (l, layer) in self.layers.iter().enumerate() {
+            pass(l, &with.stream[..tokens * hidden]);
+            let last = l + 1 == self.layers.len();
+            self.layer(device, batch, layer, last, with);
+            let rows = if last { batch.by_prompt.len() } else { tokens };
+            let chosen = if last { &batch.by_prompt } else { &batch.by_token };
+            let gated = &with.gated[..rows * self.config.inner];
+            let (attended, stream) = (&with.attended[..rows * hidden], &mut with.stream);
+            layer.down.apply(device, gated, chosen, attended, &mut stream[..rows * hidden]);
+        }
+        let rows = batch.by_prompt.len();
+        let stream = &with.stream[..rows * hidden];
+        self.norm(device, stream, &self.last_norm, &mut with.forward_normed);
+        let normed = &with.forward_normed.rows[..rows * hidden];
+        table.apply(device, normed, &batch.by_prompt, &mut with.replaced, out);
+    }
+
+    /// Each token's embedding: its adapter's, if that has one.
+    fn look_up(&self, device: &dyn Backend, batch: &Batch, stream: &mut [f32]) {
+        device.lookup(Lookup { table: self.embeddings(), tokens: &batch.tokens, out: stream });
+        let chosen = batch.tokens.iter().zip(&batch.by_token);
+        for ((token, adapter), row) in chosen.zip(stream.chunks_exact_mut(self.config.hidden)) {
+            if let Some(rows) = adapter.and_then(|adapter| self.rows[adapter as usize].as_ref()) {
+                rows.read(*token, row);
+            }
+        }
+    }
+
+    /// Dimensions of a batch's attention.
+    pub(super) fn attention_shape<'a>(&self, batch: &'a Batch) -> GroupedShape<'a> {
+        let DecoderConfig { heads, shared, width, .. } = self.config;
+        GroupedShape { offsets: &batch.offsets, heads, shared, width }
+    }
+
+    /// A layer from its input in `stream` up to what its last product multiplies, in `gated`. In
+    /// the last layer, `stream` begins with the prompts' last rows afterwards.
+    pub(super) fn layer(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        layer: &Layer,
+        last: bool,
+        with: &mut Activations,
+    ) {
+        let (tokens, hidden, inner) = (batch.tokens.len(), self.config.hidden, self.config.inner);
+        let shape = self.attention_shape(batch);
+        self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
+        let stream = &mut with.stream[..tokens * hidden];
+        self.norm(device, stream, &layer.attention_norm, &mut with.attention_normed);
+        let normed = &with.attention_normed.rows[..tokens * hidden];
+        let qkv = sized(&mut with.qkv, tokens * shape.row());
+        layer.qkv.apply(device, normed, &batch.by_token, &[], qkv);
+        let (positions, table) = (&batch.positions, &with.angles);
+        device.rotary(Rotary { shape, positions, table, qkv });
+        let (rows, queries, chosen) = match last {
+            true => (batch.by_prompt.len(), Queries::Last, &batch.by_prompt),
+            false => (tokens, Queries::All, &batch.by_token),
+        };
+        if last {
+            for (p, end) in batch.offsets[1..].iter().enumerate() {
+                let from = (*end as usize - 1) * hidden;
+                stream.copy_within(from..from + hidden, p * hidden);
+            }
+        }
+        let mixed = sized(&mut with.mixed, rows * shape.queries());
+        let statistics = sized(&mut with.attention_statistics, rows * shape.heads);
+        device.grouped_attention(GroupedAttention { shape, qkv, queries, statistics, out: mixed });
+        let attended = sized(&mut with.attended, rows * hidden);
+        layer.output.apply(device, mixed, chosen, &stream[..rows * hidden], attended);
+        self.norm(device, attended, &layer.forward_norm, &mut with.forward_normed);
+        let normed = &with.forward_normed.rows[..rows * hidden];
+        let gate_up = sized(&mut with.gate_up, rows * 2 * inner);
+        layer.gate_up.apply(device, normed, chosen, &[], gate_up);
+        let gated = sized(&mut with.gated, rows * inner);
+        let shape = GatedShape { rows, hidden: inner };
+        device.gated(Gated { shape, x: gate_up, out: gated });
+    }
+
+    fn norm(&self, device: &dyn Backend, x: &[f32], weight: &[f32], to: &mut Normed) {
+        let shape = NormShape { rows: x.len() / weight.len(), hidden: weight.len() };
+        let (epsilon, statistics) = (self.config.epsilon, sized(&mut to.statistics, shape.rows));
+        let out = sized(&mut to.rows, x.len());
+        device.rms_norm(RmsNorm { shape, x, weight, epsilon, out, statistics });
+    }
+}
+
+impl Site {
+    /// The product with each row's adapter.
+    pub(super) fn apply(
+        &self,
+        device: &dyn Backend,
+        x: &[f32],
+        chosen: &[Option<u32>],
+        residual: &[f32],
+        out: &mut [f32],
+    ) {
+        let (inputs, outputs) = (self.weight.inputs(), self.weight.outputs());
+        device.lora_linear(LoraLinear {
+            shape: LinearShape { rows: x.len() / inputs, inputs, outputs },
+            x,
+            weight: &self.weight,
+            bias: &self.bias,
+            adapters: &self.adapters,
+            chosen,
+            residual,
+            out,
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! Text to tokens, as `tokenizer.json` says.
+//!
+//! A prompt is put together from text, which is data, and from tokens by name. Text goes through
+//! the normaliser, the splitter and the model alone, which know nothing of added tokens; and since
+//! some models hold them in their own vocabulary too, a token that is special or added is never
+//! taken from text, whatever the text holds.
+
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+
+/// The tokenizer without its added tokens.
+type Plain = tokenizers::TokenizerImpl<
+    ModelWrapper,
+    NormalizerWrapper,
+    PreTokenizerWrapper,
+    tokenizers::PostProcessorWrapper,
+    tokenizers::DecoderWrapper,
+>;
+
+/// A tokenizer.
+pub struct Tokenizer {
+    what: String,
+    plain: Plain,
+    /// Tokens that text never gives.
+    reserved: BTreeSet<u32>,
+    /// Tokens by name, added after the file was read.
+    controls: BTreeMap<String, u32>,
+    named: tokenizers::Tokenizer,
+}
+
+impl Tokenizer {
+    /// Loads a folder's `tokenizer.json`.
+    ///
+    /// Errors: [`Error::Io`] when it cannot be read, and see [`Tokenizer::parse`].
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        Self::parse(&path.display().to_string(), &bytes)
+    }
+
+    /// Reads the JSON of the `tokenizers` library. `what` names the file in messages.
+    ///
+    /// Errors: [`Error::Model`] when it is not one.
+    pub fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
+        let named = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|e| Error::Model(format!("{what}: not a tokenizer: {e}")))?;
+        let mut plain = Plain::new(named.get_model().clone());
+        plain
+            .with_normalizer(named.get_normalizer().cloned())
+            .map_err(|e| Error::Model(format!("{what}: normalizer: {e}")))?;
+        plain.with_pre_tokenizer(named.get_pre_tokenizer().cloned());
+        let reserved = named.get_added_tokens_decoder().into_keys().collect();
+        Ok(Self { what: what.to_owned(), plain, reserved, controls: BTreeMap::new(), named })
+    }
+
+    /// The tokens of text. What the vocabulary cannot spell without a reserved token is left out.
+    ///
+    /// Errors: [`Error::Model`] when the model fails, which says why.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = Vec::new();
+        self.encode_into(text, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    fn encode_into(&self, text: &str, tokens: &mut Vec<u32>) -> Result<()> {
+        let encoding = self
+            .plain
+            .encode_fast(text, false)
+            .map_err(|e| Error::Model(format!("{}: {text:?}: {e}", self.what)))?;
+        let ids = encoding.get_ids();
+        if !ids.iter().any(|id| self.reserved.contains(id)) {
+            tokens.extend(ids);
+            return Ok(());
+        }
+        // The text spells a reserved token: its halves do not, or their halves; a single character
+        // that does is left out.
+        let characters = text.chars().count();
+        if characters > 1 {
+            let middle = text.char_indices().nth(characters / 2).map_or(0, |(at, _)| at);
+            self.encode_into(&text[..middle], tokens)?;
+            self.encode_into(&text[middle..], tokens)?;
+        } else {
+            tokens.extend(ids.iter().filter(|id| !self.reserved.contains(id)));
+        }
+        Ok(())
+    }
+
+    /// The tokens of words that we say ourselves: special, added and control tokens by their names,
+    /// and text between them.
+    ///
+    /// Errors: [`Error::Model`] when the model fails, which says why.
+    pub fn encode_said(&self, text: &str) -> Result<Vec<u32>> {
+        let names = self.controls.keys().filter_map(|name| Some((text.find(name)?, name)));
+        let Some((at, name)) = names.min_by_key(|(at, name)| (*at, std::cmp::Reverse(name.len())))
+        else {
+            let encoding = self.named.encode_fast(text, false);
+            let failed = |e| Error::Model(format!("{}: {text:?}: {e}", self.what));
+            return Ok(encoding.map_err(failed)?.get_ids().to_vec());
+        };
+        let mut tokens = self.encode_said(&text[..at])?;
+        tokens.push(self.controls[name]);
+        tokens.extend(self.encode_said(&text[at + name.len()..])?);
+        Ok(tokens)
+    }
+
+    /// One more than the greatest token of the file.
+    pub fn vocabulary(&self) -> usize {
+        self.named.get_vocab(true).values().max().map_or(0, |last| *last as usize + 1)
+    }
+
+    /// A special, added or control token by its name.
+    pub fn named(&self, name: &str) -> Option<u32> {
+        let added = || self.named.token_to_id(name).filter(|id| self.reserved.contains(id));
+        self.controls.get(name).copied().or_else(added)
+    }
+
+    /// The token of a text that is a single one and is no reserved one.
+    pub fn single(&self, text: &str) -> Option<u32> {
+        match self.encode(text).ok()?[..] {
+            [token] => Some(token),
+            _ => None,
+        }
+    }
+
+    /// The names of `count` candidates, each a single token: A to Z, a to z, then AA, AB and so on,
+    /// leaving out what is not a single token.
+    ///
+    /// Errors: [`Error::Model`] when the vocabulary has not as many, or lacks one of A to Z that is
+    /// needed.
+    pub fn labels(&self, count: usize) -> Result<Vec<(String, u32)>> {
+        let upper = || ('A'..='Z').map(String::from);
+        let pairs = upper().flat_map(|first| upper().map(move |second| first.clone() + &second));
+        let names = upper().chain(('a'..='z').map(String::from)).chain(pairs);
+        let mut labels: Vec<(String, u32)> = Vec::new();
+        let mut taken = BTreeSet::new();
+        for name in names {
+            if labels.len() == count {
+                break;
+            }
+            if let Some(token) = self.single(&name).filter(|token| taken.insert(*token)) {
+                labels.push((name, token));
+            }
+        }
+        match labels.len() == count {
+            true => Ok(labels),
+            false => Err(Error::Model(format!(
+                "{}: expected {count} labels that are single tokens, of A to Z, a to z and AA to \
+                 ZZ, found {}: rank fewer candidates, or use another model",
+                self.what,
+                labels.len()
+            ))),
+        }
+    }
+
+    /// Adds tokens for control, such as `<price>`, each with the next number after the vocabulary
+    /// and at least `vocabulary`, the rows of the model's embeddings. Returns their numbers.
+    ///
+    /// Errors: [`Error::Model`] for a name that is a token already.
+    pub fn add_controls(&mut self, names: &[&str], vocabulary: usize) -> Result<Vec<u32>> {
+        let known = self.named.get_vocab(true);
+        let after = known.values().chain(self.controls.values()).max().map_or(0, |id| id + 1);
+        let mut next = after.max(u32::try_from(vocabulary).unwrap_or(u32::MAX));
+        let mut added = Vec::new();
+        for name in names {
+            if known.contains_key(*name) || self.controls.contains_key(*name) {
+                return Err(Error::Model(format!(
+                    "{}: control token {name}: is a token already: choose another name",
+                    self.what
+                )));
+            }
+            self.controls.insert((*name).to_owned(), next);
+            self.reserved.insert(next);
+            added.push(next);
+            next = next.saturating_add(1);
+        }
+        Ok(added)
+    }
+}

@@ -1,0 +1,178 @@
+//! The training loop of a re-ranker.
+
+use super::settings::RerankerSettings;
+use super::step::Slots;
+use crate::device::Cpu;
+use crate::error::{Error, Result};
+use crate::model::decoder::{Decoder, Learner, Prompt};
+use crate::train::course::{Course, Observer, Pace, StepOutcome, run};
+use crate::train::order::Order;
+use crate::train::rank_net::pairs;
+use crate::train::update::{Moments, Update};
+use crate::types::mix64;
+
+/// AdamW's β₁ and β₂, as in COREC.
+const BETAS: (f32, f32) = (0.9, 0.999);
+
+/// What a step learns from: one prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// The prompt.
+    pub tokens: Vec<u32>,
+    /// How high each candidate is to stand: its matched controls, and a bonus for the item that was
+    /// chosen. Candidate j is scored by the logit of label j.
+    pub relevance: Vec<f32>,
+}
+
+/// What came of the training of a re-ranker.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// With the best weights: its adapter, or its decoder when every weight was trained.
+    pub learner: Learner,
+    /// Steps done.
+    pub steps: u64,
+    /// The mean loss of each pass, in nats a pair.
+    pub losses: Vec<f64>,
+    /// Step and value of each validation.
+    pub curve: Vec<(u64, f64)>,
+}
+
+/// Measures a decoder on held-out prompts; none when there are none. Higher is better, and not
+/// below 0. An adapter that is trained is the decoder's number 0.
+pub type Examine<'a> = dyn FnMut(&Decoder) -> Result<Option<f64>> + 'a;
+
+/// Trains a decoder on pairs of candidates ([`crate::train::rank_net::rank_net`]) until `examine`
+/// no longer gives a better value, from the observer's latest checkpoint if there is one. All
+/// prompts use the first of the labels. What is learned depends on the settings (without
+/// `threads`), the decoder, the labels, the examples, what `examine` returns, and nothing else.
+///
+/// Errors: [`Error::Model`] for settings out of range, prompts that the decoder cannot take, a loss
+/// that is not finite, a checkpoint of another run, and what [`Learner::new`] refuses;
+/// [`Error::Input`] when no example has candidates of different relevance; what `examine` and the
+/// observer return.
+pub fn fit(
+    settings: &RerankerSettings,
+    decoder: Decoder,
+    labels: &[u32],
+    examples: &[Example],
+    examine: &mut Examine<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted> {
+    settings.check()?;
+    check_examples(&decoder, labels.len(), examples)?;
+    let learner = Learner::new(decoder, &settings.trained, labels, settings.seed)?;
+    let weights = learner.parameters();
+    let order = Order::new(settings.seed, settings.batch, examples.len());
+    let steps_per_epoch = order.steps_per_epoch();
+    let pace = Pace {
+        steps_per_epoch,
+        steps_max: settings.epochs_max * steps_per_epoch,
+        validate_steps: match settings.validate_steps {
+            0 => steps_per_epoch,
+            steps => steps,
+        },
+        patience: settings.patience,
+        checkpoint_steps: settings.checkpoint_steps,
+    };
+    let identity = identity(settings, &learner, examples);
+    let mut lessons = Lessons {
+        settings,
+        steps_max: pace.steps_max,
+        examples,
+        order,
+        slots: Slots::new(weights.len()),
+        learner,
+        weights,
+        examine,
+    };
+    let counters = run(&mut lessons, &pace, &identity, observer)?;
+    let (losses, curve) = (counters.losses().collect(), counters.curve().collect());
+    Ok(Fitted { learner: lessons.learner, steps: counters.step, losses, curve })
+}
+
+/// A decoder, and what it learns from.
+struct Lessons<'a, 'b> {
+    settings: &'a RerankerSettings,
+    steps_max: u64,
+    examples: &'a [Example],
+    order: Order,
+    slots: Slots,
+    learner: Learner,
+    weights: Vec<f32>,
+    examine: &'a mut Examine<'b>,
+}
+
+impl Course for Lessons<'_, '_> {
+    fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    fn set(&mut self, weights: &[f32]) -> Result<()> {
+        self.weights.copy_from_slice(weights);
+        self.learner.set(weights)
+    }
+
+    fn step(&mut self, step: u64, moments: &mut Moments) -> Result<StepOutcome> {
+        let places = self.order.seek(step);
+        let example = |place| &self.examples[self.order.example(place) as usize];
+        let batch: Vec<&Example> = places.map(example).collect();
+        let threads = self.settings.threads;
+        let outcome = self.slots.learn(&Cpu, &self.learner, &batch, threads);
+        let update = Update {
+            step: step + 1,
+            rate: self.settings.rate_at(step, self.steps_max),
+            betas: BETAS,
+            decay: self.settings.decay,
+            undecayed: &self.learner.undecayed(),
+            norm_max: self.settings.gradient_norm_max,
+            threads,
+        };
+        update.take(&Cpu, self.slots.gradients(), &mut self.weights, moments);
+        self.learner.set(&self.weights)?;
+        Ok(outcome)
+    }
+
+    fn validate(&mut self) -> Result<Option<f64>> {
+        (self.examine)(self.learner.decoder())
+    }
+}
+
+fn check_examples(decoder: &Decoder, labels: usize, examples: &[Example]) -> Result<()> {
+    for (i, Example { tokens, relevance }) in examples.iter().enumerate() {
+        let refuse = |why: String| Err(Error::Model(format!("example {}: {why}", i + 1)));
+        if let Some(why) = decoder.refusal(&Prompt { tokens: tokens.clone(), adapter: None }) {
+            return refuse(why);
+        }
+        if relevance.len() > labels {
+            let found = relevance.len();
+            return refuse(format!(
+                "expected at most {labels} candidates, one for each label, found {found}"
+            ));
+        }
+        if relevance.iter().any(|relevance| !relevance.is_finite()) {
+            return refuse("its relevance holds NaN or infinity".into());
+        }
+    }
+    if examples.iter().all(|example| pairs(&example.relevance) == 0) {
+        return Err(Error::Input(format!(
+            "training: none of {} examples has candidates of different relevance: check the \
+             controls",
+            examples.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Tells a run from others: settings, model, labels and examples.
+fn identity(settings: &RerankerSettings, learner: &Learner, examples: &[Example]) -> String {
+    let mut hash = learner.fingerprint();
+    for Example { tokens, relevance } in examples {
+        hash = mix64(hash ^ ((tokens.len() as u64) << 32 | relevance.len() as u64));
+        let relevance = relevance.iter().map(|relevance| relevance.to_bits());
+        let words = tokens.iter().copied().chain(relevance);
+        hash = words.fold(hash, |hash, word| mix64(hash ^ u64::from(word)));
+    }
+    // Threads change nothing.
+    let settings = RerankerSettings { threads: 0, ..settings.clone() };
+    format!("{settings:?} on {} examples, hash {hash:016x}", examples.len())
+}

@@ -1,0 +1,9 @@
+//! The training of a re-ranker: a decoder whose labels' logits put the candidates that meet more of
+//! what was asked for above those that meet less.
+
+mod fit;
+mod settings;
+mod step;
+
+pub use fit::{Example, Fitted, fit};
+pub use settings::RerankerSettings;
