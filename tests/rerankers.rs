@@ -50,12 +50,12 @@ fn a_prompt_says_history_wishes_and_labelled_choices() {
     So far, the latest last:
     - blue chair
     - red lamp <brand> Acme
-    Wishes: <brand> not Bolt
     Choices:
-    <brand> Acme = A <unk> 0 {{ history }} <brand> Bolt = A
-    blue chair = B
-    red lamp <brand> Acme = C
-    Best choice =
+    A <brand> Bolt: <brand> Acme = A <unk> 0 {{ history }}
+    B: blue chair
+    C <brand> Acme: red lamp
+    Wishes: <brand> not Bolt
+    Best:
     ");
 }
 
@@ -153,7 +153,7 @@ fn explain_shows_the_prompt_and_its_tokens() {
     let said = shop.say(&["explain", &run, "--user", &user]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.out.contains("prompt of token-control: "), "{}", said.out);
-    assert!(said.out.contains("| Best choice ="), "{}", said.out);
+    assert!(said.out.contains("| Best:"), "{}", said.out);
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn one_user_is_explained() {
             ),
         ],
         candidates_all: 100,
-        prompts: vec![(1, "Wishes: <genre> Drama\nBest choice =".into(), vec![7, 300, 12])],
+        prompts: vec![(1, "Wishes: <genre> Drama\nBest:".into(), vec![7, 300, 12])],
         faults: vec!["control: nothing in the catalogue is called genre=Westrn".into()],
     };
     let text = explain::render_text(&explanation);

@@ -19,19 +19,23 @@ use minijinja::value::{Enumerator, Object};
 use minijinja::{Value, context};
 use std::sync::{Arc, OnceLock};
 
-/// Our own wording. `item.attributes` are those that the job makes control tokens of. A candidate's
-/// label follows it, so that a decoder, which reads from left to right, has read all of it there.
+/// Our own wording. `item.attributes` are those that the job makes control tokens of.
+///
+/// A decoder reads from left to right. A candidate's label comes before its values, so that each
+/// value knows whose it is, and the wishes come last, right before the answer, which then looks for
+/// them among values that know their labels. A small decoder learns this within minutes; with the
+/// wishes first, or the labels after, it needs many times the steps.
 pub const TEMPLATE: &str = "\
 Put first what this person will want next and what meets every wish.
 {% if history %}So far, the latest last:
 {% for item in history %}- {{ item.title }}{% for a in item.attributes %} \
 {{ a.token }} {{ a.value }}{% endfor %}
-{% endfor %}{% endif %}{% if controls %}Wishes:{% for c in controls %} \
+{% endfor %}{% endif %}Choices:
+{% for item in candidates %}{{ item.label }}{% for a in item.attributes %} \
+{{ a.token }} {{ a.value }}{% endfor %}: {{ item.title }}
+{% endfor %}{% if controls %}Wishes:{% for c in controls %} \
 {{ c.token }} {{ c.value }}{% if not loop.last %};{% endif %}{% endfor %}
-{% endif %}Choices:
-{% for item in candidates %}{{ item.title }}{% for a in item.attributes %} \
-{{ a.token }} {{ a.value }}{% endfor %} = {{ item.label }}
-{% endfor %}Best choice =";
+{% endif %}Best:";
 
 /// How prompts are made.
 #[derive(Clone, Debug, PartialEq)]
