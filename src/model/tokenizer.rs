@@ -30,6 +30,13 @@ pub struct Tokenizer {
     named: tokenizers::Tokenizer,
 }
 
+/// What candidates may be called: A to Z, a to z, then AA, AB and so on.
+pub fn label_names() -> impl Iterator<Item = String> {
+    let upper = || ('A'..='Z').map(String::from);
+    let pairs = upper().flat_map(move |first| upper().map(move |second| first.clone() + &second));
+    upper().chain(('a'..='z').map(String::from)).chain(pairs)
+}
+
 impl Tokenizer {
     /// Loads a folder's `tokenizer.json`.
     ///
@@ -130,12 +137,9 @@ impl Tokenizer {
     /// Errors: [`Error::Model`] when the vocabulary has not as many, or lacks one of A to Z that is
     /// needed.
     pub fn labels(&self, count: usize) -> Result<Vec<(String, u32)>> {
-        let upper = || ('A'..='Z').map(String::from);
-        let pairs = upper().flat_map(|first| upper().map(move |second| first.clone() + &second));
-        let names = upper().chain(('a'..='z').map(String::from)).chain(pairs);
         let mut labels: Vec<(String, u32)> = Vec::new();
         let mut taken = BTreeSet::new();
-        for name in names {
+        for name in label_names() {
             if labels.len() == count {
                 break;
             }

@@ -1,6 +1,7 @@
 //! A tokenizer of whole words for a decoder that is trained from nothing: the words of the texts it
 //! will read.
 
+use super::tokenizer::label_names;
 use crate::error::{Error, Result};
 use serde_json::json;
 use std::collections::HashMap;
@@ -24,12 +25,11 @@ pub fn tokenizer<'a>(
     }
     let mut frequent: Vec<(&str, u64)> = counts.into_iter().collect();
     frequent.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let upper = || ('A'..='Z').map(String::from);
-    let pairs = upper().flat_map(|first| upper().map(move |second| first.clone() + &second));
-    let labels = upper().chain(('a'..='z').map(String::from)).chain(pairs).take(labels);
     let mut vocabulary = serde_json::Map::new();
     let frequent = frequent.into_iter().take(words_max).map(|(word, _)| word.to_owned());
-    for word in std::iter::once(UNKNOWN.to_owned()).chain(labels).chain(frequent) {
+    for word in
+        std::iter::once(UNKNOWN.to_owned()).chain(label_names().take(labels)).chain(frequent)
+    {
         let next = vocabulary.len();
         vocabulary.entry(word).or_insert_with(|| next.into());
     }

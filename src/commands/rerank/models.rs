@@ -2,9 +2,8 @@
 
 use super::Opened;
 use crate::error::Result;
-use crate::spec::{RerankSpec, StepSpec};
-use crate::stage::arms::Method;
-use crate::stage::token_control::{Scorer, TokenControl};
+use crate::spec::RerankSpec;
+use crate::stage::token_control::Scorer;
 use std::sync::Arc;
 
 /// What is loaded so far.
@@ -21,32 +20,20 @@ impl<'a> Models<'a> {
         Models { spec, opened, loaded: Vec::new() }
     }
 
-    /// The method of a step that needs a model; none of one that does not.
+    /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
+    /// was fitted for it.
     ///
     /// Errors: a model that cannot be loaded.
-    pub fn method(&mut self, step: &StepSpec) -> Result<Option<Method>> {
-        let StepSpec::TokenControl { reranker, weight, permutations, adapter, seed } = step else {
-            return Ok(None);
-        };
-        let at = self.spec.rerankers().iter().position(|name| name == reranker);
+    pub fn scorer(&mut self, reranker: &str, learned: bool) -> Result<(Arc<Scorer>, f32)> {
+        let at = self.spec.rerankers().iter().position(|name| *name == reranker);
         let at = at.expect("the list of re-rankers is made of the steps");
-        let fitted = self.opened.rerankers[at].facts.weight;
-        Ok(Some(Method::TokenControl(TokenControl {
-            scorer: self.scorer(at, *adapter)?,
-            weight: weight.unwrap_or(fitted),
-            permutations: *permutations,
-            seed: *seed,
-        })))
-    }
-
-    fn scorer(&mut self, at: usize, learned: bool) -> Result<Arc<Scorer>> {
+        let trained = &self.opened.rerankers[at];
         let there = self.loaded.iter().find(|(a, l, _)| (*a, *l) == (at, learned));
         if let Some((.., scorer)) = there {
-            return Ok(Arc::clone(scorer));
+            return Ok((Arc::clone(scorer), trained.facts.weight));
         }
-        let catalogue = &self.opened.prepared.catalogue;
-        let scorer = Arc::new(self.opened.rerankers[at].scorer(catalogue, learned)?);
+        let scorer = Arc::new(trained.scorer(&self.opened.prepared.catalogue, learned)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
-        Ok(scorer)
+        Ok((scorer, trained.facts.weight))
     }
 }

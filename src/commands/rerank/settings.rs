@@ -2,12 +2,15 @@
 //! catalogue, and what is not there is refused.
 
 use super::Opened;
+use super::models::Models;
 use crate::control::{ControlTable, Names, Postings};
 use crate::error::{Error, Result};
 use crate::metric::{Distance, FairnessGroups, MetricPlan, Segment, Split, Threshold};
 use crate::spec::{FilterMode, RerankSpec, Similarity, StepSpec};
+use crate::stage::arms::Method;
 use crate::stage::ask::Asks;
 use crate::stage::rerank as methods;
+use crate::stage::token_control::TokenControl;
 use crate::store::input;
 use crate::types::{Asked, Catalogue, Control, Relation};
 use std::sync::Arc;
@@ -69,8 +72,13 @@ pub fn attribute(catalogue: &Catalogue, path: &str, name: &str) -> Result<usize>
     })
 }
 
-/// A step of an arm, its names looked up.
-pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> {
+/// The method of an arm's step, its names looked up and its model loaded.
+pub fn method_of(
+    step: &StepSpec,
+    facts: &methods::Facts,
+    models: &mut Models<'_>,
+) -> Result<Method> {
+    let catalogue = &facts.catalogue;
     let like = |similarity: &Similarity| match similarity {
         Similarity::Embedding => Ok(methods::Similarity::Embedding),
         Similarity::Attribute(name) => {
@@ -78,7 +86,7 @@ pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> 
             Ok(methods::Similarity::Labels { attribute })
         }
     };
-    Ok(match step {
+    let step = match step {
         StepSpec::RetrievalOrder => methods::Step::RetrievalOrder,
         StepSpec::HardFilter { mode } => methods::Step::HardFilter(match mode {
             FilterMode::First => methods::HardFilter::First,
@@ -94,7 +102,15 @@ pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> 
             similarity: like(similarity)?,
             depth: *depth,
         }),
-        StepSpec::TokenControl { .. } => unreachable!("a model's step is no pure function"),
+        StepSpec::TokenControl { reranker, weight, permutations, adapter, seed } => {
+            let (scorer, fitted) = models.scorer(reranker, *adapter)?;
+            return Ok(Method::TokenControl(TokenControl {
+                scorer,
+                weight: weight.unwrap_or(fitted),
+                permutations: *permutations,
+                seed: *seed,
+            }));
+        }
         StepSpec::FairSwap { attribute: name, below, gap_max, depth } => {
             let attribute = attribute(catalogue, "arm fair-swap", name)? as u16;
             // At least the bound, or below it: the items without a number are in neither group.
@@ -102,7 +118,9 @@ pub fn step_of(step: &StepSpec, catalogue: &Catalogue) -> Result<methods::Step> 
             let group = Control { attribute, relation, codes: Vec::new(), bound: *below };
             methods::Step::FairSwap(methods::FairSwap { group, top: *depth, gap_max: *gap_max })
         }
-    })
+    };
+    step.check(facts)?;
+    Ok(Method::Step(step))
 }
 
 /// What the job's lists are judged by.

@@ -2,7 +2,7 @@
 
 use super::Opened;
 use super::models::Models;
-use super::settings::{asks, resolved, step_of};
+use super::settings::{asks, method_of, resolved};
 use super::sums::put_sums;
 use crate::control::{describe, met};
 use crate::device::cpu::top_k::BitSet;
@@ -54,14 +54,7 @@ impl Shared {
             embeddings: embeddings.transpose()?,
         };
         let mut models = Models::new(spec, opened);
-        let mut method = |step: &StepSpec| {
-            if let Some(method) = models.method(step)? {
-                return Ok(method);
-            }
-            let step = step_of(step, &catalogue)?;
-            step.check(&facts)?;
-            Ok(Method::Step(step))
-        };
+        let mut method = |step: &StepSpec| method_of(step, &facts, &mut models);
         let mut chain =
             |steps: &Vec<StepSpec>| steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
         let chains = spec.arms.iter().map(|arm| chain(&arm.steps)).collect::<Result<Vec<_>>>()?;
