@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::Adapter;
-use steerage::model::decoder::{Decoder, Prompt};
+use steerage::model::decoder::{Batch, Decoder, Prompt};
 use steerage::model::tokenizer::Tokenizer;
 
 pub const MODELS: [&str; 3] = ["llama2", "llama3", "qwen2"];
@@ -105,7 +105,7 @@ fn a_prompt_has_the_same_bits_in_every_batch_and_on_any_threads() {
     ] {
         let decoder = load(model, precision);
         let choices = expected(model).adapters.len();
-        let prompts: Vec<Prompt> = (0..40)
+        let mut prompts: Vec<Prompt> = (0..40)
             .map(|p| {
                 let tokens = &expected(model).prompts[p % 5];
                 let length = 1 + (p * 7) % tokens.len();
@@ -113,6 +113,15 @@ fn a_prompt_has_the_same_bits_in_every_batch_and_on_any_threads() {
                 Prompt { tokens: tokens[tokens.len() - length..].to_vec(), adapter }
             })
             .collect();
+        // Neighbours that begin alike: one branch, then branches of branches.
+        let longest = expected(model).prompts.iter().max_by_key(|tokens| tokens.len()).cloned();
+        let start: Vec<u32> = longest.unwrap().iter().copied().cycle().take(60).collect();
+        for (p, shared) in [40, 60, 60, 20, 50, 59, 0].into_iter().enumerate() {
+            let tokens = start[..shared].iter().copied().chain((1..4).map(|i| i + p as u32));
+            prompts.push(Prompt { tokens: tokens.collect(), adapter: prompts[p / 4].adapter });
+        }
+        let packed = Batch::of(&prompts).tokens();
+        assert!(packed < prompts.iter().map(|p| p.tokens.len()).sum(), "nothing is shared");
         let together = decoder.logits(&Cpu, &prompts, decoder.head(), 1).unwrap();
         let threads = decoder.logits(&Cpu, &prompts, decoder.head(), 3).unwrap();
         assert_eq!(bits(&together), bits(&threads));

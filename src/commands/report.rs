@@ -149,11 +149,17 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
             format!("{} epochs, validation NDCG@10 {best:.4}", facts.epochs)
         }
         "train-reranker" => {
-            let train_reranker::Facts { weight, ndcg: [before, model, mixed], .. } =
-                train_reranker::facts(&run)?;
+            let [before, model, mixed] = train_reranker::facts(&run)?.tried;
             format!(
-                "validation NDCG@10 of what was asked for: {before:.4} as retrieved, {model:.4} by \
-                 the model, {mixed:.4} with weight {weight}"
+                "validation NDCG@10 of what was asked for: {:.4} as retrieved, {:.4} by the model, \
+                 {:.4} with weight {}; of what came next: {:.4}, {:.4}, {:.4}",
+                before.relevance,
+                model.relevance,
+                mixed.relevance,
+                mixed.weight,
+                before.next,
+                model.next,
+                mixed.next
             )
         }
         _ => {

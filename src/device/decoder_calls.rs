@@ -77,12 +77,12 @@ pub struct Rotary<'a> {
 pub enum Queries {
     /// Every one: the output has a row for each token.
     All,
-    /// Its last one: the output has a row for each sequence.
+    /// Its last one, if nothing goes on from the sequence: the output has a row for each of those.
     Last,
 }
 
-/// Causal attention within each sequence, for each query i of head h, with the keys k and values v
-/// of head h · shared / heads:
+/// Causal attention within each sequence and what it goes on from, for each query i of head h, with
+/// the keys k and values v of head h · shared / heads:
 ///
 /// p[i, j] = softmax over j ≤ i of ⟨q[i], k[j]⟩ / √width, out[i] = Σ_j p[i, j] v[j].
 ///

@@ -5,6 +5,7 @@
 //! multiply-add as two. Both are of the forward kernel unless the type says otherwise.
 
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 const F32_BYTES: u64 = size_of::<f32>() as u64;
 
@@ -146,6 +147,9 @@ impl AttentionShape<'_> {
 pub struct GroupedShape<'a> {
     /// As in [`AttentionShape`].
     pub offsets: &'a [u32],
+    /// For each sequence the earlier one that it goes on from, if any; empty for none at all. What
+    /// several sequences begin with is there once, as a sequence that they go on from.
+    pub parents: &'a [Option<u32>],
     /// Heads of the queries.
     pub heads: usize,
     /// Heads of the keys and of the values; they divide `heads`.
@@ -155,10 +159,10 @@ pub struct GroupedShape<'a> {
 }
 
 impl GroupedShape<'_> {
-    /// Refuses a dimension of 0, heads that cannot be shared out, an odd width, and offsets that do
-    /// not ascend from 0.
+    /// Refuses a dimension of 0, heads that cannot be shared out, an odd width, offsets that do
+    /// not ascend from 0, and parents that are not earlier.
     pub fn check(&self) -> Result<()> {
-        let Self { offsets, heads, shared, width } = *self;
+        let Self { offsets, parents, heads, shared, width } = *self;
         AttentionShape { offsets, heads, width }.check()?;
         positive("grouped_attention", &[("shared", shared)])?;
         if !heads.is_multiple_of(shared) || !width.is_multiple_of(2) {
@@ -167,7 +171,39 @@ impl GroupedShape<'_> {
                  {heads} heads of {width}"
             )));
         }
+        let earlier = |(s, parent): (u32, &Option<u32>)| parent.is_none_or(|parent| parent < s);
+        if !(parents.is_empty() || parents.len() == self.sequences())
+            || !(0..).zip(parents).all(earlier)
+        {
+            return Err(Error::Device(
+                "grouped_attention: expected one parent, an earlier sequence, or none, for each"
+                    .into(),
+            ));
+        }
         Ok(())
+    }
+    /// How many sequences.
+    pub fn sequences(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+    /// The rows that a sequence's last token sees: those of the sequences it goes on from, from the
+    /// first one on, and its own.
+    pub fn path(&self, sequence: usize) -> Vec<Range<usize>> {
+        let rows = |s: usize| self.offsets[s] as usize..self.offsets[s + 1] as usize;
+        let mut path = vec![rows(sequence)];
+        let mut at = sequence;
+        while let Some(parent) = self.parents.get(at).copied().flatten() {
+            at = parent as usize;
+            path.push(rows(at));
+        }
+        path.reverse();
+        path
+    }
+    /// Whether nothing goes on from a sequence, for each of them.
+    pub fn ends(&self) -> Vec<bool> {
+        let mut ends = vec![true; self.sequences()];
+        self.parents.iter().flatten().for_each(|parent| ends[*parent as usize] = false);
+        ends
     }
     /// All sequences' rows.
     pub fn tokens(&self) -> usize {
@@ -185,10 +221,15 @@ impl GroupedShape<'_> {
     pub fn bytes(&self) -> u64 {
         (self.tokens() * (self.row() + self.queries())) as u64 * F32_BYTES
     }
-    /// Both products over the causal half, for all queries.
+    /// Both products over what each query sees, for all queries.
     pub fn flops(&self) -> u64 {
-        let Self { offsets, heads, width, .. } = *self;
-        AttentionShape { offsets, heads, width }.flops()
+        let seen = |s| {
+            let path = self.path(s);
+            let (all, own) =
+                (path.iter().map(Range::len).sum::<usize>(), path[path.len() - 1].len());
+            own * (2 * all - own + 1)
+        };
+        2 * ((0..self.sequences()).map(seen).sum::<usize>() * self.heads * self.width) as u64
     }
 }
 

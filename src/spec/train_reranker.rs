@@ -80,11 +80,17 @@ pub struct ExamplesSpec {
     /// Where the controls of examples come from, in turns: `sampled` from a candidate, `oracle`
     /// from what came next. Default both.
     pub controls: Vec<ExampleControls>,
+    /// How often something is asked at each moment, 1 to 64: the same candidates in the same order
+    /// with other controls, which costs little more than asking once. Default 4.
+    pub questions: usize,
     /// Controls of an example are 1 to this many, drawn. Default 3.
     pub controls_max: usize,
     /// Whether controls count in what is learned; without them it is what came next alone. Default
     /// true.
     pub control_scores: bool,
+    /// When the model's share of the score is fitted, the share of the retriever's NDCG for what
+    /// came next that following the controls may cost, 0 to 1. Default 0.05.
+    pub cost_max: f32,
     /// Whether items of the history are left out of the candidates. Default true.
     pub exclude_seen: bool,
     /// People whose examples are kept for validation, 0.01 to 0.5. Default 0.1.
@@ -119,7 +125,7 @@ pub struct LoraSpec {
 pub struct RerankerTrainSpec {
     /// Everything random follows from it. Default 42.
     pub seed: u64,
-    /// Prompts of a step, 1 to 65536. Default 32.
+    /// Moments of a step, 1 to 65536. Default 32.
     pub batch: usize,
     /// Passes over all examples, at most. Default 3.
     pub epochs_max: u64,
@@ -127,6 +133,10 @@ pub struct RerankerTrainSpec {
     pub patience: u64,
     /// Steps between checkpoints; 0 is one for each pass. Default 0.
     pub checkpoint_steps: u64,
+    /// What a thread may keep of a forward pass for its backward pass, in MiB, 0 to 1048576; layers
+    /// beyond it are computed again, with the same result. Default 1024.
+    #[serde(skip_serializing)] // the same run
+    pub kept_mib_max: usize,
 }
 
 impl Default for BaseSpec {
@@ -162,8 +172,10 @@ impl Default for ExamplesSpec {
             windows: 1,
             users_max: 0,
             controls: vec![ExampleControls::Sampled, ExampleControls::Oracle],
+            questions: 4,
             controls_max: 3,
             control_scores: true,
+            cost_max: 0.05,
             exclude_seen: true,
             validation: 0.1,
             seed: 1,
@@ -179,7 +191,14 @@ impl Default for LoraSpec {
 
 impl Default for RerankerTrainSpec {
     fn default() -> Self {
-        Self { seed: 42, batch: 32, epochs_max: 3, patience: 3, checkpoint_steps: 0 }
+        Self {
+            seed: 42,
+            batch: 32,
+            epochs_max: 3,
+            patience: 3,
+            checkpoint_steps: 0,
+            kept_mib_max: 1024,
+        }
     }
 }
 
@@ -201,7 +220,9 @@ impl TrainRerankerSpec {
         let examples = &self.examples;
         problems.range("examples.windows", examples.windows, 1, 100);
         problems.range("examples.controls (how many)", examples.controls.len(), 1, 100);
+        problems.range("examples.questions", examples.questions, 1, 64);
         problems.range("examples.controls_max", examples.controls_max, 1, 32);
+        problems.range("examples.cost_max", examples.cost_max, 0.0, 1.0);
         problems.range("examples.validation", examples.validation, 0.01, 0.5);
         if let Some(lora) = &self.lora {
             problems.range("lora.rank", lora.rank, 1, 256);
@@ -210,6 +231,7 @@ impl TrainRerankerSpec {
         self.optimizer.check(problems);
         problems.range("train.batch", self.train.batch, 1, 65_536);
         problems.range("train.epochs_max", self.train.epochs_max, 1, 100_000);
+        problems.range("train.kept_mib_max", self.train.kept_mib_max, 0, 1 << 20);
         problems.range("train.patience", self.train.patience, 1, 10_000);
     }
 

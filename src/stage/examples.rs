@@ -28,6 +28,8 @@ pub struct ExampleSettings {
     pub windows: usize,
     /// Where controls come from, in turns.
     pub schemes: Vec<Scheme>,
+    /// How often something is asked at a moment: the candidates are the same, in the same order.
+    pub questions: usize,
     /// An example has 1 to this many controls.
     pub controls_max: usize,
     /// Whether controls count.
@@ -77,20 +79,36 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// The example of a moment.
+    /// The examples of a moment, without repeats.
     ///
     /// Errors: a prompt that cannot be made.
-    pub fn example(&self, row: &Candidates) -> Result<Example, FaultKind> {
-        let Query { user, origin, history, targets, .. } = &row.query;
+    pub fn examples(&self, row: &Candidates) -> Result<Vec<Example>, FaultKind> {
+        let Query { user, origin, targets, .. } = &row.query;
         let draw = mix64(self.settings.seed ^ mix64(user.hash64() ^ u64::from(origin.row)));
         let count = row.items.len().min(self.prompter.settings().candidates_max);
-        let target = targets.first().copied();
-        let controls = self.controls(&row.items[..count], target, draw);
         let shown = permuted(count, mix64(draw ^ 1));
+        let mut asked: Vec<Vec<Control>> = Vec::new();
+        for question in 0..self.settings.questions as u64 {
+            let draw = mix64(draw ^ question << 32);
+            let controls = self.controls(&row.items[..count], targets.first().copied(), draw);
+            if !asked.contains(&controls) {
+                asked.push(controls);
+            }
+        }
+        asked.iter().map(|controls| self.example(row, &shown, controls)).collect()
+    }
+
+    fn example(
+        &self,
+        row: &Candidates,
+        shown: &[u32],
+        controls: &[Control],
+    ) -> Result<Example, FaultKind> {
+        let target = row.query.targets.first().copied();
         let items: Vec<ItemId> = shown.iter().map(|at| row.items[*at as usize]).collect();
-        let prompt = self.prompter.prompt(history, &controls, &items)?;
+        let prompt = self.prompter.prompt(&row.query.history, controls, &items)?;
         let relevance = |item: &ItemId| {
-            let met = met_mask(&self.catalogue, &controls, *item).count_ones() as f32;
+            let met = met_mask(&self.catalogue, controls, *item).count_ones() as f32;
             let bonus = f32::from(Some(*item) == target);
             if self.settings.control_scores { met + bonus } else { bonus }
         };

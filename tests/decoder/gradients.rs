@@ -1,7 +1,7 @@
 //! The decoder's backward kernels, against central differences of plain loops in f64.
 
 use crate::decoder::bits;
-use crate::decoder::kernels::{attention, matrix, rms_norm};
+use crate::decoder::kernels::{FORESTS, attention, matrix, rms_norm};
 use crate::kernels::{assert_gradient, dot, random, real};
 use steerage::device::shape::{GatedShape, GroupedShape, LinearShape, NormShape};
 use steerage::device::{
@@ -62,7 +62,7 @@ fn the_gradient_of_gates() {
 #[test]
 fn rotation_is_undone() {
     let offsets = [0, 5];
-    let shape = GroupedShape { offsets: &offsets, heads: 2, shared: 1, width: 8 };
+    let shape = GroupedShape { offsets: &offsets, parents: &[], heads: 2, shared: 1, width: 8 };
     let angles: Vec<f32> = random(1, 4 * 9);
     let cosines = |p: usize| angles[4 * p..][..4].iter().copied();
     let table: Vec<f32> =
@@ -79,38 +79,41 @@ fn rotation_is_undone() {
 #[test]
 fn the_gradient_of_grouped_attention() {
     for (heads, shared, width) in [(1, 1, 2), (6, 2, 10), (4, 4, 16)] {
-        let offsets = [0, 1, 60, 63];
-        let shape = GroupedShape { offsets: &offsets, heads, shared, width };
-        let qkv = random(1, shape.tokens() * shape.row());
-        let wide = shape.queries();
-        for queries in [Queries::All, Queries::Last] {
-            let rows = if queries == Queries::All { shape.tokens() } else { 3 };
-            let (mut out, mut statistics) = (vec![0.0; rows * wide], vec![0.0; rows * heads]);
-            Cpu.grouped_attention(GroupedAttention {
-                shape,
-                qkv: &qkv,
-                queries,
-                statistics: &mut statistics,
-                out: &mut out,
-            });
-            let (by, mut d_qkv) = (random(2, out.len()), vec![f32::NAN; qkv.len()]);
-            Cpu.grouped_attention_backward(GroupedAttentionBackward {
-                shape,
-                qkv: &qkv,
-                queries,
-                statistics: &statistics,
-                out: &out,
-                d_out: &by,
-                d_qkv: &mut d_qkv,
-            });
-            assert_gradient(&d_qkv, &qkv, 97, |qkv| {
-                let all = attention(qkv, &shape);
-                if queries == Queries::All {
-                    return weighed(&all, &by);
-                }
-                let last = |s: usize| &all[(offsets[s + 1] as usize - 1) * wide..][..wide];
-                (0..3).map(|s| weighed(last(s), &by[s * wide..][..wide])).sum()
-            });
+        for (offsets, parents) in FORESTS {
+            let shape = GroupedShape { offsets, parents, heads, shared, width };
+            let qkv = random(1, shape.tokens() * shape.row());
+            let wide = shape.queries();
+            let ends: Vec<usize> = (0..shape.sequences()).filter(|s| shape.ends()[*s]).collect();
+            for queries in [Queries::All, Queries::Last] {
+                let rows = if queries == Queries::All { shape.tokens() } else { ends.len() };
+                let (mut out, mut statistics) = (vec![0.0; rows * wide], vec![0.0; rows * heads]);
+                Cpu.grouped_attention(GroupedAttention {
+                    shape,
+                    qkv: &qkv,
+                    queries,
+                    statistics: &mut statistics,
+                    out: &mut out,
+                });
+                let (by, mut d_qkv) = (random(2, out.len()), vec![f32::NAN; qkv.len()]);
+                Cpu.grouped_attention_backward(GroupedAttentionBackward {
+                    shape,
+                    qkv: &qkv,
+                    queries,
+                    statistics: &statistics,
+                    out: &out,
+                    d_out: &by,
+                    d_qkv: &mut d_qkv,
+                });
+                assert_gradient(&d_qkv, &qkv, qkv.len() / 40 + 1, |qkv| {
+                    let all = attention(qkv, &shape);
+                    if queries == Queries::All {
+                        return weighed(&all, &by);
+                    }
+                    let last = |s: usize| &all[(offsets[s + 1] as usize - 1) * wide..][..wide];
+                    let rows = ends.iter().zip(by.chunks(wide));
+                    rows.map(|(s, by)| weighed(last(*s), by)).sum()
+                });
+            }
         }
     }
 }

@@ -169,7 +169,7 @@ fn gates_are_their_formula_however_large() {
 fn rotation_keeps_lengths_and_only_distances_matter() {
     let (heads, shared, width) = (3, 1, 6);
     let offsets = [0, 4];
-    let shape = GroupedShape { offsets: &offsets, heads, shared, width };
+    let shape = GroupedShape { offsets: &offsets, parents: &[], heads, shared, width };
     let angles = |p: usize| [1.0f64, 0.3, 0.02].map(|f| f * p as f64);
     let table: Vec<f32> = (0..20)
         .flat_map(|p| angles(p).map(f64::cos).into_iter().chain(angles(p).map(f64::sin)))
@@ -196,17 +196,19 @@ fn rotation_keeps_lengths_and_only_distances_matter() {
 pub fn attention<F: Real>(qkv: &[F], shape: &GroupedShape<'_>) -> Vec<F> {
     let (row, width) = (shape.row(), shape.width);
     let mut out = vec![F::of(0.0); shape.tokens() * shape.queries()];
-    for range in shape.offsets.windows(2) {
-        let (start, end) = (range[0] as usize, range[1] as usize);
+    for s in 0..shape.sequences() {
+        let path: Vec<usize> = shape.path(s).into_iter().flatten().collect();
+        let own = shape.offsets[s] as usize..shape.offsets[s + 1] as usize;
         for h in 0..shape.heads {
             let key = shape.heads + h * shape.shared / shape.heads;
             let part = |t: usize, head: usize| &qkv[t * row + head * width..][..width];
-            for i in start..end {
+            for i in own.clone() {
+                let seen = &path[..=path.iter().position(|t| *t == i).unwrap()];
                 let score = |j| (dot(part(i, h), part(j, key)) / F::of(width as f64).sqrt()).exp();
-                let scores: Vec<F> = (start..=i).map(score).collect();
+                let scores: Vec<F> = seen.iter().map(|j| score(*j)).collect();
                 let total = scores.iter().fold(F::of(0.0), |sum, x| sum + *x);
-                for (j, score) in (start..=i).zip(&scores) {
-                    let values = part(j, key + shape.shared);
+                for (j, score) in seen.iter().zip(&scores) {
+                    let values = part(*j, key + shape.shared);
                     let out = &mut out[i * shape.queries() + h * width..][..width];
                     out.iter_mut().zip(values).for_each(|(o, v)| *o += *score / total * *v);
                 }
@@ -216,27 +218,45 @@ pub fn attention<F: Real>(qkv: &[F], shape: &GroupedShape<'_>) -> Vec<F> {
     out
 }
 
+/// Sequences on their own, and some that go on from others, over more than one block of queries.
+pub const FORESTS: [(&[u32], &[Option<u32>]); 2] = [
+    (&[0, 1, 120, 123, 190], &[]),
+    (&[0, 70, 71, 120, 123, 190, 194], &[None, Some(0), None, Some(2), Some(0), Some(4)]),
+];
+
 #[test]
 fn grouped_attention_is_its_formula() {
     for (heads, shared, width) in [(1, 1, 2), (6, 2, 10), (4, 4, 16)] {
-        let offsets = [0, 1, 120, 123, 190];
-        let shape = GroupedShape { offsets: &offsets, heads, shared, width };
-        shape.check().unwrap();
-        let qkv = random(1, shape.tokens() * shape.row());
-        let wide = shape.queries();
-        let (mut all, mut last) = (vec![0.0; shape.tokens() * wide], vec![0.0; 4 * wide]);
-        for (queries, out) in [(Queries::All, &mut all), (Queries::Last, &mut last)] {
-            let rows = out.len() / wide;
-            let mut statistics = vec![0.0; rows * heads];
-            let statistics = &mut statistics[..];
-            Cpu.grouped_attention(GroupedAttention { shape, qkv: &qkv, queries, statistics, out });
-        }
-        assert_close(&all, &attention(&qkv, &shape), &attention::<f64>(&real(&qkv), &shape));
-        for (s, end) in offsets[1..].iter().enumerate() {
-            let row = (*end as usize - 1) * wide;
-            assert_eq!(bits(&last[s * wide..][..wide]), bits(&all[row..row + wide]));
+        for (offsets, parents) in FORESTS {
+            let shape = GroupedShape { offsets, parents, heads, shared, width };
+            shape.check().unwrap();
+            let ends: Vec<usize> = (0..shape.sequences()).filter(|s| shape.ends()[*s]).collect();
+            let qkv = random(1, shape.tokens() * shape.row());
+            let wide = shape.queries();
+            let mut all = vec![0.0; shape.tokens() * wide];
+            let mut last = vec![0.0; ends.len() * wide];
+            for (queries, out) in [(Queries::All, &mut all), (Queries::Last, &mut last)] {
+                let rows = out.len() / wide;
+                let mut statistics = vec![0.0; rows * heads];
+                let statistics = &mut statistics[..];
+                let call = GroupedAttention { shape, qkv: &qkv, queries, statistics, out };
+                Cpu.grouped_attention(call);
+            }
+            assert_close(&all, &attention(&qkv, &shape), &attention::<f64>(&real(&qkv), &shape));
+            for (last, s) in last.chunks(wide).zip(ends) {
+                let row = (offsets[s + 1] as usize - 1) * wide;
+                assert_eq!(bits(last), bits(&all[row..row + wide]));
+            }
         }
     }
-    let uneven = GroupedShape { offsets: &[0, 1], heads: 3, shared: 2, width: 4 };
+    let later = GroupedShape {
+        offsets: &[0, 1, 2],
+        parents: &[Some(0), None],
+        heads: 2,
+        shared: 2,
+        width: 4,
+    };
+    assert!(later.check().unwrap_err().to_string().contains("an earlier sequence"));
+    let uneven = GroupedShape { offsets: &[0, 1], parents: &[], heads: 3, shared: 2, width: 4 };
     assert!(uneven.check().unwrap_err().to_string().contains("3 heads"));
 }

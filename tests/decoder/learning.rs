@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, Learner, Projection, Tape, Trained};
+use steerage::model::decoder::{Batch, Decoder, Learner, Projection, Prompt, Tape, Trained};
 use steerage::model::tensors::TensorFiles;
 use steerage::train::rank_net::{pairs, rank_net};
 
@@ -44,9 +44,9 @@ impl Reference {
 /// Logits, loss, and the gradient by the parameters.
 fn learn(learner: &Learner, with: &Reference) -> (Vec<f32>, f64, Vec<f32>) {
     let labels = with.labels.len();
-    let batch = learner.batch(with.prompts.iter().map(|prompt| &prompt[..]));
+    let batch = Batch::of(&learner.prompts(with.prompts.iter().map(|prompt| &prompt[..])));
     let (mut tape, mut logits) = (Tape::default(), vec![0.0; with.prompts.len() * labels]);
-    learner.forward(&Cpu, &batch, &mut tape, &mut logits);
+    learner.forward(&Cpu, &batch, 0, &mut tape, &mut logits);
     let count: u64 = with.relevance.iter().map(|relevance| pairs(relevance)).sum();
     let mut d_logits = vec![0.0; logits.len()];
     let rows = logits.chunks(labels).zip(d_logits.chunks_mut(labels));
@@ -56,11 +56,14 @@ fn learn(learner: &Learner, with: &Reference) -> (Vec<f32>, f64, Vec<f32>) {
     let loss = losses.sum::<f64>() / count as f64;
     let mut gradient = vec![0.0; learner.parameters().len()];
     learner.backward(&Cpu, &batch, &mut tape, &d_logits, &mut gradient);
-    // What the first pass left in the buffers makes no difference.
-    let mut again = vec![0.0; gradient.len()];
-    learner.forward(&Cpu, &batch, &mut tape, &mut logits);
-    learner.backward(&Cpu, &batch, &mut tape, &d_logits, &mut again);
-    assert!(gradient == again);
+    // What the passes before left in the buffers makes no difference, nor whether layers are
+    // computed again.
+    for kept_bytes_max in [usize::MAX, 0] {
+        let mut again = vec![0.0; gradient.len()];
+        learner.forward(&Cpu, &batch, kept_bytes_max, &mut tape, &mut logits);
+        learner.backward(&Cpu, &batch, &mut tape, &d_logits, &mut again);
+        assert!(gradient == again);
+    }
     (logits, loss, gradient)
 }
 
@@ -117,6 +120,36 @@ fn gradients_are_those_of_pytorch() {
 
 /// With the weights W + scale · B · A trained as they are, A and B would follow by the chain rule:
 /// d_A = scale · Bᵀ · d_W and d_B = scale · d_W · Aᵀ.
+/// What prompts begin with alike is computed once, and learned from as if each had its own.
+#[test]
+fn shared_beginnings_have_the_gradients_of_separate_ones() {
+    for model in ["llama3", "qwen2"] {
+        let with = Reference::of(model);
+        let decoder = Decoder::open(&golden(model), Some(Precision::F32)).unwrap();
+        let learner = Learner::new(decoder, &Trained::Full, &with.labels, 0).unwrap();
+        let start: Vec<u32> = (0..50).map(|i| i * 7 % 40).collect();
+        let prompts: Vec<Vec<u32>> = [(50, 3), (50, 9), (30, 4), (0, 12)]
+            .map(|(shared, own)| start[..shared].iter().copied().chain(1..=own).collect())
+            .into();
+        let prompts = learner.prompts(prompts.iter().map(|tokens| &tokens[..]));
+        let labels = with.labels.len();
+        let gradient = |pieces: &[&[Prompt]]| {
+            let (mut tape, mut gradient) = (Tape::default(), vec![0.0; learner.parameters().len()]);
+            for prompts in pieces {
+                let batch = Batch::of(prompts);
+                let mut logits = vec![0.0; prompts.len() * labels];
+                learner.forward(&Cpu, &batch, 0, &mut tape, &mut logits);
+                // A loss of the logits' squares.
+                learner.backward(&Cpu, &batch, &mut tape, &logits, &mut gradient);
+            }
+            gradient
+        };
+        let together = gradient(&[&prompts]);
+        let apart = gradient(&prompts.chunks(1).collect::<Vec<_>>());
+        assert!(distance(&together, &apart) < 1e-5 * length(&apart), "{model}");
+    }
+}
+
 #[test]
 fn an_adapter_learns_what_the_merged_weights_would() {
     let reference = Reference::of("llama3");

@@ -30,10 +30,10 @@ impl<'a> Models<'a> {
         let trained = &self.opened.rerankers[at];
         let there = self.loaded.iter().find(|(a, l, _)| (*a, *l) == (at, learned));
         if let Some((.., scorer)) = there {
-            return Ok((Arc::clone(scorer), trained.facts.weight));
+            return Ok((Arc::clone(scorer), trained.facts.tried[2].weight));
         }
         let scorer = Arc::new(trained.scorer(&self.opened.prepared.catalogue, learned)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
-        Ok((scorer, trained.facts.weight))
+        Ok((scorer, trained.facts.tried[2].weight))
     }
 }

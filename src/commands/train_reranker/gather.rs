@@ -13,8 +13,8 @@ use crate::types::{Fault, Query, StageName, mix64, unit_f64};
 /// What is learned from, what is kept for validation, and what could not be made.
 #[derive(Default)]
 pub struct Gathered {
-    /// To learn from.
-    pub train: Vec<Example>,
+    /// To learn from, by moment.
+    pub train: Vec<Vec<Example>>,
     /// Of other people.
     pub validation: Vec<Example>,
     /// Moments without candidates or without a prompt.
@@ -56,15 +56,17 @@ pub fn gather(
             }
         }
         let mut made: Vec<_> = rows.into_iter().map(|row| (row, None)).collect();
-        crate::device::parallel::for_each(threads, &mut made, |_, (row, example)| {
-            *example = Some(examples.example(row));
+        crate::device::parallel::for_each(threads, &mut made, |_, (row, moment)| {
+            *moment = Some(examples.examples(row));
         });
-        for (row, example) in made {
-            match example.expect("every row was visited") {
-                Ok(example) => {
+        for (row, moment) in made {
+            match moment.expect("every row was visited") {
+                Ok(moment) => {
                     let held = unit_f64(mix64(spec.seed ^ row.query.user.hash64() ^ 1));
-                    let kept = held < f64::from(spec.validation);
-                    if kept { &mut all.validation } else { &mut all.train }.push(example);
+                    match held < f64::from(spec.validation) {
+                        true => all.validation.extend(moment),
+                        false => all.train.push(moment),
+                    }
                 }
                 Err(kind) => {
                     let (origin, stage) = (row.query.origin, StageName::Prepare);

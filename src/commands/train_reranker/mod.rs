@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use weight::{Tried, measure};
 
 /// Where a run keeps a file of its model.
 fn key(name: &str) -> String {
@@ -56,10 +57,9 @@ pub struct Facts {
     /// Step and NDCG@10 of the model's order over validation examples; gains are the relevance that
     /// is learned.
     pub curve: Vec<(u64, f64)>,
-    /// The model's share of the score that was best on the validation examples.
-    pub weight: f32,
-    /// NDCG@10 of the retriever's order on them, of the model's, and of both mixed by the weight.
-    pub ndcg: [f64; 3],
+    /// What the validation examples say of the retriever's order, of the model's, and of both mixed
+    /// by the weight that was fitted.
+    pub tried: [Tried; 3],
 }
 
 /// Opens what the job reads.
@@ -107,26 +107,26 @@ pub fn run(
         tokens: e.tokens.clone(),
         relevance: e.relevance.clone(),
     };
-    let lessons: Vec<reranker::Example> = gathered.train.iter().map(lesson).collect();
+    let lessons: Vec<Vec<reranker::Example>> =
+        gathered.train.iter().map(|moment| moment.iter().map(lesson).collect()).collect();
     let validation = &gathered.validation;
     let adapter = spec.lora.is_some().then_some(0);
     let mut examine = |decoder: &Decoder| {
         let logits = scored(decoder, adapter, &labels, validation, threads)?;
-        Ok((!validation.is_empty()).then(|| weight::mean_ndcg(validation, &logits, 1.0)))
+        Ok((!validation.is_empty()).then(|| measure(validation, &logits, 1.0).relevance))
     };
     let mut keeper = Keeper { run: &opened.run, watch };
     let fitted = fit(&settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
     let logits = scored(fitted.learner.decoder(), adapter, &labels, validation, threads)?;
-    let (weight, mixed) = weight::fit(validation, &logits);
-    let ndcg = |share| weight::mean_ndcg(validation, &logits, share);
+    let weighed = |weight| measure(validation, &logits, weight);
+    let fitted_weight = weight::fit(validation, &logits, spec.examples.cost_max);
     let batches = lessons.len().div_ceil(spec.train.batch) as u64;
     let facts = Facts {
-        examples: lessons.len() as u64,
+        examples: lessons.iter().map(Vec::len).sum::<usize>() as u64,
         steps: [batches, fitted.steps],
         losses: fitted.losses,
         curve: fitted.curve,
-        weight,
-        ndcg: [ndcg(0.0), ndcg(1.0), mixed],
+        tried: [weighed(0.0), weighed(1.0), fitted_weight],
     };
     put(opened, &fitted.learner, tokenizer, &facts, gathered.faults)
 }
@@ -181,6 +181,7 @@ fn example_settings(spec: &TrainRerankerSpec) -> ExampleSettings {
     ExampleSettings {
         windows: spec.examples.windows,
         schemes: spec.examples.controls.iter().map(scheme).collect(),
+        questions: spec.examples.questions,
         controls_max: spec.examples.controls_max,
         control_scores: spec.examples.control_scores,
         seed: spec.examples.seed,
@@ -214,6 +215,7 @@ fn settings(spec: &TrainRerankerSpec, trained: Learned, threads: usize) -> Reran
         validate_steps: 0,
         patience: spec.train.patience,
         checkpoint_steps: spec.train.checkpoint_steps,
+        kept_bytes_max: spec.train.kept_mib_max << 20,
         seed: spec.train.seed,
         threads,
     }

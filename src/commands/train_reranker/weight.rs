@@ -2,31 +2,52 @@
 
 use crate::stage::examples::Example;
 use crate::stage::token_control::mixed;
+use serde::{Deserialize, Serialize};
 
 /// Weights that are tried.
 const STEPS: usize = 20;
 /// Places that count.
 const DEPTH: usize = 10;
 
-/// The weight of 0, 0.05, … 1 with the highest mean NDCG@10 over the examples, the smallest of
-/// equals. Gains are the relevance that was learned: controls met, and what came next.
-///
-/// Shapes: logits[e] (candidates of example e).
-pub fn fit(examples: &[Example], logits: &[Vec<f32>]) -> (f32, f64) {
-    let tried = (0..=STEPS).map(|step| {
-        let weight = step as f32 / STEPS as f32;
-        (weight, mean_ndcg(examples, logits, weight))
-    });
-    tried.reduce(|best, next| if next.1 > best.1 { next } else { best }).unwrap_or((0.0, 0.0))
+/// What a weight gives on the validation examples, each a mean NDCG@10.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The model's share of the score.
+    pub weight: f32,
+    /// With the relevance that was learned as gains: controls met, and what came next.
+    pub relevance: f64,
+    /// With what came next as the only gain, over the examples that show it.
+    pub next: f64,
 }
 
-/// The mean NDCG@10 over the examples of the order by the mixed score; 0 if there are none.
-pub fn mean_ndcg(examples: &[Example], logits: &[Vec<f32>], weight: f32) -> f64 {
-    let each = examples.iter().zip(logits).map(|(example, logits)| {
+/// Of the weights 0, 0.05, … 1 the one with the highest relevance among those that cost no more
+/// than this share of what the retriever's order gives for what came next; the smallest of equals.
+///
+/// Shapes: logits[e] (candidates of example e).
+pub fn fit(examples: &[Example], logits: &[Vec<f32>], cost_max: f32) -> Tried {
+    let retrieval = measure(examples, logits, 0.0);
+    let least = retrieval.next * (1.0 - f64::from(cost_max));
+    let weights = (1..=STEPS).map(|step| step as f32 / STEPS as f32);
+    let tried = weights.map(|weight| measure(examples, logits, weight));
+    let allowed = tried.filter(|tried| tried.next >= least);
+    allowed.fold(retrieval, |best, next| if next.relevance > best.relevance { next } else { best })
+}
+
+/// What the order by the score that is mixed with this weight gives; zeros without examples.
+pub fn measure(examples: &[Example], logits: &[Vec<f32>], weight: f32) -> Tried {
+    let (mut relevance, mut next, mut shown) = (0.0, 0.0, 0);
+    for (example, logits) in examples.iter().zip(logits) {
         let scores = mixed(&example.retrieval, logits, weight);
-        ndcg(&scores, &example.relevance)
-    });
-    each.sum::<f64>() / examples.len().max(1) as f64
+        relevance += ndcg(&scores, &example.relevance);
+        if let Some(target) = example.target {
+            let mut gains = vec![0.0; scores.len()];
+            gains[target as usize] = 1.0;
+            next += ndcg(&scores, &gains);
+            shown += 1;
+        }
+    }
+    let mean = |sum: f64, count: usize| sum / count.max(1) as f64;
+    Tried { weight, relevance: mean(relevance, examples.len()), next: mean(next, shown) }
 }
 
 /// NDCG@10 with linear gains; 1 where there is nothing to gain.
@@ -54,10 +75,17 @@ mod tests {
             retrieval: vec![3.0, 2.0, 1.0],
             ..Example::default()
         };
-        let (weight, ndcg) = fit(std::slice::from_ref(&example), &[vec![0.0, 2.0, 1.0]]);
-        assert!(weight > 0.0 && ndcg == 1.0, "{weight} {ndcg}");
-        assert_eq!(fit(&[example], &[vec![0.0, 0.0, 0.0]]).0, 0.0, "a model that says nothing");
-        assert_eq!(fit(&[], &[]).0, 0.0);
+        let fitted = fit(std::slice::from_ref(&example), &[vec![0.0, 2.0, 1.0]], 0.0);
+        assert!(fitted.weight > 0.0 && fitted.relevance == 1.0, "{fitted:?}");
+        let silent = fit(std::slice::from_ref(&example), &[vec![0.0, 0.0, 0.0]], 0.0);
+        assert_eq!(silent.weight, 0.0, "a model that says nothing");
+        assert_eq!(fit(&[], &[], 0.0), Tried::default());
+        // What came next is where the retriever put it, and what is asked for is not.
+        let torn = [Example { target: Some(0), ..example }];
+        let free = fit(&torn, &[vec![0.0, 2.0, 1.0]], 1.0);
+        let bound = fit(&torn, &[vec![0.0, 2.0, 1.0]], 0.0);
+        assert!(free.weight > bound.weight && free.relevance > bound.relevance);
+        assert_eq!((free.relevance, bound.next), (1.0, 1.0));
     }
 
     #[test]

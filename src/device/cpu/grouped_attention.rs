@@ -6,8 +6,9 @@
 
 use super::Kernel;
 use super::matmul::{Panels, Product, View};
+use super::path::{Asking, asking};
 use super::vector::{exp_and_sum, max};
-use crate::device::{GroupedAttention, Queries};
+use crate::device::GroupedAttention;
 
 const QUERY_BLOCK: usize = 48;
 
@@ -18,23 +19,15 @@ impl Kernel for GroupedAttention<'_> {
     fn run(self) {
         let shape = self.shape;
         let (row, width, wide) = (shape.row(), shape.width, shape.queries());
-        let rows = match self.queries {
-            Queries::All => shape.tokens(),
-            Queries::Last => shape.offsets.len().saturating_sub(1),
-        };
+        let (asking, rows) = asking(&shape, self.queries);
         assert_eq!((self.qkv.len(), self.out.len()), (shape.tokens() * row, rows * wide));
         assert_eq!(self.statistics.len(), rows * shape.heads);
         let (mut keys, mut values) = (Panels::default(), Panels::default());
-        let mut scores = Vec::new();
+        let (mut scores, mut seen_rows) = (Vec::new(), Vec::new());
         let group = shape.heads / shape.shared;
-        for (s, pair) in shape.offsets.windows(2).enumerate() {
-            let (start, length) = (pair[0] as usize, (pair[1] - pair[0]) as usize);
-            let qkv = &self.qkv[start * row..(start + length) * row];
-            // The first query, and the output's row that is its.
-            let (first, out_row) = match self.queries {
-                Queries::All => (0, start),
-                Queries::Last => (length - 1, s),
-            };
+        for asks in asking {
+            let Asking { length, first, out_row, .. } = asks;
+            let qkv = asks.rows(self.qkv, row, &mut seen_rows);
             for head in 0..shape.heads {
                 if head % group == 0 {
                     let key = (shape.heads + head / group) * width;

@@ -8,8 +8,9 @@
 
 use super::Kernel;
 use super::matmul::{Panels, Product, View};
+use super::path::{Asking, asking};
 use super::vector::{dot, exp};
-use crate::device::{GroupedAttentionBackward, Queries};
+use crate::device::GroupedAttentionBackward;
 
 const QUERY_BLOCK: usize = 48;
 
@@ -21,15 +22,16 @@ struct Packed {
     values_across: Panels,
     queries: Panels,
     d_outs: Panels,
+    /// A block's p, and the gradient of its scores.
+    p: Vec<f32>,
+    d_scores: Vec<f32>,
 }
 
-/// The rows of a sequence and of its outputs, and where a head's parts begin in a row.
-struct Head {
-    start: usize,
-    length: usize,
-    /// The first query, and the row of the output that is its.
-    first: usize,
-    out_row: usize,
+/// What a sequence sees, the gradient of that, and where a head's parts begin in a row.
+struct Head<'a> {
+    qkv: &'a [f32],
+    d_qkv: &'a mut [f32],
+    asks: &'a Asking,
     head: usize,
     key: usize,
     value: usize,
@@ -39,66 +41,64 @@ impl Kernel for GroupedAttentionBackward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
+    fn run(self) {
         let shape = self.shape;
-        let (row, width, wide) = (shape.row(), shape.width, shape.queries());
-        let rows = match self.queries {
-            Queries::All => shape.tokens(),
-            Queries::Last => shape.offsets.len().saturating_sub(1),
-        };
+        let (row, wide) = (shape.row(), shape.queries());
+        let (asking, rows) = asking(&shape, self.queries);
         let elements = shape.tokens() * row;
         assert_eq!((self.qkv.len(), self.d_qkv.len()), (elements, elements));
         assert_eq!((self.out.len(), self.d_out.len()), (rows * wide, rows * wide));
         assert_eq!(self.statistics.len(), rows * shape.heads);
         self.d_qkv.fill(0.0);
         let mut packed = Packed::default();
-        let (mut p, mut d_scores) = (Vec::new(), Vec::new());
-        let group = shape.heads / shape.shared;
-        for (s, pair) in shape.offsets.windows(2).enumerate() {
-            let (start, length) = (pair[0] as usize, (pair[1] - pair[0]) as usize);
-            let (first, out_row) = match self.queries {
-                Queries::All => (0, start),
-                Queries::Last => (length - 1, s),
-            };
-            for head in 0..shape.heads {
-                let key = (shape.heads + head / group) * width;
-                let value = key + shape.shared * width;
-                let head = Head { start, length, first, out_row, head, key, value };
-                if head.head.is_multiple_of(group) {
-                    let part = |at: usize| &self.qkv[start * row + at..];
-                    packed.keys.pack(View::rows(part(key), row), length, width);
-                    packed.keys_across.pack(View::transposed(part(key), row), width, length);
-                    packed.values_across.pack(View::transposed(part(value), row), width, length);
-                }
-                for top in (first..length).step_by(QUERY_BLOCK) {
-                    self.block(&head, top, &mut packed, [&mut p, &mut d_scores]);
-                }
-            }
+        let (mut seen_rows, mut d_seen) = (Vec::new(), Vec::new());
+        for asks in &asking {
+            let qkv = asks.rows(self.qkv, row, &mut seen_rows);
+            d_seen.clear();
+            d_seen.resize(asks.length * row, 0.0);
+            self.sequence(asks, qkv, &mut d_seen, &mut packed);
+            asks.give_back(&d_seen, row, self.d_qkv);
         }
     }
 }
 
 impl GroupedAttentionBackward<'_> {
+    /// Adds what a sequence's queries contribute to the gradient of what it sees.
+    #[inline(always)]
+    fn sequence(&self, asks: &Asking, qkv: &[f32], d_qkv: &mut [f32], packed: &mut Packed) {
+        let shape = self.shape;
+        let (row, width) = (shape.row(), shape.width);
+        let group = shape.heads / shape.shared;
+        let Asking { length, first, .. } = *asks;
+        for head in 0..shape.heads {
+            let key = (shape.heads + head / group) * width;
+            let value = key + shape.shared * width;
+            if head.is_multiple_of(group) {
+                packed.keys.pack(View::rows(&qkv[key..], row), length, width);
+                packed.keys_across.pack(View::transposed(&qkv[key..], row), width, length);
+                packed.values_across.pack(View::transposed(&qkv[value..], row), width, length);
+            }
+            let mut head = Head { qkv, d_qkv, asks, head, key, value };
+            for top in (first..length).step_by(QUERY_BLOCK) {
+                self.block(&mut head, top, packed);
+            }
+        }
+    }
+
     /// Adds what a block of a head's queries, from `top` on, contributes.
     #[inline(always)]
-    fn block(
-        &mut self,
-        at: &Head,
-        top: usize,
-        packed: &mut Packed,
-        [p, d_scores]: [&mut Vec<f32>; 2],
-    ) {
+    fn block(&self, at: &mut Head<'_>, top: usize, packed: &mut Packed) {
         let shape = self.shape;
         let (row, width, wide) = (shape.row(), shape.width, shape.queries());
-        let bottom = at.length.min(top + QUERY_BLOCK);
+        let bottom = at.asks.length.min(top + QUERY_BLOCK);
         let size = bottom - top;
         let scale = 1.0 / (width as f32).sqrt();
-        let query = (at.start + top) * row + at.head * width;
-        let queries = View::rows(&self.qkv[query..], row);
-        let out_row = at.out_row + top - at.first;
+        let query = top * row + at.head * width;
+        let queries = View::rows(&at.qkv[query..], row);
+        let out_row = at.asks.out_row + top - at.asks.first;
         let d_outs = View::rows(&self.d_out[out_row * wide + at.head * width..], wide);
-        for (a, b, c) in
-            [(queries, &packed.keys_across, &mut *p), (d_outs, &packed.values_across, d_scores)]
+        let Packed { keys, keys_across, values_across, p, d_scores, .. } = packed;
+        for (a, b, c) in [(queries, keys_across, &mut *p), (d_outs, values_across, &mut *d_scores)]
         {
             c.resize(size * bottom, 0.0);
             Product { a, b, size: [size, width, bottom], c, c_row: bottom, add: false }.compute();
@@ -118,14 +118,13 @@ impl GroupedAttentionBackward<'_> {
         }
         packed.queries.pack(queries, size, width);
         packed.d_outs.pack(d_outs, size, width);
-        let (key, value) = (at.start * row + at.key, at.start * row + at.value);
         let by_key = |x| View::transposed(x, bottom);
         for (a, b, size, to) in [
-            (View::rows(d_scores, bottom), &packed.keys, [size, bottom, width], query),
-            (by_key(d_scores), &packed.queries, [bottom, size, width], key),
-            (by_key(p), &packed.d_outs, [bottom, size, width], value),
+            (View::rows(d_scores, bottom), &*keys, [size, bottom, width], query),
+            (by_key(d_scores), &packed.queries, [bottom, size, width], at.key),
+            (by_key(p), &packed.d_outs, [bottom, size, width], at.value),
         ] {
-            Product { a, b, size, c: &mut self.d_qkv[to..], c_row: row, add: true }.compute();
+            Product { a, b, size, c: &mut at.d_qkv[to..], c_row: row, add: true }.compute();
         }
     }
 }

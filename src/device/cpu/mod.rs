@@ -19,6 +19,7 @@ mod lookup;
 mod lora_linear;
 mod matmul;
 mod matrix;
+mod path;
 pub mod peak;
 mod rms_norm;
 mod rotary;

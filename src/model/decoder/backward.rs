@@ -1,8 +1,8 @@
 //! A decoder's backward pass, as a list of kernel calls.
 //!
-//! Of the forward pass only what goes into each layer is kept; the rest of a layer is computed
-//! again when its turn comes. In the last layer, as forward, only the prompts' last rows take part
-//! from the attention's output on.
+//! Of the forward pass either everything is kept, or only what goes into each layer, and the rest
+//! of a layer is computed again when its turn comes: the same bits. In the last layer, as forward,
+//! only the prompts' last rows take part from the attention's output on.
 
 use super::Batch;
 use super::layout::{self, SITES};
@@ -18,6 +18,7 @@ use crate::device::{
 /// What the forward pass leaves for the backward pass, and the buffers of both. Reusable.
 #[derive(Default)]
 pub struct Tape {
+    /// With a place for each layer if all is kept, or else with one.
     with: Activations,
     /// What goes into each layer.
     streams: Vec<Vec<f32>>,
@@ -39,9 +40,20 @@ struct Rows<'a> {
 }
 
 impl Learner {
-    /// Computes the labels' logits (prompts, labels) of a batch that is not empty.
-    pub fn forward(&self, device: &dyn Backend, batch: &Batch, tape: &mut Tape, out: &mut [f32]) {
-        tape.streams.resize_with(self.decoder.layers.len(), Vec::new);
+    /// Computes the labels' logits (prompts, labels) of a batch that is not empty. What layers
+    /// compute is kept for the backward pass if it takes no more than `kept_bytes_max`.
+    pub fn forward(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        kept_bytes_max: usize,
+        tape: &mut Tape,
+        out: &mut [f32],
+    ) {
+        let layers = self.decoder.layers.len();
+        let kept = batch.tokens() * self.decoder.config.layer_bytes() * layers <= kept_bytes_max;
+        tape.with.layers.resize_with(if kept { layers } else { 1 }, Default::default);
+        tape.streams.resize_with(layers, Vec::new);
         let Tape { with, streams, .. } = tape;
         self.decoder.forward_past(device, batch, &self.table, with, out, |l, stream| {
             streams[l].clear();
@@ -60,15 +72,17 @@ impl Learner {
         gradient: &mut [f32],
     ) {
         self.head_backward(device, batch, tape, d_logits, gradient);
-        let (tokens, prompts) = (batch.tokens.len(), batch.by_prompt.len());
-        for (l, layer) in self.decoder.layers.iter().enumerate().rev() {
+        let (tokens, prompts) = (batch.tokens(), batch.prompts());
+        for l in (0..self.decoder.layers.len()).rev() {
             let last = l + 1 == self.decoder.layers.len();
             let rows = match last {
                 true => Rows { count: prompts, chosen: &batch.by_prompt, queries: Queries::Last },
                 false => Rows { count: tokens, chosen: &batch.by_token, queries: Queries::All },
             };
-            tape.with.stream[..tape.streams[l].len()].copy_from_slice(&tape.streams[l]);
-            self.decoder.layer(device, batch, layer, last, &mut tape.with);
+            if tape.with.layers.len() == 1 && !last {
+                tape.with.stream[..tape.streams[l].len()].copy_from_slice(&tape.streams[l]);
+                self.decoder.layer(device, batch, l, &mut tape.with);
+            }
             self.forward_layer_backward(device, l, rows, tape, gradient);
             self.attention_backward(device, batch, l, rows, tape, gradient);
         }
@@ -89,7 +103,7 @@ impl Learner {
         gradient: &mut [f32],
     ) {
         let Tape { with, d_stream, d_normed, d_labels, .. } = tape;
-        let (rows, hidden) = (batch.by_prompt.len(), self.decoder.config.hidden);
+        let (rows, hidden) = (batch.prompts(), self.decoder.config.hidden);
         let labels = self.labels();
         let tied = self.decoder.config.tied;
         if tied || self.adapter.is_none() {
@@ -97,7 +111,7 @@ impl Learner {
             d_labels.fill(0.0);
             device.weight_backward(WeightBackward {
                 shape: LinearShape { rows, inputs: hidden, outputs: labels.len() },
-                x: &with.forward_normed.rows[..rows * hidden],
+                x: &with.last_normed.rows[..rows * hidden],
                 d_out: d_logits,
                 d_out_row: labels.len(),
                 d_weight: d_labels,
@@ -118,7 +132,7 @@ impl Learner {
             shape: NormShape { rows, hidden },
             x: &with.stream[..rows * hidden],
             weight: &self.decoder.last_norm,
-            statistics: &with.forward_normed.statistics[..rows],
+            statistics: &with.last_normed.statistics[..rows],
             d_out: d_normed,
             d_x: d_stream,
             d_weight: self.part(gradient, layout::LAST_NORM),
@@ -137,6 +151,7 @@ impl Learner {
         let (hidden, inner) = (self.decoder.config.hidden, self.decoder.config.inner);
         let Rows { count, chosen, .. } = rows;
         let Tape { with, d_stream, d_normed, d_gated, d_gate_up, .. } = tape;
+        let with = &with.layers[l % with.layers.len()];
         let [_, _, gate_up, down] = &self.transposed[l];
         let d_stream = &mut d_stream[..count * hidden];
         let gated = &with.gated[..count * inner];
@@ -179,6 +194,7 @@ impl Learner {
         let shape = self.decoder.attention_shape(batch);
         let Rows { count, chosen, queries } = rows;
         let Tape { with, streams, d_stream, d_normed, d_mixed, d_qkv, .. } = tape;
+        let (with, table) = (&with.layers[l % with.layers.len()], &with.angles);
         let [qkv, output, ..] = &self.transposed[l];
         let d_attended = &d_stream[..count * hidden];
         let mixed = &with.mixed[..count * shape.queries()];
@@ -187,7 +203,7 @@ impl Learner {
         output.apply(device, d_attended, chosen, &[], d_mixed);
         let d_stream = sized(d_stream, tokens * hidden);
         if queries == Queries::Last {
-            spread(batch.offsets(), hidden, d_stream);
+            spread(&batch.lasts, hidden, d_stream);
         }
         let d_qkv = sized(d_qkv, tokens * shape.row());
         device.grouped_attention_backward(GroupedAttentionBackward {
@@ -199,7 +215,7 @@ impl Learner {
             d_out: d_mixed,
             d_qkv,
         });
-        let (positions, table) = (&batch.positions, &with.angles);
+        let positions = &batch.positions;
         device.rotary_backward(RotaryBackward { shape, positions, table, d_qkv });
         let normed = &with.attention_normed.rows[..tokens * hidden];
         self.weights_backward(device, (l, 0), normed, d_qkv, gradient);
@@ -262,11 +278,11 @@ impl Learner {
 
 /// Moves the prompts' rows, with which the buffer begins, to the places of their last tokens; the
 /// others are 0.
-fn spread(offsets: &[u32], hidden: usize, rows: &mut [f32]) {
+fn spread(lasts: &[u32], hidden: usize, rows: &mut [f32]) {
     let mut after = rows.len();
-    for (p, pair) in offsets.windows(2).enumerate().rev() {
-        // No prompt is empty, so that a row never moves before its own place.
-        let to = (pair[1] as usize - 1) * hidden;
+    for (p, last) in lasts.iter().enumerate().rev() {
+        // No prompt is without a token of its own, so that a row never moves before its place.
+        let to = *last as usize * hidden;
         rows.copy_within(p * hidden..(p + 1) * hidden, to);
         rows[to + hidden..after].fill(0.0);
         after = to;

@@ -37,6 +37,13 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// What a layer computes for a token, as a backward pass reads it, in bytes.
+    pub(super) fn layer_bytes(&self) -> usize {
+        let qkv = (self.heads + 2 * self.shared) * self.width;
+        let attention = qkv + self.heads * self.width + self.heads + 1;
+        size_of::<f32>() * (4 * self.hidden + attention + 3 * self.inner + 1)
+    }
+
     /// Reads a folder's `config.json`.
     ///
     /// Errors: [`Error::Io`] when it cannot be read, and see [`DecoderConfig::parse`].

@@ -3,7 +3,7 @@
 
 use super::layout::{self, Projection, SITES};
 use super::table::Table;
-use super::{Batch, Decoder, DecoderConfig, Prompt, Site};
+use super::{Decoder, DecoderConfig, Prompt, Site};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
@@ -137,11 +137,10 @@ impl Learner {
         Ok(())
     }
 
-    /// Packs prompts, which choose what is trained.
-    pub fn batch<'a>(&self, prompts: impl Iterator<Item = &'a [u32]>) -> Batch {
+    /// Prompts that choose what is trained.
+    pub fn prompts<'a>(&self, tokens: impl Iterator<Item = &'a [u32]>) -> Vec<Prompt> {
         let adapter = self.adapter.is_some().then_some(0);
-        let prompt = |tokens: &[u32]| Prompt { tokens: tokens.to_vec(), adapter };
-        Batch::of(&prompts.map(prompt).collect::<Vec<Prompt>>())
+        tokens.map(|tokens| Prompt { tokens: tokens.to_vec(), adapter }).collect()
     }
 
     /// The part of a gradient that belongs to a tensor; empty when it is not trained.
@@ -222,8 +221,8 @@ impl Learner {
     }
 
     /// Multiply-adds of learning from so many tokens in so many prompts, counted twice each: the
-    /// forward pass, once again in the backward pass, and the gradients by rows and by weights.
-    /// Attention and norms are left out.
+    /// forward pass, and the gradients by rows and by weights. Attention, norms and what is
+    /// computed again are left out.
     pub fn flops(&self, tokens: usize, prompts: usize) -> u64 {
         let config: &DecoderConfig = &self.decoder.config;
         let weights = |parts: &[Projection]| -> usize {
@@ -232,7 +231,7 @@ impl Learner {
         let (all, early) = (weights(&Projection::ALL), weights(SITES[0]));
         let last = early * tokens + (all - early) * prompts;
         let multiplied = (config.layers - 1) * all * tokens + last;
-        let passes = if self.adapter.is_some() { 3 } else { 4 };
+        let passes = if self.adapter.is_some() { 2 } else { 3 };
         2 * passes * multiplied as u64
     }
 }

@@ -19,7 +19,7 @@ mod save;
 mod table;
 
 pub use backward::Tape;
-pub use batch::{Batch, Prompt};
+pub use batch::{Batch, Prompt, fitting};
 pub use config::DecoderConfig;
 pub use layout::Projection;
 pub use learner::{Learner, Trained};
@@ -156,7 +156,7 @@ impl Decoder {
         let tokens: usize = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
         let budget = BATCH_TOKENS.min(tokens.div_ceil(threads.max(1)));
         while !prompts_left.is_empty() {
-            let count = batch::fitting(prompts_left, budget);
+            let count = fitting(prompts_left, budget);
             let (some, prompts_after) = prompts_left.split_at(count);
             let (to, out_after) = out_left.split_at_mut(count * table.outputs());
             pieces.push((some, to));

@@ -8,30 +8,45 @@
 //! ```
 //!
 //! In the last layer only each prompt's last token asks, and only its row goes on: nothing else
-//! reaches the logits.
+//! reaches the logits. A pass keeps what its layers compute, all of it if there is a place for each
+//! layer, or else that of the last one only.
 
-use super::{Batch, Decoder, DecoderConfig, Layer, Site, Table};
+use super::{Batch, Decoder, DecoderConfig, Site, Table};
 use crate::device::shape::{GatedShape, GroupedShape, LinearShape, NormShape};
 use crate::device::{
     Backend, Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary,
 };
 
-/// The buffers of a pass: after a layer, what its backward pass reads. Reusable.
-#[derive(Default)]
+/// The buffers of a pass. Reusable.
 pub struct Activations {
     /// Cosines and sines of the positions seen so far.
     pub(super) angles: Vec<f32>,
     pub(super) stream: Vec<f32>,
+    /// Layer l leaves what it computes in place l, modulo their number.
+    pub(super) layers: Vec<LayerActivations>,
+    pub(super) last_normed: Normed,
+    replaced: Vec<f32>,
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        let layers = vec![LayerActivations::default()];
+        let (angles, stream, replaced) = (Vec::new(), Vec::new(), Vec::new());
+        Self { angles, stream, layers, last_normed: Normed::default(), replaced }
+    }
+}
+
+/// What a layer computes, as its backward pass reads it.
+#[derive(Default)]
+pub struct LayerActivations {
     pub(super) attention_normed: Normed,
     pub(super) qkv: Vec<f32>,
     pub(super) attention_statistics: Vec<f32>,
     pub(super) mixed: Vec<f32>,
     pub(super) attended: Vec<f32>,
-    /// Before the forward layer, and before the logits.
     pub(super) forward_normed: Normed,
     pub(super) gate_up: Vec<f32>,
     pub(super) gated: Vec<f32>,
-    replaced: Vec<f32>,
 }
 
 /// What a norm leaves.
@@ -78,17 +93,19 @@ impl Decoder {
         for (l, layer) in self.layers.iter().enumerate() {
             pass(l, &with.stream[..tokens * hidden]);
             let last = l + 1 == self.layers.len();
-            self.layer(device, batch, layer, last, with);
-            let rows = if last { batch.by_prompt.len() } else { tokens };
+            self.layer(device, batch, l, with);
+            let rows = if last { batch.prompts() } else { tokens };
             let chosen = if last { &batch.by_prompt } else { &batch.by_token };
-            let gated = &with.gated[..rows * self.config.inner];
-            let (attended, stream) = (&with.attended[..rows * hidden], &mut with.stream);
+            let place = l % with.layers.len();
+            let LayerActivations { gated, attended, .. } = &with.layers[place];
+            let gated = &gated[..rows * self.config.inner];
+            let (attended, stream) = (&attended[..rows * hidden], &mut with.stream);
             layer.down.apply(device, gated, chosen, attended, &mut stream[..rows * hidden]);
         }
-        let rows = batch.by_prompt.len();
+        let rows = batch.prompts();
         let stream = &with.stream[..rows * hidden];
-        self.norm(device, stream, &self.last_norm, &mut with.forward_normed);
-        let normed = &with.forward_normed.rows[..rows * hidden];
+        self.norm(device, stream, &self.last_norm, &mut with.last_normed);
+        let normed = &with.last_normed.rows[..rows * hidden];
         table.apply(device, normed, &batch.by_prompt, &mut with.replaced, out);
     }
 
@@ -106,7 +123,7 @@ impl Decoder {
     /// Dimensions of a batch's attention.
     pub(super) fn attention_shape<'a>(&self, batch: &'a Batch) -> GroupedShape<'a> {
         let DecoderConfig { heads, shared, width, .. } = self.config;
-        GroupedShape { offsets: &batch.offsets, heads, shared, width }
+        GroupedShape { offsets: &batch.offsets, parents: &batch.parents, heads, shared, width }
     }
 
     /// A layer from its input in `stream` up to what its last product multiplies, in `gated`. In
@@ -115,27 +132,29 @@ impl Decoder {
         &self,
         device: &dyn Backend,
         batch: &Batch,
-        layer: &Layer,
-        last: bool,
+        l: usize,
         with: &mut Activations,
     ) {
+        let (layer, last) = (&self.layers[l], l + 1 == self.layers.len());
         let (tokens, hidden, inner) = (batch.tokens.len(), self.config.hidden, self.config.inner);
         let shape = self.attention_shape(batch);
         self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
-        let stream = &mut with.stream[..tokens * hidden];
+        let Activations { angles, stream, layers, .. } = with;
+        let place = l % layers.len();
+        let with = &mut layers[place];
+        let stream = &mut stream[..tokens * hidden];
         self.norm(device, stream, &layer.attention_norm, &mut with.attention_normed);
         let normed = &with.attention_normed.rows[..tokens * hidden];
         let qkv = sized(&mut with.qkv, tokens * shape.row());
         layer.qkv.apply(device, normed, &batch.by_token, &[], qkv);
-        let (positions, table) = (&batch.positions, &with.angles);
-        device.rotary(Rotary { shape, positions, table, qkv });
+        device.rotary(Rotary { shape, positions: &batch.positions, table: angles, qkv });
         let (rows, queries, chosen) = match last {
-            true => (batch.by_prompt.len(), Queries::Last, &batch.by_prompt),
+            true => (batch.prompts(), Queries::Last, &batch.by_prompt),
             false => (tokens, Queries::All, &batch.by_token),
         };
         if last {
-            for (p, end) in batch.offsets[1..].iter().enumerate() {
-                let from = (*end as usize - 1) * hidden;
+            for (p, last) in batch.lasts.iter().enumerate() {
+                let from = *last as usize * hidden;
                 stream.copy_within(from..from + hidden, p * hidden);
             }
         }

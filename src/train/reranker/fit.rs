@@ -42,9 +42,11 @@ pub struct Fitted {
 pub type Examine<'a> = dyn FnMut(&Decoder) -> Result<Option<f64>> + 'a;
 
 /// Trains a decoder on pairs of candidates ([`crate::train::rank_net::rank_net`]) until `examine`
-/// no longer gives a better value, from the observer's latest checkpoint if there is one. All
-/// prompts use the first of the labels. What is learned depends on the settings (without
-/// `threads`), the decoder, the labels, the examples, what `examine` returns, and nothing else.
+/// no longer gives a better value, from the observer's latest checkpoint if there is one. Batches
+/// are drawn of moments: a moment's examples may begin alike, and then cost little more than one.
+/// All prompts use the first of the labels. What is learned depends on the settings (without
+/// `kept_bytes_max` and `threads`), the decoder, the labels, the moments, what `examine` returns,
+/// and nothing else.
 ///
 /// Errors: [`Error::Model`] for settings out of range, prompts that the decoder cannot take, a loss
 /// that is not finite, a checkpoint of another run, and what [`Learner::new`] refuses;
@@ -54,15 +56,15 @@ pub fn fit(
     settings: &RerankerSettings,
     decoder: Decoder,
     labels: &[u32],
-    examples: &[Example],
+    moments: &[Vec<Example>],
     examine: &mut Examine<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
     settings.check()?;
-    check_examples(&decoder, labels.len(), examples)?;
+    check_examples(&decoder, labels.len(), moments)?;
     let learner = Learner::new(decoder, &settings.trained, labels, settings.seed)?;
     let weights = learner.parameters();
-    let order = Order::new(settings.seed, settings.batch, examples.len());
+    let order = Order::new(settings.seed, settings.batch, moments.len());
     let steps_per_epoch = order.steps_per_epoch();
     let pace = Pace {
         steps_per_epoch,
@@ -74,13 +76,13 @@ pub fn fit(
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
     };
-    let identity = identity(settings, &learner, examples);
+    let identity = identity(settings, &learner, moments);
     let mut lessons = Lessons {
         settings,
         steps_max: pace.steps_max,
-        examples,
+        moments,
         order,
-        slots: Slots::new(weights.len()),
+        slots: Slots::new(weights.len(), settings.kept_bytes_max),
         learner,
         weights,
         examine,
@@ -94,7 +96,7 @@ pub fn fit(
 struct Lessons<'a, 'b> {
     settings: &'a RerankerSettings,
     steps_max: u64,
-    examples: &'a [Example],
+    moments: &'a [Vec<Example>],
     order: Order,
     slots: Slots,
     learner: Learner,
@@ -114,8 +116,8 @@ impl Course for Lessons<'_, '_> {
 
     fn step(&mut self, step: u64, moments: &mut Moments) -> Result<StepOutcome> {
         let places = self.order.seek(step);
-        let example = |place| &self.examples[self.order.example(place) as usize];
-        let batch: Vec<&Example> = places.map(example).collect();
+        let moment = |place| &self.moments[self.order.example(place) as usize][..];
+        let batch: Vec<&[Example]> = places.map(moment).collect();
         let threads = self.settings.threads;
         let outcome = self.slots.learn(&Cpu, &self.learner, &batch, threads);
         let update = Update {
@@ -137,8 +139,9 @@ impl Course for Lessons<'_, '_> {
     }
 }
 
-fn check_examples(decoder: &Decoder, labels: usize, examples: &[Example]) -> Result<()> {
-    for (i, Example { tokens, relevance }) in examples.iter().enumerate() {
+fn check_examples(decoder: &Decoder, labels: usize, moments: &[Vec<Example>]) -> Result<()> {
+    let examples = || moments.iter().flatten();
+    for (i, Example { tokens, relevance }) in examples().enumerate() {
         let refuse = |why: String| Err(Error::Model(format!("example {}: {why}", i + 1)));
         if let Some(why) = decoder.refusal(&Prompt { tokens: tokens.clone(), adapter: None }) {
             return refuse(why);
@@ -153,26 +156,26 @@ fn check_examples(decoder: &Decoder, labels: usize, examples: &[Example]) -> Res
             return refuse("its relevance holds NaN or infinity".into());
         }
     }
-    if examples.iter().all(|example| pairs(&example.relevance) == 0) {
+    if examples().all(|example| pairs(&example.relevance) == 0) {
         return Err(Error::Input(format!(
             "training: none of {} examples has candidates of different relevance: check the \
              controls",
-            examples.len()
+            examples().count()
         )));
     }
     Ok(())
 }
 
 /// Tells a run from others: settings, model, labels and examples.
-fn identity(settings: &RerankerSettings, learner: &Learner, examples: &[Example]) -> String {
+fn identity(settings: &RerankerSettings, learner: &Learner, moments: &[Vec<Example>]) -> String {
     let mut hash = learner.fingerprint();
-    for Example { tokens, relevance } in examples {
+    for Example { tokens, relevance } in moments.iter().flatten() {
         hash = mix64(hash ^ ((tokens.len() as u64) << 32 | relevance.len() as u64));
         let relevance = relevance.iter().map(|relevance| relevance.to_bits());
         let words = tokens.iter().copied().chain(relevance);
         hash = words.fold(hash, |hash, word| mix64(hash ^ u64::from(word)));
     }
-    // Threads change nothing.
-    let settings = RerankerSettings { threads: 0, ..settings.clone() };
-    format!("{settings:?} on {} examples, hash {hash:016x}", examples.len())
+    // Threads and what they keep change nothing.
+    let settings = RerankerSettings { threads: 0, kept_bytes_max: 0, ..settings.clone() };
+    format!("{settings:?} on {} moments, hash {hash:016x}", moments.len())
 }

@@ -3,12 +3,13 @@
 use crate::error::{Error, Result};
 use crate::model::decoder::Trained;
 
-/// What the training of a re-ranker is told. All but `threads` is part of what is learned.
+/// What the training of a re-ranker is told. All but `kept_bytes_max` and
+/// `threads` is part of what is learned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RerankerSettings {
     /// What of the decoder is trained.
     pub trained: Trained,
-    /// Prompts in a batch.
+    /// Moments in a batch.
     pub batch: usize,
     /// AdamW's learning rate, after the warm-up.
     pub rate: f32,
@@ -27,6 +28,9 @@ pub struct RerankerSettings {
     pub patience: u64,
     /// Steps from one checkpoint to the next; 0 for one after each epoch only.
     pub checkpoint_steps: u64,
+    /// What a thread may keep of a forward pass for its backward pass, in bytes; layers beyond it
+    /// are computed again. What is learned does not depend on it.
+    pub kept_bytes_max: usize,
     /// What everything random is drawn from.
     pub seed: u64,
     /// Threads; what is learned does not depend on them.
@@ -47,6 +51,7 @@ impl RerankerSettings {
             validate_steps: 0,
             patience: 3,
             checkpoint_steps: 0,
+            kept_bytes_max: 1 << 30,
             seed: 0,
             threads: 1,
         }
