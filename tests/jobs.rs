@@ -390,3 +390,82 @@ fn a_run_beside_itself_has_not_moved() {
     assert_ne!(same.out, moved.out);
     assert!(moved.out.contains("retrieve.k"), "{}", moved.out);
 }
+
+/// The figures of every arm at a point, or of a run.
+fn figures(summary: &serde_json::Value) -> BTreeMap<(String, String, String), serde_json::Value> {
+    let mut found = BTreeMap::new();
+    for arm in summary["arms"].as_array().unwrap() {
+        let name = arm["arm"].as_str().unwrap();
+        for of in ["metrics", "versus_baseline"] {
+            for (metric, estimate) in arm[of].as_object().unwrap() {
+                let key = (name.to_owned(), of.to_owned(), metric.clone());
+                found.insert(key, estimate.clone());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_point_of_a_sweep_is_a_job_with_its_settings() {
+    let shop = Shop::swept();
+    for from in ["sampled", "oracle"] {
+        let from = format!("controls.from={from}");
+        shop.run("demo.toml", &["--set", &from, "--set", "name=swept"]);
+        let swept = shop.run_of("runs", "swept");
+        let report = shop.report(&swept);
+        let points = report["sweep"]["points"].as_array().unwrap();
+        assert_eq!(points.len(), 6, "θ = 2 of one control is θ = 1");
+        let alone = Shop::demo();
+        for point in points {
+            let (k, controls) = (point["k"].to_string(), point["controls"].as_u64().unwrap());
+            let attributes = &["price", "category"][..controls as usize];
+            let sets = [
+                from.clone(),
+                format!("retrieve.k={k}"),
+                format!("controls.attributes={attributes:?}"),
+                format!("metrics.theta={}", point["theta"]),
+                format!("name=alone-{k}-{controls}-{}", point["theta"]),
+            ];
+            let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+            alone.run("demo.toml", &sets);
+            let name = sets.last().unwrap().strip_prefix("name=").unwrap();
+            let expected = alone.report(&alone.run_of("runs", name));
+            let expected = figures(&expected["summary"]);
+            let found = figures(&point["summary"]);
+            assert!(found.len() > 6 * 20, "{name}: {}", found.len());
+            for (key, value) in found {
+                assert_eq!(Some(&value), expected.get(&key), "{name}: {key:?}");
+            }
+        }
+        std::fs::remove_dir_all(shop.path(&swept)).unwrap();
+    }
+}
+
+#[test]
+fn a_sweep_changes_no_list_and_no_other_figure() {
+    let (plain, swept) = (Shop::demo(), Shop::swept());
+    plain.run("demo.toml", &[]);
+    let said = swept.run("demo.toml", &[]);
+    let run = swept.run_of("runs", "demo");
+    let [without, with] = [&plain, &swept].map(|shop| {
+        let run = shop.run_of("runs", "demo").replace("runs/", "");
+        let objects = shop.objects("runs").into_iter();
+        let inner = objects.filter_map(|(path, bytes)| {
+            let path = path.strip_prefix(&format!("{run}/"))?;
+            let ours = !path.starts_with("commits/") && path != "manifest.json";
+            ours.then(|| (path.to_owned(), bytes))
+        });
+        inner.collect::<BTreeMap<String, Vec<u8>>>()
+    });
+    crate::support::assert_same(&with, &without, "lists, faults and exposure");
+    let summary = |shop: &Shop| shop.report(&shop.run_of("runs", "demo"))["summary"].clone();
+    assert_eq!(summary(&plain), summary(&swept));
+    assert!(plain.report(&plain.run_of("runs", "demo")).get("sweep").is_none());
+    assert!(said.out.lines().count() <= 25, "one screen:\n{}", said.out);
+    let page = std::fs::read_to_string(swept.path(&format!("{run}/report.html"))).unwrap();
+    assert!(page.contains("<h2>Sweep</h2>") && page.contains("2 controls, θ = 1"), "{run}");
+    let plan = swept.say(&["plan", "demo.toml"]);
+    assert!(plan.out.contains("sweep        6 points, 6 arms each"), "{}", plan.out);
+    assert!(plan.out.contains("arms ─► sweep ─► measure"), "{}", plan.out);
+}

@@ -164,3 +164,48 @@ fn a_new_decoder_has_no_state_before_training_to_compare_with() {
     assert_eq!(said.code, Some(2), "{}", said.err);
     assert!(said.err.contains("began with random weights"), "{}", said.err);
 }
+
+/// Some arms' figures at a point of a sweep, or of a run.
+fn arm_figures(summary: &serde_json::Value, arm: &str) -> serde_json::Value {
+    let arms = summary["arms"].as_array().unwrap();
+    arms.iter().find(|found| found["arm"] == arm).unwrap()["metrics"].clone()
+}
+
+#[test]
+fn the_weights_of_a_sweep_are_arms_written_by_hand() {
+    let shop = shop_with_a_decoder();
+    let sweep = "[sweep]\nk = [4, 40]\nweight = [0.0, 0.5, 1.0]\n\n[output]";
+    shop.change("demo.toml", &[("[output]", sweep), ("k = [1, 5, 10, 20]", "k = [1, 5]")]);
+    shop.run("demo.toml", &["--workers", "1"]);
+    let report = shop.report(&shop.run_of("runs", "demo"));
+    let points = report["sweep"]["points"].as_array().unwrap();
+    assert_eq!(points.len(), 2);
+
+    let by_hand = shop_with_a_decoder();
+    by_hand.change("demo.toml", &[("k = [1, 5, 10, 20]", "k = [1, 5]")]);
+    let job = std::fs::read_to_string(by_hand.path("demo.toml")).unwrap();
+    let arm = |weight: &str| {
+        format!(
+            "\n[[arm]]\nname = \"hand {weight}\"\nsteps = [{{ method = \"token-control\", reranker \
+             = \"run:reranker\", weight = {weight}, permutations = 2 }}]\n"
+        )
+    };
+    by_hand.write("demo.toml", job + &arm("0.0") + &arm("1.0"));
+    for point in points {
+        let k = format!("retrieve.k={}", point["k"]);
+        let name = format!("name=by-hand-{}", point["k"]);
+        by_hand.run("demo.toml", &["--workers", "1", "--set", &k, "--set", &name]);
+        let run = by_hand.run_of("runs", name.strip_prefix("name=").unwrap());
+        let expected = &by_hand.report(&run)["summary"];
+        for (swept, hand) in [("w=0", "hand 0.0"), ("w=0.5", "token-control"), ("w=1", "hand 1.0")]
+        {
+            let found = arm_figures(&point["summary"], &format!("token-control {swept}"));
+            let expected = arm_figures(expected, hand);
+            for (metric, value) in found.as_object().unwrap() {
+                assert_eq!(value, &expected[metric], "{k}, {swept}: {metric}");
+            }
+        }
+    }
+    let cp = |arm: &str| arm_figures(&points[1]["summary"], arm)["cp@1"]["mean"].clone();
+    assert_eq!(cp("token-control w=0"), cp("retrieval-order"), "no weight, no change");
+}

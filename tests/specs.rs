@@ -71,6 +71,75 @@ fn unknown_keys_are_named_with_what_could_have_been_meant() {
 }
 
 #[test]
+fn a_sweep_is_a_grid_that_the_job_can_fill() {
+    let drawn = "[retrieve]\nk = 20\n[controls]\nfrom = \"sampled\"\n\
+                 attributes = [\"price\", \"brand\"]\n";
+    let swept = |sweep: &str| format!("{RERANK}{drawn}[sweep]\n{sweep}");
+    let wrong = "k = [50, 10, 0]\ncontrols = []\ntheta = [1, 3]\nweight = [0.0, 1.5]";
+    assert_eq!(
+        refusal(&swept(wrong), &[]),
+        "job.toml: 7 problems\n  \
+           sweep.k: expected ascending numbers, found [50, 10, 0]\n  \
+           sweep.k[2]: 0 is not between 1 and 10000\n  \
+           retrieve.k: expected at least 50, the largest of sweep.k, found 20\n  \
+           sweep.controls: expected ascending numbers, found []\n  \
+           sweep.theta[1]: 3 is not between 1 and 2\n  \
+           sweep.weight[1]: 1.5 is not between 0 and 1\n  \
+           sweep.weight: no arm has a token-control step"
+    );
+    assert_eq!(
+        refusal(&swept(""), &[]),
+        "job.toml: 1 problem\n  sweep: expected k, controls, theta or weight, found none"
+    );
+    let nobody = refusal(&format!("{RERANK}[sweep]\ntheta = [1]\n"), &[]);
+    assert!(nobody.contains("controls.from: nobody asks for anything"), "{nobody}");
+    let many: Vec<usize> = (1..=20).collect();
+    let arms: String = (0..30).map(|a| format!("[[arm]]\nname = \"arm-{a}\"\n")).collect();
+    let large = refusal(&swept(&format!("k = {many:?}\n{arms}")), &[]);
+    assert!(large.contains("sweep: 20 points × 31 arms are 620, more than 512"), "{large}");
+}
+
+#[test]
+fn the_points_of_a_sweep_differ() {
+    let text = r#"
+        kind = "rerank"
+        name = "x"
+        sequences = "run:prepare"
+        retriever = "run:retriever"
+        [controls]
+        from = "oracle"
+        attributes = ["price", "brand", "year"]
+        [[arm]]
+        name = "retrieval-order"
+        [[arm]]
+        name = "steered"
+        steps = [{ method = "token-control", reranker = "run:r", weight = 0.3 }]
+        [sweep]
+        controls = [1, 3]
+        theta = [1, 2]
+    "#;
+    let rerank = |sets: &[&str]| match read(text.as_bytes(), sets).unwrap().kind {
+        Kind::Rerank(spec) => spec,
+        other => panic!("expected a rerank job, found {}", other.name()),
+    };
+    let spec = rerank(&["sweep.k=[10, 100]"]);
+    let points: Vec<_> = spec.points().into_iter().map(|p| (p.k, p.controls, p.theta)).collect();
+    let of = |k: usize| [(1, 1), (3, 1), (3, 2)].map(|(n, t)| (k, Some(n), Some(t)));
+    assert_eq!(points, [of(10), of(100)].concat(), "one control can be met once");
+    let names: Vec<_> = spec.swept_arms().into_iter().map(|swept| swept.arm.name).collect();
+    assert_eq!(names, ["retrieval-order", "steered"]);
+
+    let spec = rerank(&["sweep.weight=[0.0, 0.25, 1.0]"]);
+    let swept = spec.swept_arms();
+    let names: Vec<&str> = swept.iter().map(|swept| swept.arm.name.as_str()).collect();
+    assert_eq!(names, ["retrieval-order", "steered w=0", "steered w=0.25", "steered w=1"]);
+    assert_eq!((swept[2].family.as_str(), swept[2].weight), ("steered", Some(0.25)));
+    let said =
+        refusal(&text.replace("retrieval-order", "steered w=0.25"), &["sweep.weight=[0.25]"]);
+    assert!(said.contains("sweep.weight: \"steered w=0.25\" is there twice"), "{said}");
+}
+
+#[test]
 fn an_arm_that_cannot_be_read_does_not_hide_the_next() {
     let text = r#"
         kind = "rerank"

@@ -64,6 +64,27 @@ fn workers_and_windows_change_no_byte() {
 }
 
 #[test]
+fn nor_do_they_change_a_byte_of_a_sweep() {
+    let shop = Shop::swept();
+    shop.run("demo.toml", &["--workers", "1"]);
+    let expected = shop.objects("runs");
+    for workers in ["2", "7"] {
+        let root = format!("run.root=runs-{workers}");
+        let sets = ["--workers", workers, "--set", &root, "--set", "run.window_epochs=3"];
+        shop.run("demo.toml", &sets);
+        assert_same(&shop.objects(&root["run.root=".len()..]), &expected, workers);
+    }
+    hosts(&shop, "hosts", 2);
+    let sets = ["--workers", "2", "--set", "run.root=runs-hosts"];
+    let children: Vec<Child> = (0..2).map(|at| process(&shop, "hosts", at, &sets)).collect();
+    for child in children {
+        let said = ended(child);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+    }
+    assert_same(&shop.objects("runs-hosts"), &expected, "2 processes");
+}
+
+#[test]
 fn the_size_of_an_epoch_changes_no_row() {
     let shop = Shop::demo();
     let mut expected = BTreeSet::new();
@@ -173,7 +194,11 @@ impl Watcher for Silent {
 
 #[test]
 fn the_dataflow_comes_to_what_a_for_loop_does() {
-    let shop = Shop::demo();
+    like_a_for_loop(&Shop::demo());
+    like_a_for_loop(&Shop::swept());
+}
+
+fn like_a_for_loop(shop: &Shop) {
     let root = format!("run.root={}", shop.path("runs").display());
     for tasks in [1, 3] {
         let sets = vec![root.clone(), format!("output.epoch_tasks={tasks}")];

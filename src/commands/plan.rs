@@ -80,9 +80,17 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 status(&opened.run, opened.plan.epochs.len() as u64, text)?;
                 text.push_str(&opened.plan.to_string());
                 let users = opened.plan.rows() as f64;
-                let seconds = users * (pairs / SEARCH_PER_S + spec.arms.len() as f64 / LISTS_PER_S);
-                let steps = "read ─► retrieve ─► ask ─► arms ─► measure ─► write ─► commit";
-                graph(steps, seconds / workers, text);
+                let (points, swept) = (spec.points().len(), spec.swept_arms().len());
+                let lists = (spec.arms.len() + points * swept) as f64;
+                let seconds = users * (pairs / SEARCH_PER_S + lists / LISTS_PER_S);
+                let _ = match points {
+                    0 => Ok(()),
+                    _ => writeln!(text, "  sweep        {points} points, {swept} arms each"),
+                };
+                let sweep = if points > 0 { "sweep ─► " } else { "" };
+                let steps = "read ─► retrieve ─► ask ─► arms";
+                let steps = format!("{steps} ─► {sweep}measure ─► write ─► commit");
+                graph(&steps, seconds / workers, text);
             }
             None => text.push_str("  waits for what it reads from\n"),
         },

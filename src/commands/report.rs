@@ -1,15 +1,15 @@
 //! From a run directory to what people read: a pure fold over its commits, which may be made again.
 
 use super::prepare::{self, Prepared};
-use super::rerank::{self, metric_plan};
+use super::rerank::{self, metric_plan, point_plan};
 use super::{train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::metric::summarise;
 use crate::report::{
-    Expectation, Facts, FaultGroup, Report, StageTime, Timings, TrainingPoint, Upstream,
-    metric_rows, render_html, render_json, render_markdown,
+    Expectation, Facts, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
+    TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
 };
-use crate::spec::{Expect, RerankSpec};
+use crate::spec::{self, Expect, RerankSpec};
 use crate::store::{Commit, RunDir, Store, part};
 use crate::types::{Epoch, StageName};
 use serde::{Deserialize, Serialize};
@@ -177,11 +177,28 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     let items = prepared.catalogue.len();
     report.summary = summarise(&plan, &sums.tally, &exposure, items);
     report.conflicts = sums.conflicts;
+    report.sweep = spec.sweep.as_ref().map(|_| Sweep {
+        arms: spec.swept_arms().into_iter().map(swept_arm).collect(),
+        points: spec
+            .points()
+            .iter()
+            .zip(&sums.sweep)
+            .map(|(point, tally)| {
+                let summary = summarise(&point_plan(&spec, &plan, point), tally, &exposure, items);
+                let controls = point.controls.map(|count| count as u64);
+                SweepPoint::new(point.k as u64, controls, point.theta.map(u64::from), summary)
+            })
+            .collect(),
+    });
     report.published = spec.arms.get(spec.published()).map(|arm| arm.name.clone());
     report.facts.users = sums.tally.rows();
     report.facts.items = items as u64;
     report.facts.interactions = prepared.facts.rows_read;
     Ok(())
+}
+
+fn swept_arm(swept: spec::SweptArm) -> SweptArm {
+    SweptArm { name: swept.arm.name, family: swept.family, weight: swept.weight }
 }
 
 /// A rerank run's job and what it read, from the run's directory alone.

@@ -176,9 +176,9 @@ pub(super) fn kept<'s, X: 'static>(written: Flow<'s, Written<X>>) -> Flow<'s, Re
 }
 
 /// What did not get through.
-pub(super) fn lost<'s, X: Clone + 'static, const N: usize>(
+pub(super) fn lost<'s, X: Clone + 'static>(
     scope: Scope<'s, Epoch>,
-    setbacks: [Flow<'s, Setback>; N],
+    setbacks: impl IntoIterator<Item = Flow<'s, Setback>>,
 ) -> Flow<'s, Receipt<X>> {
     scope.concatenate(setbacks).map(Receipt::Setback)
 }

@@ -1,8 +1,8 @@
 //! `rerank` as a dataflow. Read this file first.
 //!
 //! ```text
-//! tasks ─► read ─► retrieve ─► ask ─► arms ─► seal ─► measure ─► write ─► commit
-//!            └─────────┴─────────┴──────┴────── faults ─────────────────────┘
+//! tasks ─► read ─► retrieve ─► ask ─► arms ─► seal ─► (sweep) ─► measure ─► write ─► commit
+//!            └─────────┴─────────┴──────┴────── faults ──┴────────────────────────────┘
 //! ```
 //!
 //! Rows never change the worker: a task is a partition of users, its lists are a part, and `seal`
@@ -18,7 +18,8 @@ use crate::plan::Task;
 use crate::stage::arms::Rerank;
 use crate::stage::ask::Ask;
 use crate::stage::retrieve::Retrieve;
-use crate::stage::write::{Measure, Measured, Partition, WriteLists};
+use crate::stage::sweep::Sweep;
+use crate::stage::write::{Judged, Measure, Measured, Partition, WriteLists};
 use crate::stage::{Setback, read::ReadGiven, read::ReadSequences};
 use crate::types::{Candidates, Ranked};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct RerankStages<R> {
     pub ask: Ask,
     /// The arms.
     pub arms: Rerank,
+    /// The arms at other settings, where the job has a sweep.
+    pub sweep: Option<Sweep>,
     /// The metrics.
     pub measure: Measure,
     /// The parts.
@@ -92,15 +95,23 @@ where
         let (asked, unasked) = apply(candidates, stages.ask, &pass.meters);
         let (ranked, unranked) = apply(asked, stages.arms, &pass.meters);
         let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
-        let lists = seal(ranked, "seal", Pipeline, shard).map(|s| Partition {
-            epoch: s.epoch,
-            partition: s.partition as u32,
-            rows: s.rows,
+        let lists = seal(ranked, "seal", Pipeline, shard).map(|s| {
+            let (epoch, partition, rows) = (s.epoch, s.partition as u32, s.rows);
+            Judged { lists: Partition { epoch, partition, rows }, measured: Measured::default() }
         });
+        let mut setbacks = vec![unfound, unasked, unranked];
+        let lists = match stages.sweep {
+            None => lists,
+            Some(sweep) => {
+                let (swept, unswept) = apply(lists, sweep, &pass.meters);
+                setbacks.push(unswept);
+                swept
+            }
+        };
         let (judged, unjudged) = apply(lists, stages.measure, &pass.meters);
         let writer = Engine::start(AHEAD, || stages.write);
         let (written, unwritten) = offload(judged, writer, 1, &pass.meters);
-        let setbacks = [unfound, unasked, unranked, unjudged, unwritten];
+        setbacks.extend([unjudged, unwritten]);
         let receipts = [planned, kept(written), lost(scope, setbacks)];
         commit(scope.concatenate(receipts), stages.ledger, done, &pass.meters);
     })

@@ -83,7 +83,9 @@ pub fn summarise(
     let arm_summary = |(arm, name): (usize, &String)| {
         let metrics = drawn[arm].iter().map(|(name, drawn)| (name.clone(), drawn.estimate()));
         let mut metrics: BTreeMap<String, Estimate> = metrics.collect();
-        metrics.extend(exposed(plan, tally, exposure, arm, catalogue_len));
+        if !plan.brief {
+            metrics.extend(exposed(plan, tally, exposure, arm, catalogue_len));
+        }
         let mut versus_baseline = BTreeMap::new();
         if arm != plan.baseline {
             for (name, (figure, pool)) in &figures {

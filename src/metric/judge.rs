@@ -27,7 +27,8 @@ pub struct Judge {
     stride: usize,
     items: usize,
     parts: usize,
-    slicer: Slicer,
+    /// None where there are neither slices nor exposure.
+    slicer: Option<Slicer>,
     weights: Weights,
     block: Block,
     row: RowFacts,
@@ -108,8 +109,8 @@ impl Judge {
             arms: plan.arms.len(),
             stride: stride(plan.replicates),
             items: catalogue.len(),
-            parts: slices::names(plan).len(),
-            slicer: Slicer::new(plan, catalogue),
+            parts: if plan.brief { 0 } else { slices::names(plan).len() },
+            slicer: (!plan.brief).then(|| Slicer::new(plan, catalogue)),
             weights: Weights::new(plan.seed, plan.replicates),
             block: Block {
                 panels: vec![Default::default(); subjects],
@@ -132,7 +133,9 @@ impl Judge {
                 let query = &row.candidates.query;
                 assert!(row.arms.len() >= self.arms, "a row without a list for every arm");
                 self.weights.draw(slot, query.user.hash64());
-                self.slicer.of(query, &mut self.block.parts[slot]);
+                if let Some(slicer) = &self.slicer {
+                    slicer.of(query, &mut self.block.parts[slot]);
+                }
                 self.row.slot = slot as u8;
                 self.families.measure_pool(
                     &row.candidates,
@@ -143,7 +146,9 @@ impl Judge {
                     self.row.take_up(&row.candidates, list);
                     let rows = &mut self.block.panels[arm + 1];
                     self.families.measure_list(list, &mut self.row, rows);
-                    self.expose(arm, exposure);
+                    if self.slicer.is_some() {
+                        self.expose(arm, exposure);
+                    }
                 }
             }
             self.flush(tally);

@@ -25,6 +25,8 @@ pub struct MetricPlan {
     pub fairness: Option<FairnessGroups>,
     /// The users' segments, in the order of [`crate::types::Query::segments`].
     pub segments: Vec<Segment>,
+    /// Only figures over all users: no slices, and nothing of exposure.
+    pub brief: bool,
 }
 
 impl Default for MetricPlan {
@@ -41,6 +43,7 @@ impl Default for MetricPlan {
             distance: None,
             fairness: None,
             segments: Vec::new(),
+            brief: false,
         }
     }
 }

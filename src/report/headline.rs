@@ -29,16 +29,31 @@ pub(super) fn baseline(report: &Report) -> Option<&ArmSummary> {
 
 /// The metric that stands for accuracy: NDCG, else HR, MRR, recall; near the tenth place.
 pub(super) fn relevance(report: &Report) -> Option<Name> {
-    pick(report, &[Group::Accuracy], &["ndcg", "hit", "mrr", "recall"], 10)
+    relevance_of(&names(report))
 }
 
 /// The metric that stands for control: CP of stated controls, else of oracle controls.
 pub(super) fn control(report: &Report) -> Option<Name> {
-    pick(report, &[Group::Stated, Group::Oracle], &["cp"], 3)
+    control_of(&names(report))
 }
 
-fn pick(report: &Report, groups: &[Group], families: &[&str], cutoff: u32) -> Option<Name> {
-    let names = names(report);
+/// As [`relevance`], of some metrics.
+pub(super) fn relevance_of(names: &[Name]) -> Option<Name> {
+    pick(names, &[Group::Accuracy], &["ndcg", "hit", "mrr", "recall"], 10)
+}
+
+/// As [`control`], of some metrics.
+pub(super) fn control_of(names: &[Name]) -> Option<Name> {
+    pick(names, &[Group::Stated, Group::Oracle], &["cp"], 3)
+}
+
+/// Of the first family in the first group that some metrics have, the one nearest to a cut-off.
+pub(super) fn pick(
+    names: &[Name],
+    groups: &[Group],
+    families: &[&str],
+    cutoff: u32,
+) -> Option<Name> {
     groups
         .iter()
         .flat_map(|group| families.iter().map(move |family| (*group, *family)))

@@ -13,6 +13,7 @@ use super::numbers::{
     NOTHING, THIN_SPACE, count, decimals, duration, fixed, percent, short, signed,
 };
 use super::plain::clean;
+use super::sweep::{Section, extent, sections};
 use super::table::{Table, names, split, tables};
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
@@ -36,6 +37,8 @@ struct Page<'a> {
     arms: Vec<Figure>,
     tradeoff: Vec<Figure>,
     slices: Vec<SliceFigures>,
+    sweep: Vec<Section>,
+    extent: Option<String>,
     training: Vec<Figure>,
     time: Option<Time>,
     faults: Vec<FaultRow<'a>>,
@@ -98,6 +101,8 @@ pub fn render_html(report: &Report) -> Result<String> {
         arms: arm_figures(report),
         tradeoff: tradeoff_figures(report),
         slices: slice_figures(report),
+        sweep: sections(report),
+        extent: report.sweep.as_ref().map(extent),
         training: training_figures(report),
         time: time(report),
         faults: faults(report),

@@ -6,7 +6,8 @@ use super::model::Report;
 use super::names::Name;
 use super::numbers::{THIN_SPACE, count, duration, fixed, percent};
 use super::plain::{code, markdown};
-use super::table::{Cell, Table, names, split, tables};
+use super::sweep::{extent, sections};
+use super::table::{Cell, Column, Row, Table, names, split, tables};
 use std::fmt::Write;
 
 /// The report in Markdown (CommonMark with tables). Timings come last, under a heading of their
@@ -15,6 +16,7 @@ pub fn render_markdown(report: &Report) -> String {
     let mut out = String::new();
     head(report, &mut out);
     metrics(report, &mut out);
+    sweep(report, &mut out);
     training(report, &mut out);
     expectations(report, &mut out);
     faults(report, &mut out);
@@ -87,12 +89,7 @@ fn table(table: &Table, out: &mut String) {
         line(out, format_args!("\n{}", table.note));
     }
     let mut heads = heads(&[("arm", false)]);
-    heads.extend(
-        table
-            .columns
-            .iter()
-            .map(|c| (format!("{} {}", markdown(&c.label), c.arrow).trim_end().to_owned(), true)),
-    );
+    heads.extend(columns(table));
     let rows: Vec<Vec<String>> = table
         .rows
         .iter()
@@ -120,6 +117,38 @@ fn cell(cell: &Cell) -> String {
                 .replace("<br> ", "<br>")
         }
     }
+}
+
+/// A table for each number of candidates: points below each other, arms within.
+fn sweep(report: &Report, out: &mut String) {
+    let Some(sweep) = &report.sweep else { return };
+    line(
+        out,
+        format_args!(
+            "\n## Sweep\n\n{}. The paired differences are to the first arm of the same point.",
+            extent(sweep)
+        ),
+    );
+    for section in sections(report) {
+        line(out, format_args!("\n<details><summary>{}</summary>", section.title));
+        let Some(first) = section.tables.first() else { continue };
+        let mut heads = heads(&[("point", false), ("arm", false)]);
+        heads.extend(columns(first));
+        let rows = section.tables.iter().flat_map(|table| {
+            let row = |row: &Row| {
+                let names = [table.title.clone(), markdown(&row.arm)];
+                names.into_iter().chain(row.cells.iter().map(cell)).collect()
+            };
+            table.rows.iter().map(row)
+        });
+        grid(out, &heads, &rows.collect::<Vec<Vec<String>>>());
+        line(out, format_args!("\n</details>"));
+    }
+}
+
+fn columns(table: &Table) -> impl Iterator<Item = (String, bool)> {
+    let column = |c: &Column| format!("{} {}", markdown(&c.label), c.arrow).trim_end().to_owned();
+    table.columns.iter().map(move |c| (column(c), true))
 }
 
 fn training(report: &Report, out: &mut String) {

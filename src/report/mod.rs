@@ -17,6 +17,7 @@ mod numbers;
 mod plain;
 mod plot;
 mod rows;
+mod sweep;
 mod table;
 mod text;
 
@@ -24,7 +25,8 @@ pub use headline::warnings;
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use model::{
-    Expectation, Facts, FaultGroup, Report, StageTime, Timings, TrainingPoint, Upstream,
+    Expectation, Facts, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
+    TrainingPoint, Upstream,
 };
 pub use rows::{MetricRow, from_json, metric_rows, render_json};
 pub use text::summary_text;

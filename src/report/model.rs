@@ -31,6 +31,9 @@ pub struct Report {
     pub faults: Vec<FaultGroup>,
     /// Rows whose controls could not all be met.
     pub conflicts: u64,
+    /// What the job's `[sweep]` came to; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
     /// What the job's `[expect]` asks for.
     pub expectations: Vec<Expectation>,
     /// The training's course; empty when nothing was trained.
@@ -42,6 +45,39 @@ pub struct Report {
     /// How long it took. Differs from run to run: shown, but not in `report.json` nor any hash.
     #[serde(skip)]
     pub timings: Option<Timings>,
+}
+
+/// The arms at other settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The arms of every point, in order.
+    pub arms: Vec<SweptArm>,
+    /// The points, in the job's order.
+    pub points: Vec<SweepPoint>,
+}
+
+/// An arm of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweptArm {
+    /// Its own name.
+    pub name: String,
+    /// The name of the job's arm that it is made of.
+    pub family: String,
+    /// Its weight, where the arms of a family differ in that.
+    pub weight: Option<f32>,
+}
+
+/// One point of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweepPoint {
+    /// Candidates of a user.
+    pub k: u64,
+    /// How many controls were asked for; none for all of them.
+    pub controls: Option<u64>,
+    /// Controls an item must meet; none for all of them.
+    pub theta: Option<u64>,
+    /// Its metrics: of those of [`Report::summary`] the ones that a sweep is about.
+    pub summary: Summary,
 }
 
 /// How much there was.

@@ -1,6 +1,6 @@
 //! The report for programs: `report.json`, and the rows of `metrics.parquet`.
 
-use super::model::Report;
+use super::model::{Report, SweepPoint};
 use crate::error::{Error, Result};
 use crate::metric::{ArmSummary, Estimate};
 use serde::Serialize;
@@ -13,9 +13,9 @@ pub struct MetricRow {
     pub arm: String,
     /// The metric's name, cut-off included.
     pub metric: String,
-    /// What the users were divided by; empty for all users.
+    /// What the users were divided by; empty for all users, and `sweep` for all of them at a point.
     pub slice_dimension: String,
-    /// Which part; empty for all users.
+    /// Which part, or which point; empty for all users.
     pub slice_label: String,
     /// The mean over users.
     pub mean: f64,
@@ -25,7 +25,7 @@ pub struct MetricRow {
     pub high: f64,
     /// How many users.
     pub users: u64,
-    /// Paired difference to the baseline; none for the baseline itself and for slices.
+    /// Paired difference to the baseline; none for the baseline itself and for parts of the users.
     pub difference: Option<f64>,
     /// Lower end of the difference's interval.
     pub difference_low: Option<f64>,
@@ -33,9 +33,23 @@ pub struct MetricRow {
     pub difference_high: Option<f64>,
 }
 
-/// Every metric of every arm, in the order of arms, then metrics over all users, then slices.
+/// Every metric of every arm, in the order of arms, then metrics over all users, then slices; then
+/// the points of a sweep, as slices of the dimension `sweep`.
 pub fn metric_rows(report: &Report) -> Vec<MetricRow> {
-    report.summary.arms.iter().flat_map(arm_rows).collect()
+    let points = report.sweep.iter().flat_map(|sweep| &sweep.points);
+    let arms = report.summary.arms.iter().flat_map(arm_rows);
+    arms.chain(points.flat_map(point_rows)).collect()
+}
+
+fn point_rows(point: &SweepPoint) -> Vec<MetricRow> {
+    let key = point.key();
+    let of_arm = |arm: &ArmSummary| -> Vec<MetricRow> {
+        let metrics = arm.metrics.iter().map(|(metric, estimate)| {
+            row(arm, metric, ("sweep", &key), estimate, arm.versus_baseline.get(metric))
+        });
+        metrics.collect()
+    };
+    point.summary.arms.iter().flat_map(of_arm).collect()
 }
 
 fn arm_rows(arm: &ArmSummary) -> Vec<MetricRow> {
@@ -75,7 +89,9 @@ fn row(
 /// NaN: a figure that nobody could measure is left out.
 pub fn render_json(report: &Report) -> String {
     let mut report = report.clone();
-    for arm in &mut report.summary.arms {
+    let points = report.sweep.iter_mut().flat_map(|sweep| &mut sweep.points);
+    let summaries = points.map(|point| &mut point.summary).chain([&mut report.summary]);
+    for arm in summaries.flat_map(|summary| &mut summary.arms) {
         keep_finite(&mut arm.metrics);
         keep_finite(&mut arm.versus_baseline);
         arm.slices.iter_mut().for_each(|slice| keep_finite(&mut slice.metrics));

@@ -4,7 +4,7 @@
 use super::model::Report;
 use super::names::{Better, Group, Name};
 use super::numbers::{decimals, fixed, interval, signed};
-use crate::metric::{ArmSummary, Estimate};
+use crate::metric::{ArmSummary, Estimate, Summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -67,8 +67,12 @@ pub(super) struct Cell {
 
 /// Every metric that some arm has, in the order of the report.
 pub(super) fn names(report: &Report) -> Vec<Name> {
-    let all: BTreeMap<&str, Name> = report
-        .summary
+    names_of(&report.summary)
+}
+
+/// Every metric that some arm of a summary has, in the order of the report.
+pub(super) fn names_of(summary: &Summary) -> Vec<Name> {
+    let all: BTreeMap<&str, Name> = summary
         .arms
         .iter()
         .flat_map(|arm| arm.metrics.keys())
@@ -113,7 +117,19 @@ pub(super) fn tables(report: &Report, names: &[&Name]) -> Vec<Table> {
 }
 
 fn table(report: &Report, group: Group, names: &[&Name], goes_on: bool) -> Table {
-    let arms = &report.summary.arms;
+    let title = format!("{}{}", group.title(), if goes_on { ", continued" } else { "" });
+    let note = if goes_on { "" } else { group.note() };
+    grid(&report.summary, report.published.as_deref(), names, (title, note))
+}
+
+/// The arms of a summary and some of its metrics.
+pub(super) fn grid(
+    summary: &Summary,
+    published: Option<&str>,
+    names: &[&Name],
+    (title, note): (String, &'static str),
+) -> Table {
+    let arms = &summary.arms;
     let precise: Vec<(usize, usize)> = names
         .iter()
         .map(|name| {
@@ -124,13 +140,13 @@ fn table(report: &Report, group: Group, names: &[&Name], goes_on: bool) -> Table
         .collect();
     let row = |arm: &ArmSummary| Row {
         arm: arm.arm.clone(),
-        baseline: arm.arm == report.summary.baseline,
-        published: report.published.as_deref() == Some(arm.arm.as_str()),
+        baseline: arm.arm == summary.baseline,
+        published: published == Some(arm.arm.as_str()),
         cells: names.iter().zip(&precise).map(|(name, digits)| cell(arm, name, *digits)).collect(),
     };
     Table {
-        title: format!("{}{}", group.title(), if goes_on { ", continued" } else { "" }),
-        note: if goes_on { "" } else { group.note() },
+        title,
+        note,
         columns: names.iter().map(|name| column(name)).collect(),
         rows: arms.iter().map(row).collect(),
     }

@@ -1,6 +1,6 @@
 //! Rules over fields, collected instead of returned at the first.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 
 /// The mistakes found so far, each with its path in the file.
 #[derive(Debug, Default)]
@@ -24,6 +24,23 @@ impl Problems {
         let inside = value >= min && value <= max; // false for NaN
         if !inside {
             self.add(path, format!("{value} is not between {min} and {max}"));
+        }
+    }
+
+    /// Numbers that ascend, with bounds, both included; at least one, if the list is there.
+    pub fn ascending<T: PartialOrd + Display + Debug + Copy>(
+        &mut self,
+        path: &str,
+        values: Option<&[T]>,
+        min: T,
+        max: T,
+    ) {
+        let Some(values) = values else { return };
+        if values.is_empty() || !values.windows(2).all(|pair| pair[0] < pair[1]) {
+            self.add(path, format!("expected ascending numbers, found {values:?}"));
+        }
+        for (at, value) in values.iter().enumerate() {
+            self.range(&format!("{path}[{at}]"), *value, min, max);
         }
     }
 

@@ -6,6 +6,7 @@ mod prepare;
 mod read;
 mod rerank;
 mod step;
+mod sweep;
 mod train_reranker;
 mod train_retriever;
 
@@ -20,6 +21,7 @@ pub use rerank::{
     RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
 };
 pub use step::{FilterMode, Similarity, StepSpec};
+pub use sweep::{Point, SweepSpec, SweptArm};
 pub use train_reranker::{
     BaseSpec, ExampleControls, ExamplesSpec, LoraSpec, PromptSpec, RerankerTrainSpec,
     TrainRerankerSpec,

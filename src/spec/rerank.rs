@@ -2,6 +2,7 @@
 
 use super::Problems;
 use super::step::StepSpec;
+use super::sweep::SweepSpec;
 use crate::types::{Asked, Relation};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct RerankSpec {
     pub publish: Option<String>,
     /// How the lists are judged.
     pub metrics: MetricsSpec,
+    /// The settings at which the arms are judged besides.
+    #[serde(skip_serializing_if = "Option::is_none")] // a job without one keeps its run
+    pub sweep: Option<SweepSpec>,
     /// In which pieces.
     pub output: RerankOutput,
 }
@@ -259,6 +263,7 @@ impl RerankSpec {
         self.check_controls(problems);
         self.check_arms(problems);
         self.check_metrics(problems);
+        self.check_sweep(problems);
         problems.range("output.depth", self.output.depth, 1, 10_000);
         problems.range("output.epoch_tasks", self.output.epoch_tasks, 1, 1_000_000);
     }

@@ -2,7 +2,7 @@
 //! one.
 
 use super::rerank::{Facts, Step, retrieval_order};
-use super::token_control::TokenControl;
+use super::token_control::{Memo, TokenControl};
 use super::{Outcomes, Stage};
 use crate::types::{ArmList, Candidates, Ranked, StageName};
 use std::sync::Arc;
@@ -42,28 +42,40 @@ impl Rerank {
     }
 }
 
+impl Arms {
+    /// Every arm's list of each row. What decoders said is kept in `memo`.
+    pub fn rank<T>(
+        &self,
+        rows: &[Candidates],
+        memo: &mut Memo,
+        out: &mut Outcomes<T>,
+    ) -> Vec<Vec<ArmList>> {
+        let mut ranked: Vec<Vec<ArmList>> = Vec::new();
+        ranked.resize_with(rows.len(), || Vec::with_capacity(self.chains.len()));
+        for chain in &self.chains {
+            let mut lists: Vec<ArmList> = rows.iter().map(retrieval_order).collect();
+            for method in chain {
+                lists = match method {
+                    Method::TokenControl(method) => method.apply(rows, lists, memo, out),
+                    Method::Step(step) => {
+                        let pairs = rows.iter().zip(lists);
+                        pairs.map(|(row, list)| step.apply(row, list, &self.facts)).collect()
+                    }
+                };
+            }
+            ranked.iter_mut().zip(lists).for_each(|(arms, list)| arms.push(list));
+        }
+        ranked
+    }
+}
+
 impl Stage for Rerank {
     type In = Candidates;
     type Out = Ranked;
     const NAME: StageName = StageName::Rerank;
 
     fn run(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Ranked>) {
-        let Arms { chains, facts } = &*self.0;
-        let mut ranked: Vec<Vec<ArmList>> = Vec::new();
-        ranked.resize_with(rows.len(), || Vec::with_capacity(chains.len()));
-        for chain in chains {
-            let mut lists: Vec<ArmList> = rows.iter().map(retrieval_order).collect();
-            for method in chain {
-                lists = match method {
-                    Method::TokenControl(method) => method.apply(&rows, lists, out),
-                    Method::Step(step) => {
-                        let pairs = rows.iter().zip(lists);
-                        pairs.map(|(row, list)| step.apply(row, list, facts)).collect()
-                    }
-                };
-            }
-            ranked.iter_mut().zip(lists).for_each(|(arms, list)| arms.push(list));
-        }
+        let ranked = self.0.rank(&rows, &mut Memo::default(), out);
         out.reserve(rows.len());
         for (candidates, arms) in rows.into_iter().zip(ranked) {
             out.ok(Ranked { candidates, arms });

@@ -3,7 +3,9 @@
 use super::{Outcomes, Stage};
 use crate::control::{ConflictIndex, ControlTable, Names, Postings, met_mask, oracle, sampled};
 use crate::spec::ControlFrom;
-use crate::types::{Candidates, Catalogue, Control, ControlSource, FaultKind, StageName};
+use crate::types::{
+    Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Query, StageName,
+};
 use std::sync::Arc;
 
 /// Where controls come from: shared by all workers of a process.
@@ -41,6 +43,32 @@ impl Ask {
         let conflicts = ConflictIndex::new(Arc::clone(&asks.postings));
         Self { asks, conflicts }
     }
+
+    /// A row as it would be, had only its best `k` been retrieved and only the first `count` of its
+    /// controls been asked for; none stands for all of them.
+    pub fn cut(&mut self, row: &Candidates, k: usize, count: Option<usize>) -> Candidates {
+        let k = k.min(row.items.len());
+        let mut cut = Candidates {
+            query: row.query.clone(),
+            items: row.items[..k].to_vec(),
+            scores: row.scores[..k].to_vec(),
+            met: Vec::new(),
+        };
+        cut.query.conflict = None;
+        let (controls, source) = self.asks.first(&row.query, &cut.items, count);
+        self.put(&mut cut, controls, source);
+        cut
+    }
+
+    fn put(&mut self, row: &mut Candidates, controls: Vec<Control>, source: ControlSource) {
+        if !controls.is_empty() {
+            let meets = |item: &ItemId| met_mask(&self.asks.catalogue, &controls, *item);
+            row.met = row.items.iter().map(meets).collect();
+            row.query.conflict = self.conflicts.conflict(&controls);
+        }
+        let source = if controls.is_empty() { ControlSource::None } else { source };
+        (row.query.controls, row.query.source) = (controls, source);
+    }
 }
 
 impl Stage for Ask {
@@ -54,12 +82,7 @@ impl Stage for Ask {
             for problem in problems {
                 out.fault(row.query.origin, problem);
             }
-            if !controls.is_empty() {
-                let meets = |item: &u32| met_mask(&self.asks.catalogue, &controls, *item);
-                row.met = row.items.iter().map(meets).collect();
-                row.query.conflict = self.conflicts.conflict(&controls);
-            }
-            (row.query.controls, row.query.source) = (controls, source);
+            self.put(row, controls, source);
         }
         out.append(rows);
     }
@@ -69,7 +92,7 @@ impl Asks {
     /// What the user asked for, and what of it cannot be understood: that is told, and the user is
     /// ranked for with the rest.
     fn controls(&self, row: &Candidates) -> (Vec<Control>, ControlSource, Vec<FaultKind>) {
-        let query = &row.query;
+        let (query, all) = (&row.query, self.attributes.as_slice());
         let mut problems = Vec::new();
         let mut asked_for = || {
             let asked = self.table.for_user(&query.user, self.as_of);
@@ -80,23 +103,46 @@ impl Asks {
         let (controls, source) = match self.from {
             ControlFrom::None => (Vec::new(), ControlSource::None),
             ControlFrom::Job => (self.job.clone(), ControlSource::Job),
-            ControlFrom::Oracle => {
-                let of = |target: &u32| oracle(&self.catalogue, &self.attributes, *target);
-                (query.targets.first().map(of).unwrap_or_default(), ControlSource::Oracle)
-            }
-            ControlFrom::Sampled => (self.sampled(row), ControlSource::Sampled),
+            ControlFrom::Oracle => (self.oracle(query, all), ControlSource::Oracle),
+            ControlFrom::Sampled => (self.sampled(query, &row.items, all), ControlSource::Sampled),
             ControlFrom::Table => (asked_for(), ControlSource::Table),
             ControlFrom::TableThenSampled => match asked_for() {
-                controls if controls.is_empty() => (self.sampled(row), ControlSource::Sampled),
+                controls if controls.is_empty() => {
+                    (self.sampled(query, &row.items, all), ControlSource::Sampled)
+                }
                 controls => (controls, ControlSource::Table),
             },
         };
-        let source = if controls.is_empty() { ControlSource::None } else { source };
         (controls, source, problems)
     }
 
-    fn sampled(&self, row: &Candidates) -> Vec<Control> {
-        let hash = row.query.user.hash64();
-        sampled(&self.catalogue, &self.attributes, &row.items, hash, self.seed)
+    /// The first controls of a query that has them all, over other candidates: what is derived is
+    /// derived again, from the first attributes.
+    fn first(
+        &self,
+        query: &Query,
+        items: &[ItemId],
+        count: Option<usize>,
+    ) -> (Vec<Control>, ControlSource) {
+        let count = count.unwrap_or(usize::MAX);
+        let attributes = &self.attributes[..count.min(self.attributes.len())];
+        let told = || query.controls.iter().take(count).cloned().collect();
+        match (self.from, query.source) {
+            (ControlFrom::Oracle, _) => (self.oracle(query, attributes), ControlSource::Oracle),
+            (ControlFrom::TableThenSampled, ControlSource::Table) => (told(), ControlSource::Table),
+            (ControlFrom::Sampled | ControlFrom::TableThenSampled, _) => {
+                (self.sampled(query, items, attributes), ControlSource::Sampled)
+            }
+            (_, source) => (told(), source),
+        }
+    }
+
+    fn oracle(&self, query: &Query, attributes: &[usize]) -> Vec<Control> {
+        let of = |target: &ItemId| oracle(&self.catalogue, attributes, *target);
+        query.targets.first().map(of).unwrap_or_default()
+    }
+
+    fn sampled(&self, query: &Query, items: &[ItemId], attributes: &[usize]) -> Vec<Control> {
+        sampled(&self.catalogue, attributes, items, query.user.hash64(), self.seed)
     }
 }

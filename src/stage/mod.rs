@@ -9,6 +9,7 @@ pub mod rerank;
 pub mod retrieve;
 pub mod scatter;
 pub mod sequence;
+pub mod sweep;
 pub mod token_control;
 pub mod write;
 
@@ -74,6 +75,14 @@ impl<T> Outcomes<T> {
     /// A row, or a part of one, that ends here.
     pub fn fault(&mut self, origin: Origin, kind: FaultKind) {
         self.setbacks.push(Setback::Fault(Fault { origin, stage: self.stage, kind }));
+    }
+
+    /// What ended or failed in another stage, under this one's name.
+    pub fn setback(&mut self, setback: Setback) {
+        match setback {
+            Setback::Fault(fault) => self.fault(fault.origin, fault.kind),
+            failed => self.setbacks.push(failed),
+        }
     }
 
     /// What stops the job.

@@ -15,8 +15,10 @@
 use super::Outcomes;
 use super::prompt::Prompter;
 use crate::device::Cpu;
+use crate::error::Error;
 use crate::model::decoder::{Decoder, Prompt, Table};
-use crate::types::{ArmList, Candidates, FaultKind, ItemId, mix64};
+use crate::types::{ArmList, Candidates, Control, FaultKind, ItemId, Origin, mix64};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A decoder that ranks candidates.
@@ -44,11 +46,37 @@ pub struct TokenControl {
     pub seed: u64,
 }
 
-/// A prompt on its way: whose, and which candidate each label stands for.
+/// What decoders said of users' candidates: the sum of each one's logits over the permutations, or
+/// why there is none. Steps that differ in their weight alone, and lists that differ beyond what a
+/// prompt shows, read it once.
+#[derive(Default)]
+pub struct Memo(HashMap<Origin, Vec<Said>>);
+
+/// The answer for one user's controls and candidates.
+struct Said {
+    step: TokenControl,
+    controls: Vec<Control>,
+    items: Vec<ItemId>,
+    sums: Result<Vec<f32>, FaultKind>,
+}
+
+/// A prompt on its way: for which answer, and which candidate each label stands for.
 struct Asked {
-    row: usize,
+    answer: usize,
     shown: Vec<u32>,
     prompt: Prompt,
+}
+
+impl Memo {
+    fn said(&self, step: &TokenControl, row: &Candidates, list: &ArmList) -> Option<&Said> {
+        let same = |said: &&Said| {
+            let items = step.items(row, list);
+            said.step.asks_as(step)
+                && said.controls == row.query.controls
+                && items.eq(said.items.iter().copied())
+        };
+        self.0.get(&row.query.origin)?.iter().find(same)
+    }
 }
 
 impl TokenControl {
@@ -57,42 +85,75 @@ impl TokenControl {
         &self,
         rows: &[Candidates],
         mut lists: Vec<ArmList>,
+        memo: &mut Memo,
         out: &mut Outcomes<T>,
     ) -> Vec<ArmList> {
-        let mut asked = Vec::new();
-        for (at, (row, list)) in rows.iter().zip(&lists).enumerate() {
-            match self.ask(at, row, list) {
-                Ok(prompts) => asked.extend(prompts),
-                Err(kind) => out.fault(row.query.origin, kind),
-            }
+        if let Err(error) = self.ask_all(rows, &lists, memo) {
+            out.fail(&error);
+            return lists;
         }
-        let mut sums: Vec<Vec<f32>> =
-            lists.iter().map(|list| vec![0.0; list.order.len()]).collect();
-        let mut scored = vec![false; rows.len()];
-        let prompts: Vec<Prompt> =
-            asked.iter_mut().map(|a| std::mem::take(&mut a.prompt)).collect();
-        let labels = self.scorer.labels.outputs();
-        let logits = self.scorer.decoder.logits(&Cpu, &prompts, &self.scorer.labels, 1);
-        let logits = match logits {
-            Ok(logits) => logits,
-            Err(error) => {
-                out.fail(&error);
-                return lists;
-            }
-        };
-        for (Asked { row, shown, .. }, logits) in asked.iter().zip(logits.chunks_exact(labels)) {
-            scored[*row] = true;
-            for (place, logit) in shown.iter().zip(logits) {
-                sums[*row][*place as usize] += logit;
-            }
-        }
-        for ((list, sums), scored) in lists.iter_mut().zip(sums).zip(scored) {
-            if scored {
-                let shown = list.order.len().min(labels);
-                self.mix(list, &sums[..shown]);
+        for (row, list) in rows.iter().zip(&mut lists) {
+            match memo.said(self, row, list).map(|said| &said.sums) {
+                Some(Ok(sums)) => self.mix(list, sums),
+                Some(Err(kind)) => out.fault(row.query.origin, kind.clone()),
+                None => {} // an empty list: there is nothing to ask
             }
         }
         lists
+    }
+
+    /// Has the decoder answer whatever it was not asked yet.
+    fn ask_all(
+        &self,
+        rows: &[Candidates],
+        lists: &[ArmList],
+        memo: &mut Memo,
+    ) -> Result<(), Error> {
+        let (mut answers, mut asked) = (Vec::new(), Vec::new());
+        for (row, list) in rows.iter().zip(lists) {
+            if list.order.is_empty() || memo.said(self, row, list).is_some() {
+                continue;
+            }
+            let prompts = self.ask(answers.len(), row, list);
+            let items: Vec<ItemId> = self.items(row, list).collect();
+            let sums = prompts.map(|prompts| {
+                asked.extend(prompts);
+                vec![0.0; items.len()]
+            });
+            let controls = row.query.controls.clone();
+            let said = Said { step: self.clone(), controls, items, sums };
+            answers.push((row.query.origin, said));
+        }
+        let prompts: Vec<Prompt> =
+            asked.iter_mut().map(|a| std::mem::take(&mut a.prompt)).collect();
+        let labels = self.scorer.labels.outputs();
+        let logits = self.scorer.decoder.logits(&Cpu, &prompts, &self.scorer.labels, 1)?;
+        for (Asked { answer, shown, .. }, logits) in asked.iter().zip(logits.chunks_exact(labels)) {
+            let Ok(sums) = &mut answers[*answer].1.sums else { continue };
+            for (place, logit) in shown.iter().zip(logits) {
+                sums[*place as usize] += logit;
+            }
+        }
+        for (origin, said) in answers {
+            memo.0.entry(origin).or_default().push(said);
+        }
+        Ok(())
+    }
+
+    /// Whether another step asks the same decoder in the same orders.
+    fn asks_as(&self, other: &TokenControl) -> bool {
+        let seeds = (self.permutations, self.seed) == (other.permutations, other.seed);
+        seeds && Arc::ptr_eq(&self.scorer, &other.scorer)
+    }
+
+    /// The items of a list that a prompt shows, as they came in.
+    fn items<'a>(
+        &self,
+        row: &'a Candidates,
+        list: &'a ArmList,
+    ) -> impl Iterator<Item = ItemId> + use<'a> {
+        let shown = list.order.iter().take(self.scorer.labels.outputs());
+        shown.map(|at| row.items[*at as usize])
     }
 
     /// The first prompt of a user as people read it, and its tokens.
@@ -124,9 +185,13 @@ impl TokenControl {
     }
 
     /// A user's prompts, one for each permutation.
-    fn ask(&self, at: usize, row: &Candidates, list: &ArmList) -> Result<Vec<Asked>, FaultKind> {
+    fn ask(
+        &self,
+        answer: usize,
+        row: &Candidates,
+        list: &ArmList,
+    ) -> Result<Vec<Asked>, FaultKind> {
         let prompter = &self.scorer.prompter;
-        let count = list.order.len();
         let one = |permutation: u64| {
             let (shown, items) = self.shown(row, list, permutation);
             let made = prompter.prompt(&row.query.history, &row.query.controls, &items)?;
@@ -134,9 +199,9 @@ impl TokenControl {
             if let Some(found) = self.scorer.decoder.refusal(&prompt) {
                 return Err(FaultKind::Unreadable { column: "prompt".into(), found });
             }
-            Ok(Asked { row: at, shown, prompt })
+            Ok(Asked { answer, shown, prompt })
         };
-        (0..if count == 0 { 0 } else { self.permutations as u64 }).map(one).collect()
+        (0..self.permutations as u64).map(one).collect()
     }
 
     /// Orders the first places of a list by the mixed score. Equal ones stay as they were.

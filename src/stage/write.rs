@@ -90,25 +90,28 @@ pub struct Measured {
     pub exposure: Exposure,
     /// Users whose controls cannot all be met.
     pub conflicts: u64,
+    /// Sums of every point of the sweep.
+    pub sweep: Vec<Tally>,
 }
 
-/// A partition's lists with what they come to.
+/// A partition's lists with what they come to, as far as it is known.
 pub struct Judged {
-    lists: Partition<Ranked>,
-    measured: Measured,
+    /// The lists.
+    pub lists: Partition<Ranked>,
+    /// What they come to.
+    pub measured: Measured,
 }
 
 /// Judges a partition's lists.
 pub struct Measure(pub Judge);
 
 impl Stage for Measure {
-    type In = Partition<Ranked>;
+    type In = Judged;
     type Out = Judged;
     const NAME: StageName = StageName::Measure;
 
-    fn run(&mut self, parts: Vec<Partition<Ranked>>, out: &mut Outcomes<Judged>) {
-        for lists in parts {
-            let mut measured = Measured::default();
+    fn run(&mut self, parts: Vec<Judged>, out: &mut Outcomes<Judged>) {
+        for Judged { lists, mut measured } in parts {
             self.0.add(&lists.rows, &mut measured.tally, &mut measured.exposure);
             let conflicts = lists.rows.iter().filter(|r| r.candidates.query.conflict.is_some());
             measured.conflicts = conflicts.count() as u64;

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::flow::rerank::{RerankStages, Retrieved};
 use crate::metric::{Exposure, Tally};
 use crate::plan::{Plan, Task};
+use crate::stage::write::{Judged, Measured, Partition};
 use crate::stage::{Outcomes, Setback, Stage};
 use crate::store::{Commit, PartRef, exposure_key, fault_key, part, part_key};
 use crate::types::{Epoch, Fault};
@@ -40,6 +41,7 @@ fn do_epoch(
     let mut commit = Commit { epoch, ..Commit::default() };
     let (mut faults, mut conflicts) = (Vec::new(), 0);
     let (mut tally, mut exposure) = (Tally::default(), Exposure::default());
+    let mut sweep: Vec<Tally> = Vec::new();
     let mut put = |key: String, rows: u64, bytes: Vec<u8>| {
         let part = PartRef::of(key.clone(), rows, &bytes);
         objects.insert(key, bytes);
@@ -49,7 +51,15 @@ fn do_epoch(
         let read = through(&mut stages.source.read, vec![task.clone()], &mut faults);
         let found = through(&mut stages.source.retrieve, read, &mut faults);
         let asked = through(&mut stages.ask, found, &mut faults);
-        let ranked = through(&mut stages.arms, asked, &mut faults);
+        let mut ranked = through(&mut stages.arms, asked, &mut faults);
+        if let Some(stage) = &mut stages.sweep {
+            let lists = Partition { epoch, partition: task.shard, rows: ranked };
+            let part = Judged { lists, measured: Measured::default() };
+            let part = through(stage, vec![part], &mut faults).remove(0);
+            sweep.resize_with(part.measured.sweep.len(), Tally::default);
+            sweep.iter_mut().zip(&part.measured.sweep).for_each(|(sum, one)| sum.merge(one));
+            ranked = part.lists.rows;
+        }
         stages.measure.0.add(&ranked, &mut tally, &mut exposure);
         conflicts += ranked.iter().filter(|r| r.candidates.query.conflict.is_some()).count();
         commit.shards.push(task.shard);
@@ -71,6 +81,9 @@ fn do_epoch(
     commit.parts.push(put(exposure_key(epoch), shown.len() as u64, bytes));
     commit.parts.sort_by(|a, b| a.key.cmp(&b.key));
     commit.payload = serde_json::json!({ "tally": tally, "conflicts": conflicts });
+    if !sweep.is_empty() {
+        commit.payload["sweep"] = serde_json::json!(sweep);
+    }
     if !faults.is_empty() {
         faults.sort_unstable();
         commit.rows_faulted = faults.len() as u64;

@@ -19,6 +19,8 @@ pub enum StageName {
     Control,
     /// The arms.
     Rerank,
+    /// The arms at the points of a sweep.
+    Sweep,
     /// Encoding parts.
     Write,
     /// Judging lists.
@@ -114,6 +116,7 @@ impl fmt::Display for StageName {
             StageName::Retrieve => "retrieve",
             StageName::Control => "control",
             StageName::Rerank => "rerank",
+            StageName::Sweep => "sweep",
             StageName::Write => "write",
             StageName::Measure => "measure",
             StageName::Commit => "commit",

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use steerage::metric::{ArmSummary, Estimate, SliceSummary, Summary};
 use steerage::report::{
-    Expectation, FaultGroup, Report, StageTime, Timings, TrainingPoint, Upstream, from_json,
-    metric_rows, render_html, render_json, render_markdown, summary_text, warnings,
+    Expectation, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
+    TrainingPoint, Upstream, from_json, metric_rows, render_html, render_json, render_markdown,
+    summary_text, warnings,
 };
 use steerage::types::StageName;
 
@@ -32,7 +33,12 @@ fn the_markdown_and_the_screen_are_as_agreed() {
 #[ignore = "for looking at: REPORT_DIR=/tmp cargo test -- --ignored samples_for_a_browser"]
 fn samples_for_a_browser() {
     let folder = std::path::PathBuf::from(std::env::var("REPORT_DIR").unwrap());
-    for (name, report) in [("rerank", sample::rerank()), ("training", sample::training())] {
+    let samples = [
+        ("rerank", sample::rerank()),
+        ("sweep", sample::swept()),
+        ("training", sample::training()),
+    ];
+    for (name, report) in samples {
         std::fs::write(folder.join(format!("{name}.html")), render_html(&report).unwrap()).unwrap();
     }
     let odd = hostile();
@@ -48,6 +54,8 @@ fn equal_reports_have_equal_bytes_and_timings_are_in_no_json() {
     assert!(render_json(&one) == render_json(&two));
     assert!(render_html(&one).unwrap() != render_html(&two).unwrap(), "timings are shown");
     assert!(from_json(&render_json(&one)).unwrap() == two, "read back, bit for bit");
+    let swept = Report { timings: None, ..sample::swept() };
+    assert!(from_json(&render_json(&swept)).unwrap() == swept, "points and all");
     assert!(from_json("{}").unwrap_err().to_string().contains("report.json: expected"));
 }
 
@@ -67,6 +75,8 @@ fn hostile() -> Report {
         versus_baseline: metrics.clone(),
         slices: vec![slice.clone()],
     };
+    let arms = vec![arm("b".into()), arm(text())];
+    let summary = Summary { baseline: "b".into(), replicates: 9, arms };
     let stage =
         StageTime { stage: text(), rows: 1, seconds: 1.0, rows_per_second: 1.0, share: 1.0 };
     Report {
@@ -78,11 +88,11 @@ fn hostile() -> Report {
         spec: text(),
         commands: vec![text()],
         published: Some(text()),
-        summary: Summary {
-            baseline: "b".into(),
-            replicates: 9,
-            arms: vec![arm("b".into()), arm(text())],
-        },
+        summary: summary.clone(),
+        sweep: Some(Sweep {
+            arms: vec![SweptArm { name: text(), family: text(), weight: Some(1.0) }],
+            points: vec![SweepPoint::new(9, Some(1), None, summary)],
+        }),
         faults: vec![FaultGroup {
             stage: StageName::Read,
             reason: text(),
@@ -126,7 +136,7 @@ fn hostile_names_stay_text() {
 
 #[test]
 fn the_page_fetches_nothing() {
-    for report in [sample::rerank(), sample::training(), hostile()] {
+    for report in [sample::rerank(), sample::swept(), sample::training(), hostile()] {
         let html = render_html(&report).unwrap();
         for outside in ["http://", "https://", "url(", "@import", "<link", "<script", "<img"] {
             assert!(!html.contains(outside), "{outside} in the page of {}", report.job);
@@ -158,7 +168,9 @@ fn page_body(report: &Report) -> String {
 
 #[test]
 fn elements_are_balanced_and_drawings_are_named() {
-    for report in [sample::rerank(), sample::training(), hostile(), Report::default()] {
+    for report in
+        [sample::rerank(), sample::swept(), sample::training(), hostile(), Report::default()]
+    {
         let page = page_body(&report);
         assert_balanced(page.trim_end().trim_end_matches("</html>"));
         let drawings = page.matches("<svg role=\"img\"").count();
@@ -258,4 +270,37 @@ fn warnings_follow_from_the_figures() {
     report.summary.replicates = 0;
     assert!(has(&report, "No bootstrap replicates"));
     assert_eq!(warnings(&Report::default()), Vec::<String>::new());
+}
+
+#[test]
+fn a_sweep_is_drawn_and_tabled_by_its_points() {
+    let report = sample::swept();
+    let html = render_html(&report).unwrap();
+    let section = html.split_once("<h2>Sweep</h2>").unwrap().1;
+    let section = section.split_once("</section>").unwrap().0;
+    assert!(section.contains("18 points, 12 arms each"));
+    for k in ["K = 10", "K = 20", "K = 50"] {
+        assert_eq!(section.matches(&format!("<h3>{k}</h3>")).count(), 1);
+    }
+    assert_eq!(section.matches("<svg").count(), 18, "a drawing a point");
+    assert_eq!(section.matches("<polyline").count(), 36, "a line a family with weights");
+    assert_eq!(section.matches("<table").count(), 18);
+    assert!(section.contains("token-control w=0.75: CP@3 "), "each dot says what it is");
+    assert_eq!(section.matches("CP@5 ").count(), 18);
+
+    let markdown = render_markdown(&report);
+    let section = markdown.split_once("## Sweep").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = section.lines().filter(|line| line.starts_with("| ") && line.contains("θ = "));
+    assert_eq!(rows.count(), 18 * 12);
+    let heads = "| point | arm | NDCG@10 ↑ | HR@10 ↑ | CP@1 ↑ | CP@3 ↑ | CP@5 ↑ | CD ↓ |";
+    assert_eq!(section.matches(heads).count(), 3, "{section}");
+    assert!(!render_markdown(&sample::rerank()).contains("Sweep"));
+
+    let rows = metric_rows(&report);
+    let point = |row: &&steerage::report::MetricRow| {
+        row.slice_dimension == "sweep" && row.slice_label == "k=20 controls=3 theta=2"
+    };
+    let found: Vec<_> = rows.iter().filter(point).filter(|row| row.metric == "cp@3").collect();
+    assert_eq!(found.len(), 12);
+    assert!(found[0].difference.is_none() && found[1].difference.is_some());
 }

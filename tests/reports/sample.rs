@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use steerage::metric::{ArmSummary, Estimate, SliceSummary, Summary};
 use steerage::report::{
-    Expectation, Facts, FaultGroup, Report, StageTime, Timings, TrainingPoint, Upstream,
+    Expectation, Facts, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
+    TrainingPoint, Upstream,
 };
 use steerage::types::{StageName, mix64, unit_f64};
 
@@ -135,12 +136,68 @@ pub fn rerank() -> Report {
         summary: Summary { baseline: ARMS[0].0.into(), replicates: 200, arms: arms.collect() },
         faults: faults(),
         conflicts: 37,
+        sweep: None,
         expectations: expectations(),
         training: Vec::new(),
         upstream: upstream(),
         warnings: Vec::new(),
         timings: Some(timings()),
     }
+}
+
+/// The same with a sweep: fewer candidates and more wishes make control harder, and weight buys it.
+pub fn swept() -> Report {
+    let report = rerank();
+    let token = |family: &'static str| {
+        let name = move |weight: f32| SweptArm {
+            name: format!("{family} w={weight}"),
+            family: family.into(),
+            weight: Some(weight),
+        };
+        [0.0, 0.25, 0.5, 0.75, 1.0].map(name)
+    };
+    let plain = |name: &str| SweptArm { name: name.into(), family: name.into(), weight: None };
+    let arms: Vec<SweptArm> = [plain(ARMS[0].0), plain(ARMS[1].0)]
+        .into_iter()
+        .chain(token("token-control"))
+        .chain(token("zero-shot"))
+        .collect();
+    let mut points = Vec::new();
+    for k in [10, 20, 50] {
+        for (controls, theta) in [(1, 1), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3)] {
+            let level = (1.0 - 0.24 * f64::from(theta) + 0.06 * f64::from(controls)).min(1.0);
+            let gain = (f64::from(k) / 50.0).sqrt();
+            let level = |arm: &SweptArm| {
+                let weight = f64::from(arm.weight.unwrap_or(0.0));
+                let learned = if arm.family == "zero-shot" { 0.12 } else { 0.44 };
+                match arm.family.as_str() {
+                    "hard-filter" => (0.131 + 0.01 * gain, 0.91 * level),
+                    _ => (
+                        0.12 + 0.05 * gain + 0.012 * weight - 0.05 * weight * weight,
+                        (0.3 + learned * gain * weight) * level,
+                    ),
+                }
+            };
+            let (ndcg, cp) = level(&arms[0]);
+            let base = metrics(ndcg, cp, 0.6, USERS);
+            let summary = arms.iter().enumerate().map(|(at, arm)| {
+                let (ndcg, cp) = level(arm);
+                let metrics = metrics(ndcg, cp, 0.6, USERS);
+                let versus = metrics.iter().filter(|_| at > 0).map(|(name, e)| {
+                    let half = (e.high - e.low) / 5.0;
+                    (name.clone(), estimate(e.mean - base[name].mean, half, USERS))
+                });
+                let versus_baseline = versus.collect();
+                ArmSummary { arm: arm.name.clone(), versus_baseline, slices: Vec::new(), metrics }
+            });
+            let summary =
+                Summary { baseline: ARMS[0].0.into(), replicates: 200, arms: summary.collect() };
+            let (controls, theta) = (Some(controls as u64), Some(theta as u64));
+            points.push(SweepPoint::new(k as u64, controls, theta, summary));
+        }
+    }
+    let published = Some("token-control".into());
+    Report { sweep: Some(Sweep { arms, points }), published, ..report }
 }
 
 fn faults() -> Vec<FaultGroup> {

@@ -29,11 +29,11 @@ const SECTIONS: [(&str, &[&str]); 5] = [
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
     ("`kind = \"train-reranker\"`", &["train_reranker.rs"]),
-    ("`kind = \"rerank\"`", &["rerank.rs", "step.rs"]),
+    ("`kind = \"rerank\"`", &["rerank.rs", "step.rs", "sweep.rs"]),
 ];
 
 /// Types that a job file does not see.
-const INTERNAL: [&str; 2] = ["Job", "Kind"];
+const INTERNAL: [&str; 4] = ["Job", "Kind", "Point", "SweptArm"];
 
 #[test]
 fn the_readme_of_jobs_says_every_field() {

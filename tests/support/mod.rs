@@ -62,6 +62,14 @@ impl Shop {
         shop
     }
 
+    /// [`Shop::demo`] with a sweep.
+    pub fn swept() -> Shop {
+        let shop = Shop::demo();
+        let sweep = "[sweep]\nk = [10, 40]\ncontrols = [1, 2]\ntheta = [1, 2]\n\n[output]";
+        shop.change("demo.toml", &[("[output]", sweep)]);
+        shop
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

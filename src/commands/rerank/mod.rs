@@ -7,7 +7,7 @@ mod shared;
 mod sums;
 
 pub use one::{one, stages};
-pub use settings::{attribute, metric_plan};
+pub use settings::{attribute, metric_plan, point_plan};
 pub use sums::sums;
 
 use super::demo_data;

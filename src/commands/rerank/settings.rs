@@ -6,7 +6,7 @@ use super::models::Models;
 use crate::control::{ControlTable, Names, Postings};
 use crate::error::{Error, Result};
 use crate::metric::{Distance, FairnessGroups, MetricPlan, Segment, Split, Threshold};
-use crate::spec::{FilterMode, RerankSpec, Similarity, StepSpec};
+use crate::spec::{FilterMode, Point, RerankSpec, Similarity, StepSpec};
 use crate::stage::arms::Method;
 use crate::stage::ask::Asks;
 use crate::stage::rerank as methods;
@@ -121,6 +121,19 @@ pub fn method_of(
     };
     step.check(facts)?;
     Ok(Method::Step(step))
+}
+
+/// What a point of the job's sweep is judged by, beside what its lists are.
+pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> MetricPlan {
+    MetricPlan {
+        cutoffs: lists.cutoffs.clone(),
+        threshold: point.theta.map_or(Threshold::All, Threshold::AtLeast),
+        replicates: lists.replicates,
+        seed: lists.seed,
+        arms: spec.swept_arms().into_iter().map(|swept| swept.arm.name).collect(),
+        brief: true,
+        ..MetricPlan::default()
+    }
 }
 
 /// What the job's lists are judged by.

@@ -2,18 +2,19 @@
 
 use super::Opened;
 use super::models::Models;
-use super::settings::{asks, method_of, resolved};
+use super::settings::{asks, method_of, point_plan, resolved};
 use super::sums::put_sums;
 use crate::control::{describe, met};
 use crate::device::cpu::top_k::BitSet;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::commit::Record;
 use crate::flow::rerank::{RerankStages, Source};
 use crate::metric::{Embeddings, Judge, MetricPlan};
-use crate::spec::{RerankSpec, StepSpec};
+use crate::spec::{ArmSpec, Point, RerankSpec, StepSpec};
 use crate::stage::arms::{Arms, Method, Rerank};
 use crate::stage::ask::{Ask, Asks};
 use crate::stage::rerank as methods;
+use crate::stage::sweep::{Pool, Sweep};
 use crate::stage::write::{EncodeLists, Measure, WriteLists};
 use crate::store::{input, part};
 use crate::types::{Asked, Catalogue, Control, ItemId, Key};
@@ -28,9 +29,18 @@ pub struct Shared {
     asks: Arc<Asks>,
     arms: Arc<Arms>,
     metrics: MetricPlan,
+    sweep: Option<Grid>,
     embeddings: Option<Embeddings>,
     encode: EncodeLists,
     record: Record,
+}
+
+/// What the sweeps of all workers share.
+struct Grid {
+    arms: Arc<Arms>,
+    pools: Arc<[Pool]>,
+    /// One for each threshold.
+    plans: Vec<MetricPlan>,
 }
 
 /// Items that are never recommended: to anybody, and to some.
@@ -55,16 +65,27 @@ impl Shared {
         };
         let mut models = Models::new(spec, opened);
         let mut method = |step: &StepSpec| method_of(step, &facts, &mut models);
-        let mut chain =
-            |steps: &Vec<StepSpec>| steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
-        let chains = spec.arms.iter().map(|arm| chain(&arm.steps)).collect::<Result<Vec<_>>>()?;
+        let mut arms = |arms: &[ArmSpec]| -> Result<Arc<Arms>> {
+            let mut chain =
+                |arm: &ArmSpec| arm.steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
+            let chains = arms.iter().map(&mut chain).collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(Arms { chains, facts: facts.clone() }))
+        };
+        let sweep = spec.sweep.as_ref().map(|_| {
+            let swept: Vec<ArmSpec> =
+                spec.swept_arms().into_iter().map(|swept| swept.arm).collect();
+            let (pools, plans) = grid(spec, &opened.metrics);
+            Ok::<_, Error>(Grid { arms: arms(&swept)?, pools, plans })
+        });
+        let (arms, sweep) = (arms(&spec.arms)?, sweep.transpose()?);
         let asks = asks(spec, opened, &catalogue)?;
         let embeddings = opened.trained.as_ref().map(|trained| Embeddings {
             values: trained.item_embeddings().into(),
             width: trained.width(),
         });
         Ok(Shared {
-            arms: Arc::new(Arms { chains, facts }),
+            arms,
+            sweep,
             asks: Arc::new(asks),
             metrics: opened.metrics.clone(),
             embeddings,
@@ -76,14 +97,24 @@ impl Shared {
 
     /// A worker's stages.
     pub fn stages<R: Source>(&self, source: R) -> RerankStages<R> {
-        let judge = Judge::new(&self.metrics, &self.catalogue, self.embeddings.clone());
+        let judge = |plan: &MetricPlan, embeddings: &Option<Embeddings>| {
+            Judge::new(plan, &self.catalogue, embeddings.clone())
+                .expect("the plan was checked when the job was opened")
+        };
+        let sweep = |grid: &Grid| Sweep {
+            ask: Ask::new(Arc::clone(&self.asks)),
+            arms: Arc::clone(&grid.arms),
+            pools: Arc::clone(&grid.pools),
+            judges: grid.plans.iter().map(|plan| judge(plan, &None)).collect(),
+        };
         let run = self.record.run.clone();
         let write = WriteLists { run: run.clone(), encode: Arc::clone(&self.encode) };
         RerankStages {
             source,
             ask: Ask::new(Arc::clone(&self.asks)),
             arms: Rerank(Arc::clone(&self.arms)),
-            measure: Measure(judge.expect("the plan was checked when the job was opened")),
+            sweep: self.sweep.as_ref().map(sweep),
+            measure: Measure(judge(&self.metrics, &self.embeddings)),
             write,
             ledger: self.record.ledger(move |epoch, measured| put_sums(&run, epoch, &measured)),
         }
@@ -113,6 +144,24 @@ impl Shared {
         }
         Ok(Barred { everybody, by_user })
     }
+}
+
+/// The points of a sweep by what they share: candidates and controls, and thresholds.
+fn grid(spec: &RerankSpec, lists: &MetricPlan) -> (Arc<[Pool]>, Vec<MetricPlan>) {
+    let (mut pools, mut plans): (Vec<Pool>, Vec<MetricPlan>) = (Vec::new(), Vec::new());
+    for (number, point) in spec.points().iter().enumerate() {
+        let Point { k, controls, .. } = *point;
+        let plan = point_plan(spec, lists, point);
+        let judge = plans.iter().position(|other| *other == plan).unwrap_or_else(|| {
+            plans.push(plan);
+            plans.len() - 1
+        });
+        match pools.iter_mut().find(|pool| (pool.k, pool.controls) == (k, controls)) {
+            Some(pool) => pool.points.push((number, judge)),
+            None => pools.push(Pool { k, controls, points: vec![(number, judge)] }),
+        }
+    }
+    (pools.into(), plans)
 }
 
 /// How lists become parts: the arms that are written, their names, and the controls in words.

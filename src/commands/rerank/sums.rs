@@ -15,6 +15,20 @@ pub struct Sums {
     pub tally: Tally,
     /// Users whose controls cannot all be met.
     pub conflicts: u64,
+    /// Sums of every point of the sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<Tally>,
+}
+
+impl Sums {
+    fn add(&mut self, tally: &Tally, conflicts: u64, sweep: &[Tally]) {
+        self.tally.merge(tally);
+        self.conflicts += conflicts;
+        if self.sweep.len() < sweep.len() {
+            self.sweep.resize_with(sweep.len(), Tally::default);
+        }
+        self.sweep.iter_mut().zip(sweep).for_each(|(ours, theirs)| ours.merge(theirs));
+    }
 }
 
 /// The sums of an epoch: those of the metrics into the commit, exposure into a part of its own,
@@ -22,9 +36,8 @@ pub struct Sums {
 pub fn put_sums(run: &RunDir, epoch: Epoch, measured: &[Measured]) -> Result<Folded> {
     let (mut sums, mut exposure) = (Sums::default(), Exposure::default());
     for one in measured {
-        sums.tally.merge(&one.tally);
+        sums.add(&one.tally, one.conflicts, &one.sweep);
         exposure.merge(&one.exposure);
-        sums.conflicts += one.conflicts;
     }
     let row = |row: ExposureRow| part::exposure::Exposure {
         arm: u32::from(row.arm),
@@ -46,8 +59,7 @@ pub fn sums(run: &RunDir) -> Result<(Sums, Exposure)> {
         let one: Sums = serde_json::from_value(commit.payload).map_err(|e| {
             Error::Input(format!("{}: commit {epoch}: unreadable sums: {e}", run.name()))
         })?;
-        sums.tally.merge(&one.tally);
-        sums.conflicts += one.conflicts;
+        sums.add(&one.tally, one.conflicts, &one.sweep);
         for part in commit.parts.iter().filter(|part| part.key == exposure_key(epoch)) {
             let path = run.path(&part.key).display().to_string();
             for row in part::exposure::decode(&path, run.get_part(part)?)? {

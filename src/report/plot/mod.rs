@@ -5,6 +5,7 @@ pub(super) mod arms;
 mod axis;
 pub(super) mod bars;
 pub(super) mod curve;
+pub(super) mod curves;
 pub(super) mod slices;
 pub(super) mod tradeoff;
 

@@ -24,12 +24,13 @@ const KIND: Kind = Kind {
     dictionary: Dictionary::Only(&["shard", "stage", "kind"]),
 };
 
-const STAGES: [StageName; 8] = [
+const STAGES: [StageName; 9] = [
     StageName::Read,
     StageName::Prepare,
     StageName::Retrieve,
     StageName::Control,
     StageName::Rerank,
+    StageName::Sweep,
     StageName::Write,
     StageName::Measure,
     StageName::Commit,

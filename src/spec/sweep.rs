@@ -1,0 +1,151 @@
+//! `[sweep]`: the same arms at other settings, each combination judged apart.
+
+use super::step::StepSpec;
+use super::{ArmSpec, ControlFrom, Problems, RerankSpec};
+use serde::{Deserialize, Serialize};
+
+/// `[sweep]`: a grid of settings. Every combination of `k`, `controls` and `theta` is a point, at
+/// which the arms are ranked and judged apart; no list that is written depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SweepSpec {
+    /// The best of what was retrieved that are the candidates, ascending. `retrieve.k` when left
+    /// out.
+    pub k: Option<Vec<usize>>,
+    /// How many controls are asked for, ascending: the first of `controls.attributes`, of
+    /// `controls.ask`, or of a user's rows in the table. All of them when left out.
+    pub controls: Option<Vec<usize>>,
+    /// Controls an item must meet to count for CP and CD, ascending; never more than the point's
+    /// controls, and points that come to the same are there once. `metrics.theta` when left out.
+    pub theta: Option<Vec<u32>>,
+    /// The weight of every token-control step, ascending: an arm each, `NAME w=WEIGHT`, instead of
+    /// the one that is written. The arms as written when left out.
+    pub weight: Option<Vec<f32>>,
+}
+
+/// Settings at which the arms are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Candidates of a user.
+    pub k: usize,
+    /// How many controls are asked for; none for all of them.
+    pub controls: Option<usize>,
+    /// Controls an item must meet; none for all of them.
+    pub theta: Option<u32>,
+}
+
+/// An arm of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweptArm {
+    /// What it does, under a name of its own.
+    pub arm: ArmSpec,
+    /// The name of the job's arm that it is made of.
+    pub family: String,
+    /// Its weight, where arms differ in that.
+    pub weight: Option<f32>,
+}
+
+/// Arms of all points together.
+const LISTS_MAX: usize = 512;
+/// Controls that a user of a table can have.
+const ASKED_MAX: usize = 32;
+
+impl RerankSpec {
+    /// The points of the sweep, by k, then controls, then theta; none without a sweep.
+    pub fn points(&self) -> Vec<Point> {
+        let Some(sweep) = &self.sweep else { return Vec::new() };
+        let mut points = Vec::new();
+        for k in sweep.k.as_ref().unwrap_or(&vec![self.retrieve.k]) {
+            for controls in each(sweep.controls.as_ref()) {
+                for theta in each(sweep.theta.as_ref()) {
+                    let theta = theta.or(self.metrics.theta);
+                    let most = controls.map_or(u32::MAX, |count| count as u32);
+                    let point = Point { k: *k, controls, theta: theta.map(|t| t.min(most)) };
+                    if !points.contains(&point) {
+                        points.push(point);
+                    }
+                }
+            }
+        }
+        points
+    }
+
+    /// The arms of every point of the sweep.
+    pub fn swept_arms(&self) -> Vec<SweptArm> {
+        let weights = self.sweep.as_ref().and_then(|sweep| sweep.weight.as_ref());
+        let as_written = |arm: &ArmSpec| {
+            vec![SweptArm { arm: arm.clone(), family: arm.name.clone(), weight: None }]
+        };
+        let expanded = |arm: &ArmSpec| match weights {
+            Some(weights) if has_weight(arm) => weights.iter().map(|w| weighted(arm, *w)).collect(),
+            _ => as_written(arm),
+        };
+        self.arms.iter().flat_map(expanded).collect()
+    }
+
+    /// Every rule over the fields of the sweep.
+    pub(super) fn check_sweep(&self, problems: &mut Problems) {
+        let Some(sweep) = &self.sweep else { return };
+        if *sweep == SweepSpec::default() {
+            return problems.add("sweep", "expected k, controls, theta or weight, found none");
+        }
+        let asked = self.asked_most();
+        problems.ascending("sweep.k", sweep.k.as_deref(), 1, 10_000);
+        let largest = sweep.k.iter().flatten().max().copied().unwrap_or(0);
+        if largest > self.retrieve.k {
+            let k = self.retrieve.k;
+            let what = format!("expected at least {largest}, the largest of sweep.k, found {k}");
+            problems.add("retrieve.k", what);
+        }
+        if asked == 0 && (sweep.controls.is_some() || sweep.theta.is_some()) {
+            problems.add("controls.from", "nobody asks for anything, and `sweep` is about it");
+        } else {
+            problems.ascending("sweep.controls", sweep.controls.as_deref(), 1, asked);
+            problems.ascending("sweep.theta", sweep.theta.as_deref(), 1, asked as u32);
+        }
+        problems.ascending("sweep.weight", sweep.weight.as_deref(), 0.0, 1.0);
+        if sweep.weight.is_some() && !self.arms.iter().any(has_weight) {
+            problems.add("sweep.weight", "no arm has a token-control step");
+        }
+        let arms = self.swept_arms();
+        problems.unique("sweep.weight", arms.iter().map(|swept| swept.arm.name.as_str()));
+        let (points, arms) = (self.points().len(), arms.len());
+        if points * arms > LISTS_MAX {
+            let lists = points * arms;
+            let what = format!("{points} points × {arms} arms are {lists}, more than {LISTS_MAX}");
+            problems.add("sweep", what);
+        }
+    }
+
+    /// The most controls that a user can have.
+    fn asked_most(&self) -> usize {
+        let controls = &self.controls;
+        match controls.from {
+            ControlFrom::None => 0,
+            ControlFrom::Job => controls.asks.len(),
+            ControlFrom::Oracle | ControlFrom::Sampled => controls.attributes.len(),
+            ControlFrom::Table | ControlFrom::TableThenSampled => ASKED_MAX,
+        }
+    }
+}
+
+/// Each of some values, or none once.
+fn each<T: Copy>(values: Option<&Vec<T>>) -> Vec<Option<T>> {
+    values.map_or(vec![None], |values| values.iter().copied().map(Some).collect())
+}
+
+fn has_weight(arm: &ArmSpec) -> bool {
+    arm.steps.iter().any(|step| matches!(step, StepSpec::TokenControl { .. }))
+}
+
+/// The arm with a weight in place of its own.
+fn weighted(arm: &ArmSpec, to: f32) -> SweptArm {
+    let mut changed = arm.clone();
+    changed.name = format!("{} w={to}", arm.name);
+    for step in &mut changed.steps {
+        if let StepSpec::TokenControl { weight, .. } = step {
+            *weight = Some(to);
+        }
+    }
+    SweptArm { arm: changed, family: arm.name.clone(), weight: Some(to) }
+}
