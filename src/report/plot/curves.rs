@@ -56,11 +56,15 @@ pub(in crate::report) fn plot(
     svg.text("axis", (WIDTH - 8.0, HEIGHT - 8.0), Anchor::End, &format!("{across} →"));
     let mut labels = Labels::new(LEFT, TOP, BOTTOM);
     let mut about = Vec::new();
-    for curve in curves {
+    // What is compared to is drawn over what begins there.
+    let mut order: Vec<&Curve> = curves.iter().collect();
+    order.sort_by_key(|curve| curve.role == Role::Baseline);
+    for curve in &order {
         let places: Vec<(f64, f64)> = finite(curve).map(|mark| frame.place(mark)).collect();
         if places.len() > 1 {
             svg.path(&format!("trade {}", curve.role.class()), &places);
         }
+        places.windows(2).for_each(|ends| labels.take_line(ends[0], ends[1]));
         for (mark, at) in finite(curve).zip(&places) {
             let tip = tip(curve, mark, (across, up));
             svg.dot(curve.role.class(), *at, &tip);
@@ -69,7 +73,6 @@ pub(in crate::report) fn plot(
         }
     }
     // The arms that matter choose their places first; a line is called by its greatest weight.
-    let mut order: Vec<&Curve> = curves.iter().collect();
     order.sort_by_key(|curve| curve.role == Role::Other);
     for curve in order {
         if let Some(mark) = finite(curve).last() {

@@ -18,6 +18,8 @@ const LEFT: f64 = 46.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = HEIGHT - 40.0;
 const LABEL_CHARS: usize = 22;
+/// What is wider is a name.
+const WORD: f64 = 12.0;
 
 /// A label's or a mark's box: left, top, right, bottom.
 type Box4 = (f64, f64, f64, f64);
@@ -40,12 +42,12 @@ pub(in crate::report) fn plot(across: &str, up: &str, points: &[Point]) -> Strin
         if has_interval(&point.across) {
             let (low, high) = (x.at(point.across.low), x.at(point.across.high));
             svg.line(&format!("whisker {class}"), (low, at.1), (high, at.1));
-            labels.taken.push((low, at.1 - 1.0, high, at.1 + 1.0));
+            labels.take_line((low, at.1), (high, at.1));
         }
         if has_interval(&point.up) {
             let (low, high) = (y.at(point.up.low), y.at(point.up.high));
             svg.line(&format!("whisker {class}"), (at.0, low), (at.0, high));
-            labels.taken.push((at.0 - 1.0, high, at.0 + 1.0, low));
+            labels.take_line((at.0, high), (at.0, low));
         }
         svg.dot(class, at, &tip(point, across, up));
         labels.take(at, 5.0);
@@ -82,8 +84,17 @@ impl Labels {
         self.taken.push((x - around, y - around, x + around, y + around));
     }
 
-    /// Writes an arm's name beside its dot: the first of some places that is inside and free; a
-    /// place that is merely inside when all are taken.
+    /// Keeps names away from a line.
+    pub(super) fn take_line(&mut self, (x0, y0): (f64, f64), (x1, y1): (f64, f64)) {
+        let steps = ((x1 - x0).abs().max((y1 - y0).abs()) / 6.0).ceil().max(1.0);
+        for step in 0..=steps as usize {
+            let part = step as f64 / steps;
+            self.take((x0 + part * (x1 - x0), y0 + part * (y1 - y0)), 1.5);
+        }
+    }
+
+    /// Writes an arm's name beside its dot: the first of some places that is inside and free; the
+    /// one that hides least when all are taken.
     pub(super) fn put(&mut self, svg: &mut Svg, arm: &str, role: Role, (x, y): (f64, f64)) {
         let text = cut(arm, LABEL_CHARS);
         let bold = if role == Role::Published { 1.08 } else { 1.0 };
@@ -106,13 +117,18 @@ impl Labels {
             beside(-9.0, 27.0),
             beside(9.0, 40.0),
             beside(9.0, -33.0),
+            beside(-9.0, 40.0),
+            beside(-9.0, -33.0),
         ];
         let Labels { left, top, bottom, taken } = self;
         let inside =
             |b: &&Box4| b.0 >= *left && b.2 <= WIDTH + 6.0 && b.1 >= *top - 8.0 && b.3 <= *bottom;
-        let free = |b: &&Box4| taken.iter().all(|t| !overlap(b, t));
-        let chosen = places.iter().filter(inside).find(free).or(places.iter().find(inside));
-        let chosen = *chosen.unwrap_or(&places[1]);
+        // Another name in the way is worse than any number of dots and lines.
+        let cost = |b: &&Box4| -> usize {
+            let hidden = taken.iter().filter(|t| overlap(b, t));
+            hidden.map(|t| if t.2 - t.0 > WORD { 1000 } else { 1 }).sum()
+        };
+        let chosen = *places.iter().filter(inside).min_by_key(cost).unwrap_or(&places[1]);
         taken.push(chosen);
         svg.text(
             &format!("label halo {}", role.class()),
