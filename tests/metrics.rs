@@ -14,7 +14,7 @@ use steerage::metric::{
 };
 use steerage::types::{
     ArmList, Attribute, Candidates, Catalogue, Conflict, Control, ControlSource, ItemId, Key,
-    Query, Ranked, Relation, mix64,
+    Query, Ranked, Relation, Standing, mix64,
 };
 
 /// A categorical attribute from each item's label codes.

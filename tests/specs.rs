@@ -134,6 +134,18 @@ fn the_points_of_a_sweep_differ() {
     let names: Vec<&str> = swept.iter().map(|swept| swept.arm.name.as_str()).collect();
     assert_eq!(names, ["retrieval-order", "steered w=0", "steered w=0.25", "steered w=1"]);
     assert_eq!((swept[2].family.as_str(), swept[2].weight), ("steered", Some(0.25)));
+    let zero = r#"
+        [[arm]]
+        name = "zero-shot"
+        steps = [{ method = "token-control", reranker = "run:r", weight = 0.3, adapter = false }]
+        [[arm]]
+        name = "another"
+        steps = [{ method = "token-control", reranker = "run:r", seed = 1, adapter = false }]
+        [sweep]"#;
+    let paired = text.replace("        [sweep]", zero);
+    let paired = read(paired.as_bytes(), &["sweep.weight=[0.0, 1.0]"]).unwrap();
+    let Kind::Rerank(paired) = paired.kind else { panic!("a rerank job") };
+    assert_eq!(paired.adapter_pairs(), [(2, 4)], "weight by weight, and only its like");
     let said =
         refusal(&text.replace("retrieval-order", "steered w=0.25"), &["sweep.weight=[0.25]"]);
     assert!(said.contains("sweep.weight: \"steered w=0.25\" is there twice"), "{said}");

@@ -4,12 +4,12 @@ use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
 use super::{train_reranker, train_retriever};
 use crate::error::{Error, Result};
-use crate::metric::summarise;
+use crate::metric::{Exposure, MetricPlan, Tally, summarise};
 use crate::report::{
-    Expectation, Facts, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
-    TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
+    Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep, SweepPoint, SweptArm,
+    Timings, TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
 };
-use crate::spec::{self, Expect, RerankSpec};
+use crate::spec::{self, Expect, Point, RerankSpec};
 use crate::store::{Commit, RunDir, Store, part};
 use crate::types::{Epoch, StageName};
 use serde::{Deserialize, Serialize};
@@ -177,17 +177,13 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     let items = prepared.catalogue.len();
     report.summary = summarise(&plan, &sums.tally, &exposure, items);
     report.conflicts = sums.conflicts;
+    let points = spec.points();
     report.sweep = spec.sweep.as_ref().map(|_| Sweep {
         arms: spec.swept_arms().into_iter().map(swept_arm).collect(),
-        points: spec
-            .points()
+        points: points
             .iter()
             .zip(&sums.sweep)
-            .map(|(point, tally)| {
-                let summary = summarise(&point_plan(&spec, &plan, point), tally, &exposure, items);
-                let controls = point.controls.map(|count| count as u64);
-                SweepPoint::new(point.k as u64, controls, point.theta.map(u64::from), summary)
-            })
+            .map(|(p, s)| swept_point(&spec, &plan, p, s))
             .collect(),
     });
     report.published = spec.arms.get(spec.published()).map(|arm| arm.name.clone());
@@ -199,6 +195,27 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
 
 fn swept_arm(swept: spec::SweptArm) -> SweptArm {
     SweptArm { name: swept.arm.name, family: swept.family, weight: swept.weight }
+}
+
+/// What the sums of a point come to.
+fn swept_point(spec: &RerankSpec, lists: &MetricPlan, point: &Point, sums: &Tally) -> SweepPoint {
+    let plan = point_plan(spec, lists, point);
+    let summarised = |plan: &MetricPlan| {
+        let summary = summarise(plan, sums, &Exposure::default(), 0);
+        let controls = point.controls.map(|count| count as u64);
+        SweepPoint::new(point.k as u64, controls, point.theta.map(u64::from), summary)
+    };
+    let learned = |(learned, zero): (usize, usize)| {
+        let beside = summarised(&MetricPlan { baseline: zero, ..plan.clone() });
+        let arms = beside.summary.arms;
+        Learned {
+            arm: arms[learned].arm.clone(),
+            zero_shot: arms[zero].arm.clone(),
+            difference: arms[learned].versus_baseline.clone(),
+        }
+    };
+    let learned = spec.adapter_pairs().into_iter().map(learned).collect();
+    SweepPoint { learned, ..summarised(&plan) }
 }
 
 /// A rerank run's job and what it read, from the run's directory alone.

@@ -15,6 +15,13 @@
 //! empty-pool    = 1 if s = 0, else 0
 //! ```
 //!
+//! At a point of a sweep there are two more, for the report's diagnosis:
+//!
+//! ```text
+//! unmet-control = 1 if no candidate meets some c ∈ C, else 0
+//! target-unmet  = 1 if there are targets and each has m < θ, else 0
+//! ```
+//!
 //! `cd` counts to n + 1 and not to the list's length + 1, so that an arm that drops candidates does
 //! not get a better depth for finding nothing. `ncp` is a ratio of means and not a mean of ratios:
 //! users for whom nothing can be gained (ceiling = random) then weigh nothing instead of 0/0.
@@ -22,7 +29,7 @@
 //! Source: COREC (arXiv 2511.17913), scripts/evaluate.py, without its ground-truth bonus.
 
 use super::layout::Column;
-use super::plan::Threshold;
+use super::plan::{MetricPlan, Threshold};
 use super::sum::{ONE, fixed, whole};
 use crate::types::Candidates;
 
@@ -30,6 +37,7 @@ use crate::types::Candidates;
 pub(super) struct ControlMetrics {
     cutoffs: Vec<usize>,
     threshold: Threshold,
+    point: bool,
     /// How many controls each candidate of the present row meets.
     met: Vec<u32>,
     /// How many controls the present row has, and how many are wanted.
@@ -38,17 +46,20 @@ pub(super) struct ControlMetrics {
 }
 
 impl ControlMetrics {
-    /// For these cutoffs and this θ.
-    pub(super) fn new(cutoffs: &[usize], threshold: Threshold) -> Self {
-        let cutoffs = cutoffs.to_vec();
-        ControlMetrics { cutoffs, threshold, met: Vec::new(), controls: 0, wanted: 0 }
+    /// For the plan's cutoffs and θ.
+    pub(super) fn new(plan: &MetricPlan) -> Self {
+        let (cutoffs, threshold, point) = (plan.cutoffs.clone(), plan.threshold, plan.point);
+        ControlMetrics { cutoffs, threshold, point, met: Vec::new(), controls: 0, wanted: 0 }
     }
 
     /// What depends on the candidates alone, in the order of [`ControlMetrics::measure_pool`].
-    pub(super) fn pool_columns(cutoffs: &[usize]) -> Vec<Column> {
+    pub(super) fn pool_columns(plan: &MetricPlan) -> Vec<Column> {
+        let cutoffs = &plan.cutoffs;
+        let names = ["unmet-control", "target-unmet"].iter().filter(|_| plan.point);
         Column::at_each("random-cp", cutoffs, |_| ONE)
             .chain(Column::at_each("ceiling-cp", cutoffs, |k| k as u32))
             .chain([Column::new("empty-pool", 1)])
+            .chain(names.map(|name| Column::new(*name, 1)))
             .collect()
     }
 
@@ -74,6 +85,12 @@ impl ControlMetrics {
         }
         out.extend(self.cutoffs.iter().map(|&k| whole(satisfying.min(k))));
         out.push(u32::from(satisfying == 0));
+        if self.point {
+            let any = row.met.iter().fold(0, |any, bits| any | bits);
+            out.push(u32::from((any.count_ones() as usize) < self.controls));
+            let target = row.query.standing.and_then(|standing| standing.target);
+            out.push(u32::from(target.is_some_and(|met| met < self.wanted)));
+        }
     }
 
     /// One arm's list over the row taken up last.

@@ -83,7 +83,7 @@ pub fn summarise(
     let arm_summary = |(arm, name): (usize, &String)| {
         let metrics = drawn[arm].iter().map(|(name, drawn)| (name.clone(), drawn.estimate()));
         let mut metrics: BTreeMap<String, Estimate> = metrics.collect();
-        if !plan.brief {
+        if !plan.point {
             metrics.extend(exposed(plan, tally, exposure, arm, catalogue_len));
         }
         let mut versus_baseline = BTreeMap::new();

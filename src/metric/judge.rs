@@ -27,8 +27,8 @@ pub struct Judge {
     stride: usize,
     items: usize,
     parts: usize,
-    /// None where there are neither slices nor exposure.
-    slicer: Option<Slicer>,
+    slicer: Slicer,
+    exposes: bool,
     weights: Weights,
     block: Block,
     row: RowFacts,
@@ -95,7 +95,7 @@ impl Judge {
         let cutoffs = plan.cutoffs.clone();
         let families = Families {
             ranking: Ranking::new(&cutoffs),
-            control: ControlMetrics::new(&cutoffs, plan.threshold),
+            control: ControlMetrics::new(plan),
             alpha: AlphaNdcg::new(plan, catalogue),
             ild: Ild::new(plan, catalogue, embeddings)?,
             fairness: plan.fairness.as_ref().map(|groups| Fairness::new(groups, catalogue)),
@@ -109,8 +109,9 @@ impl Judge {
             arms: plan.arms.len(),
             stride: stride(plan.replicates),
             items: catalogue.len(),
-            parts: if plan.brief { 0 } else { slices::names(plan).len() },
-            slicer: (!plan.brief).then(|| Slicer::new(plan, catalogue)),
+            parts: slices::names(plan).len(),
+            slicer: Slicer::new(plan, catalogue),
+            exposes: !plan.point,
             weights: Weights::new(plan.seed, plan.replicates),
             block: Block {
                 panels: vec![Default::default(); subjects],
@@ -133,9 +134,7 @@ impl Judge {
                 let query = &row.candidates.query;
                 assert!(row.arms.len() >= self.arms, "a row without a list for every arm");
                 self.weights.draw(slot, query.user.hash64());
-                if let Some(slicer) = &self.slicer {
-                    slicer.of(query, &mut self.block.parts[slot]);
-                }
+                self.slicer.of(query, &mut self.block.parts[slot]);
                 self.row.slot = slot as u8;
                 self.families.measure_pool(
                     &row.candidates,
@@ -146,7 +145,7 @@ impl Judge {
                     self.row.take_up(&row.candidates, list);
                     let rows = &mut self.block.panels[arm + 1];
                     self.families.measure_list(list, &mut self.row, rows);
-                    if self.slicer.is_some() {
+                    if self.exposes {
                         self.expose(arm, exposure);
                     }
                 }

@@ -80,8 +80,8 @@ impl Layout {
         let k = &plan.cutoffs;
         let pool = [
             Ranking::pool_columns(),
-            ControlMetrics::pool_columns(k),
-            ControlMetrics::pool_columns(k),
+            ControlMetrics::pool_columns(plan),
+            ControlMetrics::pool_columns(plan),
             vec![Column::new("conflict", 1)],
             Vec::new(),
         ];

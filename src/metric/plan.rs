@@ -25,8 +25,9 @@ pub struct MetricPlan {
     pub fairness: Option<FairnessGroups>,
     /// The users' segments, in the order of [`crate::types::Query::segments`].
     pub segments: Vec<Segment>,
-    /// Only figures over all users: no slices, and nothing of exposure.
-    pub brief: bool,
+    /// Whether it is for a point of a sweep: nothing of exposure, slices by how the controls agree
+    /// with the history alone, and what a diagnosis asks for.
+    pub point: bool,
 }
 
 impl Default for MetricPlan {
@@ -43,7 +44,7 @@ impl Default for MetricPlan {
             distance: None,
             fairness: None,
             segments: Vec::new(),
-            brief: false,
+            point: false,
         }
     }
 }

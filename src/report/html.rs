@@ -2,6 +2,7 @@
 //! cannot turn the line around it; only the drawings and the style sheet, made here, go in as they
 //! are.
 
+use super::diagnosis::{findings, thresholds};
 use super::figures::{
     Figure, SliceFigures, arm_figures, slice_figures, stage_figure, tradeoff_figures,
     training_figures,
@@ -13,7 +14,7 @@ use super::numbers::{
     NOTHING, THIN_SPACE, count, decimals, duration, fixed, percent, short, signed,
 };
 use super::plain::clean;
-use super::sweep::{Section, extent, sections};
+use super::sweep::{Section, agreement, extent, sections};
 use super::table::{Table, names, split, tables};
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
@@ -39,6 +40,9 @@ struct Page<'a> {
     slices: Vec<SliceFigures>,
     sweep: Vec<Section>,
     extent: Option<String>,
+    agreement: Option<SliceFigures>,
+    findings: Vec<String>,
+    thresholds: String,
     training: Vec<Figure>,
     time: Option<Time>,
     faults: Vec<FaultRow<'a>>,
@@ -102,6 +106,9 @@ pub fn render_html(report: &Report) -> Result<String> {
         tradeoff: tradeoff_figures(report),
         slices: slice_figures(report),
         sweep: sections(report),
+        agreement: agreement(report),
+        findings: findings(report),
+        thresholds: thresholds(),
         extent: report.sweep.as_ref().map(extent),
         training: training_figures(report),
         time: time(report),

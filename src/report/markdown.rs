@@ -1,5 +1,6 @@
 //! `report.md`: the same figures for a pull request or a mail.
 
+use super::diagnosis::findings;
 use super::headline::{claims, warnings};
 use super::html::{facts, rate};
 use super::model::Report;
@@ -16,6 +17,7 @@ pub fn render_markdown(report: &Report) -> String {
     let mut out = String::new();
     head(report, &mut out);
     metrics(report, &mut out);
+    diagnosis(report, &mut out);
     sweep(report, &mut out);
     training(report, &mut out);
     expectations(report, &mut out);
@@ -116,6 +118,14 @@ fn cell(cell: &Cell) -> String {
             format!("{value}<br>{} {difference}{}", cell.mark, spaced(&cell.difference_interval))
                 .replace("<br> ", "<br>")
         }
+    }
+}
+
+fn diagnosis(report: &Report, out: &mut String) {
+    let findings = findings(report);
+    if !findings.is_empty() {
+        line(out, format_args!("\n## Diagnosis\n"));
+        findings.iter().for_each(|f| line(out, format_args!("- {}", markdown(f))));
     }
 }
 

@@ -1,8 +1,9 @@
 //! The report as data: what every form shows and nothing else.
 
-use crate::metric::Summary;
+use crate::metric::{Estimate, Summary};
 use crate::types::StageName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// All that is said about a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,20 @@ pub struct SweepPoint {
     pub theta: Option<u64>,
     /// Its metrics: of those of [`Report::summary`] the ones that a sweep is about.
     pub summary: Summary,
+    /// What was learned beside the model as it came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learned: Vec<Learned>,
+}
+
+/// An arm with what was learned beside the same arm without it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// The arm with it.
+    pub arm: String,
+    /// The arm without it.
+    pub zero_shot: String,
+    /// Metric name → paired difference.
+    pub difference: BTreeMap<String, Estimate>,
 }
 
 /// How much there was.

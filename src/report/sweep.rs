@@ -1,17 +1,18 @@
 //! A sweep as people read it: for each number of candidates one drawing of control against accuracy
 //! a point, and COREC's table. Shared by HTML and Markdown.
 
-use super::figures::Figure;
+use super::diagnosis::arm_of;
+use super::figures::{Figure, SliceFigures};
 use super::headline::{control_of, pick, relevance_of};
 use super::model::{Report, Sweep, SweepPoint};
 use super::names::{Group, Name};
-use super::plot::{Role, curves};
+use super::plot::{Role, curves, slices};
 use super::table::{Table, grid, names_of};
-use crate::metric::{ArmSummary, Summary};
+use crate::metric::{ArmSummary, SliceSummary, Summary};
 use serde::Serialize;
 
 /// The metrics of a point: those of the paper's table, and what they are read against.
-const FAMILIES: [&str; 9] = [
+const FAMILIES: [&str; 11] = [
     "ndcg",
     "hit",
     "cp",
@@ -20,6 +21,8 @@ const FAMILIES: [&str; 9] = [
     "random-cp",
     "ceiling-cp",
     "empty-pool",
+    "unmet-control",
+    "target-unmet",
     "retrieval-ceiling",
 ];
 
@@ -42,11 +45,17 @@ impl SweepPoint {
             arm.metrics.retain(|name, _| kept(name));
             arm.versus_baseline.retain(|name, _| kept(name));
         }
-        SweepPoint { k, controls, theta, summary }
+        let names = names_of(&summary);
+        let depth = pick(&names, &[Group::Stated, Group::Oracle], &["cd"], 0);
+        let few = [relevance_of(&names), control_of(&names), depth];
+        for slice in summary.arms.iter_mut().flat_map(|arm| &mut arm.slices) {
+            slice.metrics.retain(|full, _| few.iter().flatten().any(|name| name.full == *full));
+        }
+        SweepPoint { k, controls, theta, summary, learned: Vec::new() }
     }
 
     /// `2 controls, θ = 1`.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         let controls = match self.controls {
             None => "all controls".to_owned(),
             Some(1) => "1 control".to_owned(),
@@ -118,6 +127,37 @@ fn columns(summary: &Summary) -> Vec<Name> {
         }
     }
     columns
+}
+
+/// The last point, which asks for most, by how far the controls agree with the history: the
+/// baseline, and the report's arm.
+pub(super) fn agreement(report: &Report) -> Option<SliceFigures> {
+    let point = report.sweep.as_ref()?.points.last()?;
+    let (arm, base) = (arm_of(report, &point.summary)?, point.summary.arms.first()?);
+    let names = names_of(&point.summary);
+    let metrics = [relevance_of(&names), control_of(&names)];
+    let figure = |name: &Name| {
+        let value = |of: &ArmSummary, role: Role, at: usize| {
+            Some((role, of.arm.clone(), *of.slices.get(at)?.metrics.get(&name.full)?))
+        };
+        let part = |(at, slice): (usize, &SliceSummary)| slices::Part {
+            label: slice.label.clone(),
+            users: slice.users,
+            values: [value(base, Role::Baseline, at), value(arm, Role::Published, at)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        };
+        let parts: Vec<slices::Part> = arm.slices.iter().enumerate().map(part).collect();
+        let caption = name.label.clone();
+        let svg = slices::plot(&format!("{caption} by agreement with the history"), &parts);
+        Figure { caption, hint: "→ better", svg }
+    };
+    let figures: Vec<Figure> = metrics.iter().flatten().map(figure).collect();
+    let (k, label, arm) = (point.k, point.label(), &arm.arm);
+    let dimension =
+        format!("K = {k}, {label}, by how much of the history meets the controls: {arm}");
+    (!figures.is_empty() && !base.slices.is_empty()).then_some(SliceFigures { dimension, figures })
 }
 
 /// Control against accuracy: a drawing a point, all with the same axes.

@@ -83,6 +83,21 @@ impl RerankSpec {
         self.arms.iter().flat_map(expanded).collect()
     }
 
+    /// Of the sweep's arms those that differ in whether what was learned is used: the one with it,
+    /// and the one without. Arms that give the model no weight are alike either way.
+    pub fn adapter_pairs(&self) -> Vec<(usize, usize)> {
+        let arms = self.swept_arms();
+        let bare: Vec<Vec<StepSpec>> = arms.iter().map(|swept| unlearned(&swept.arm)).collect();
+        let pair = |zero: usize| {
+            let same = |learned: &usize| *learned != zero && bare[*learned] == bare[zero];
+            let learned = (0..arms.len()).find(same)?;
+            Some((learned, zero)).filter(|_| arms[zero].arm.steps == bare[zero])
+        };
+        let with_model =
+            |zero: &usize| has_weight(&arms[*zero].arm) && arms[*zero].weight != Some(0.0);
+        (0..arms.len()).filter(with_model).filter_map(pair).collect()
+    }
+
     /// Every rule over the fields of the sweep.
     pub(super) fn check_sweep(&self, problems: &mut Problems) {
         let Some(sweep) = &self.sweep else { return };
@@ -136,6 +151,17 @@ fn each<T: Copy>(values: Option<&Vec<T>>) -> Vec<Option<T>> {
 
 fn has_weight(arm: &ArmSpec) -> bool {
     arm.steps.iter().any(|step| matches!(step, StepSpec::TokenControl { .. }))
+}
+
+/// The steps of an arm without what was learned.
+fn unlearned(arm: &ArmSpec) -> Vec<StepSpec> {
+    let mut steps = arm.steps.clone();
+    for step in &mut steps {
+        if let StepSpec::TokenControl { adapter, .. } = step {
+            *adapter = false;
+        }
+    }
+    steps
 }
 
 /// The arm with a weight in place of its own.

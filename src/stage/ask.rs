@@ -4,7 +4,7 @@ use super::{Outcomes, Stage};
 use crate::control::{ConflictIndex, ControlTable, Names, Postings, met_mask, oracle, sampled};
 use crate::spec::ControlFrom;
 use crate::types::{
-    Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Query, StageName,
+    Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Query, StageName, Standing,
 };
 use std::sync::Arc;
 
@@ -57,6 +57,7 @@ impl Ask {
         cut.query.conflict = None;
         let (controls, source) = self.asks.first(&row.query, &cut.items, count);
         self.put(&mut cut, controls, source);
+        cut.query.standing = self.asks.standing(&cut.query);
         cut
     }
 
@@ -135,6 +136,18 @@ impl Asks {
             }
             (_, source) => (told(), source),
         }
+    }
+
+    /// How the controls stand to history and targets; none without controls.
+    fn standing(&self, query: &Query) -> Option<Standing> {
+        let controls = &query.controls;
+        let met = |item: &ItemId| met_mask(&self.catalogue, controls, *item).count_ones();
+        let most = controls.len() * query.history.len();
+        let all: u32 = query.history.iter().map(met).sum();
+        (!controls.is_empty()).then(|| Standing {
+            agreement: all as f32 / most.max(1) as f32,
+            target: query.targets.iter().map(met).max(),
+        })
     }
 
     fn oracle(&self, query: &Query, attributes: &[usize]) -> Vec<Control> {

@@ -82,7 +82,8 @@ fn do_epoch(
     commit.parts.sort_by(|a, b| a.key.cmp(&b.key));
     commit.payload = serde_json::json!({ "tally": tally, "conflicts": conflicts });
     if !sweep.is_empty() {
-        commit.payload["sweep"] = serde_json::json!(sweep);
+        let text = |tally: &Tally| serde_json::to_string(tally).expect("lists of integers");
+        commit.payload["sweep"] = sweep.iter().map(text).collect();
     }
     if !faults.is_empty() {
         faults.sort_unstable();

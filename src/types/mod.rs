@@ -165,6 +165,18 @@ pub struct Query {
     pub conflict: Option<Conflict>,
     /// The user's segments (one label for each user attribute of the run, in its order).
     pub segments: Vec<u32>,
+    /// How the controls stand to what the user did; looked up at the points of a sweep alone.
+    pub standing: Option<Standing>,
+}
+
+/// How a user's controls stand to what the user did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The mean over the history's items of the share of the controls that each meets: 1 for more
+    /// of the same.
+    pub agreement: f32,
+    /// The most controls that a target meets; none without a target.
+    pub target: Option<u32>,
 }
 
 /// A query with its candidates, best first by the retriever.

@@ -224,3 +224,28 @@ fn plans_that_do_not_fit_are_refused() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn a_point_of_a_sweep_tells_what_a_diagnosis_asks_for() {
+    let plan = MetricPlan { point: true, threshold: Threshold::AtLeast(2), ..plan(&[2]) };
+    let user = |number, met: &[u32], agreement, target| {
+        let mut row = with_controls(row(number, &[0, 1], &[2]), ControlSource::Table, 2, met);
+        row.candidates.query.standing = Some(Standing { agreement, target });
+        row
+    };
+    let rows = [
+        user(1, &[0b11, 0b00], 0.0, Some(1)), // a target that meets one of two
+        user(2, &[0b01, 0b10], 0.25, Some(2)), // each control somewhere, both nowhere
+        user(3, &[0b01, 0b01], 0.5, None),    // nothing meets the second
+        row(4, &[0, 1], &[0]),                // asks for nothing
+    ];
+    let summary = measure(&plan, &plain(3), &rows);
+    assert_near(mean(&summary, "empty-pool"), 2.0 / 3.0);
+    assert_near(mean(&summary, "unmet-control"), 1.0 / 3.0);
+    assert_near(mean(&summary, "target-unmet"), 1.0 / 3.0);
+    let arm = &summary.arms[0];
+    assert!(!arm.metrics.contains_key("coverage@2"), "nothing of exposure");
+    let slices: Vec<_> = arm.slices.iter().map(|s| (s.label.as_str(), s.users)).collect();
+    assert_eq!(slices, [("none", 1), ("10-50%", 1), ("50% or more", 1)]);
+    assert_near(arm.slices[1].metrics["target-unmet"].mean, 0.0);
+}

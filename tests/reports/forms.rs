@@ -282,7 +282,7 @@ fn a_sweep_is_drawn_and_tabled_by_its_points() {
     for k in ["K = 10", "K = 20", "K = 50"] {
         assert_eq!(section.matches(&format!("<h3>{k}</h3>")).count(), 1);
     }
-    assert_eq!(section.matches("<svg").count(), 18, "a drawing a point");
+    assert_eq!(section.matches("<svg").count(), 18 + 2, "a drawing a point, and by agreement");
     assert_eq!(section.matches("<polyline").count(), 36, "a line a family with weights");
     assert_eq!(section.matches("<table").count(), 18);
     assert!(section.contains("token-control w=0.75: CP@3 "), "each dot says what it is");
@@ -303,4 +303,34 @@ fn a_sweep_is_drawn_and_tabled_by_its_points() {
     let found: Vec<_> = rows.iter().filter(point).filter(|row| row.metric == "cp@3").collect();
     assert_eq!(found.len(), 12);
     assert!(found[0].difference.is_none() && found[1].difference.is_some());
+}
+
+#[test]
+fn failures_are_told_in_words_with_what_to_do() {
+    let markdown = render_markdown(&sample::swept());
+    let section = markdown.split_once("## Diagnosis\n").unwrap().1.split_once("\n## ").unwrap().0;
+    golden("report_diagnosis_md", section);
+    let html = render_html(&sample::swept()).unwrap();
+    assert!(html.contains("Ground truth against the controls"));
+
+    let mut sound = sample::swept();
+    for point in &mut sound.sweep.as_mut().unwrap().points {
+        point.learned.clear();
+        for arm in &mut point.summary.arms {
+            arm.slices.clear();
+            arm.metrics.retain(|name, _| !name.contains("ceiling-cp") && !name.contains("unmet"));
+            arm.metrics.remove("empty-pool");
+        }
+    }
+    assert!(!render_markdown(&sound).contains("## Diagnosis"));
+    assert!(
+        render_html(&sound).unwrap().contains("No failure signature: none of empty-pool above")
+    );
+
+    let mut without = sample::rerank();
+    assert!(!render_markdown(&without).contains("## Diagnosis"));
+    for arm in &mut without.summary.arms {
+        arm.metrics.get_mut("empty-pool").unwrap().mean = 0.4;
+    }
+    assert!(render_markdown(&without).contains("Empty pools: for 40.0 % of users"));
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use steerage::metric::{ArmSummary, Estimate, SliceSummary, Summary};
 use steerage::report::{
-    Expectation, Facts, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
-    TrainingPoint, Upstream,
+    Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep, SweepPoint, SweptArm,
+    Timings, TrainingPoint, Upstream,
 };
 use steerage::types::{StageName, mix64, unit_f64};
 
@@ -182,22 +182,57 @@ pub fn swept() -> Report {
             let base = metrics(ndcg, cp, 0.6, USERS);
             let summary = arms.iter().enumerate().map(|(at, arm)| {
                 let (ndcg, cp) = level(arm);
-                let metrics = metrics(ndcg, cp, 0.6, USERS);
-                let versus = metrics.iter().filter(|_| at > 0).map(|(name, e)| {
-                    let half = (e.high - e.low) / 5.0;
-                    (name.clone(), estimate(e.mean - base[name].mean, half, USERS))
-                });
+                let mut metrics = metrics(ndcg, cp, 0.6, USERS);
+                let hard = f64::from(theta) / f64::from(k).sqrt();
+                metrics.insert("empty-pool".into(), estimate(0.2 * hard * hard, 0.0, USERS));
+                metrics.insert("ceiling-cp@3".into(), estimate(1.0 - 0.3 * hard, 0.0, USERS));
+                metrics.insert("unmet-control".into(), estimate(0.1 * hard, 0.0, USERS));
+                metrics.insert("target-unmet".into(), estimate(0.2 * f64::from(theta), 0.0, USERS));
+                let versus = metrics
+                    .iter()
+                    .filter(|(name, _)| at > 0 && base.contains_key(*name))
+                    .map(|(name, e)| {
+                        let half = (e.high - e.low) / 5.0;
+                        (name.clone(), estimate(e.mean - base[name].mean, half, USERS))
+                    });
                 let versus_baseline = versus.collect();
-                ArmSummary { arm: arm.name.clone(), versus_baseline, slices: Vec::new(), metrics }
+                let slices = agreement(ndcg, cp);
+                ArmSummary { arm: arm.name.clone(), versus_baseline, slices, metrics }
             });
             let summary =
                 Summary { baseline: ARMS[0].0.into(), replicates: 200, arms: summary.collect() };
             let (controls, theta) = (Some(controls as u64), Some(theta as u64));
-            points.push(SweepPoint::new(k as u64, controls, theta, summary));
+            let mut point = SweepPoint::new(k as u64, controls, theta, summary);
+            let pair = |weight: usize| {
+                let [learned, zero] = [2 + weight, 7 + weight].map(|arm| arms[arm].name.clone());
+                let gain = 0.01 * weight as f64 - 0.009;
+                let difference = BTreeMap::from([("cp@3".into(), estimate(gain, 0.004, USERS))]);
+                Learned { arm: learned, zero_shot: zero, difference }
+            };
+            point.learned = (1..5).map(pair).collect();
+            points.push(point);
         }
     }
-    let published = Some("token-control".into());
-    Report { sweep: Some(Sweep { arms, points }), published, ..report }
+    let mut report = Report { sweep: Some(Sweep { arms, points }), ..report };
+    report.published = Some("token-control".into());
+    report.summary.arms[4].arm = "token-control".into();
+    report
+}
+
+/// By how much of the history meets the controls.
+fn agreement(ndcg: f64, cp: f64) -> Vec<SliceSummary> {
+    let parts = [("none", 2_500, 0.7), ("under 10%", 900, 0.9), ("10-50%", 1_800, 1.1)];
+    let parts = parts.into_iter().chain([("50% or more", 840, 1.4)]);
+    let slice = |(label, users, level): (&str, u64, f64)| {
+        let half = 0.5 / (users as f64).sqrt();
+        let metrics = BTreeMap::from([
+            ("ndcg@10".into(), estimate(ndcg * level, half, users)),
+            ("cp@3".into(), estimate((cp * level).min(1.0), half, users)),
+        ]);
+        let (dimension, label) = ("history-agreement".into(), label.into());
+        SliceSummary { dimension, label, users, metrics }
+    };
+    parts.map(slice).collect()
 }
 
 fn faults() -> Vec<FaultGroup> {

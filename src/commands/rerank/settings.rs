@@ -131,7 +131,7 @@ pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> Metri
         replicates: lists.replicates,
         seed: lists.seed,
         arms: spec.swept_arms().into_iter().map(|swept| swept.arm.name).collect(),
-        brief: true,
+        point: true,
         ..MetricPlan::default()
     }
 }

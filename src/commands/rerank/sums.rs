@@ -16,7 +16,7 @@ pub struct Sums {
     /// Users whose controls cannot all be met.
     pub conflicts: u64,
     /// Sums of every point of the sweep.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "texts")]
     pub sweep: Vec<Tally>,
 }
 
@@ -28,6 +28,25 @@ impl Sums {
             self.sweep.resize_with(sweep.len(), Tally::default);
         }
         self.sweep.iter_mut().zip(sweep).for_each(|(ours, theirs)| ours.merge(theirs));
+    }
+}
+
+/// Each tally as a text of its own: a commit is written to be read, one number a line, and a sweep
+/// has millions of them.
+mod texts {
+    use super::Tally;
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    pub(super) fn serialize<S: Serializer>(tallies: &[Tally], to: S) -> Result<S::Ok, S::Error> {
+        let texts: Result<Vec<String>, _> = tallies.iter().map(serde_json::to_string).collect();
+        to.collect_seq(texts.map_err(ser::Error::custom)?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Tally>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let tallies: Result<Vec<Tally>, _> =
+            texts.iter().map(|text| serde_json::from_str(text)).collect();
+        tallies.map_err(de::Error::custom)
     }
 }
 
