@@ -11,7 +11,10 @@ use std::time::SystemTime;
 
 /// A shop whose jobs have many small epochs, so that there is time to die in between.
 fn busy() -> Shop {
-    let shop = Shop::demo();
+    with_many_epochs(Shop::demo())
+}
+
+fn with_many_epochs(shop: Shop) -> Shop {
     shop.change(
         "prepare.toml",
         &[
@@ -46,8 +49,7 @@ fn times(shop: &Shop, run: &str) -> BTreeMap<String, SystemTime> {
 
 /// Kills a job again and again, at every `step`-th commit, and goes on each time with another
 /// number of workers; then compares the whole folder of runs.
-fn killed_and_resumed(job: &str, name: &str, step: usize) {
-    let shop = busy();
+fn killed_and_resumed(shop: &Shop, job: &str, name: &str, step: usize) {
     shop.run(job, &["--workers", "1", "--set", "run.root=expected"]);
     let run = shop.run_of("expected", name).replace("expected", "runs");
     let all = shop.commits(&run.replace("runs", "expected")).len();
@@ -57,31 +59,36 @@ fn killed_and_resumed(job: &str, name: &str, step: usize) {
     let (mut done, mut kills) = (0, 0);
     while done + step < all {
         let workers = ["2", "1", "3"][kills % 3];
-        let before = times(&shop, &run);
+        let before = times(shop, &run);
         let child = shop.steerage(&["run", job, "--workers", workers]).spawn().unwrap();
-        done = kill_after(&shop, child, &run, done + step);
-        let after = times(&shop, &run);
+        done = kill_after(shop, child, &run, done + step);
+        let after = times(shop, &run);
         assert!(before.iter().all(|(name, time)| after.get(name) == Some(time)), "done twice");
         kills += 1;
     }
     assert!(kills >= 2, "killed {kills} times in {all} epochs");
-    let before = times(&shop, &run);
+    let before = times(shop, &run);
     let said = shop.run(job, &["--workers", "4"]);
     let goes_on = format!("goes on after {done} of {all} epochs");
     assert!(done == all || said.err.contains(&goes_on), "{goes_on}: {}", said.err);
-    let after = times(&shop, &run);
+    let after = times(shop, &run);
     assert!(before.iter().all(|(name, time)| after.get(name) == Some(time)), "done twice");
     assert_same(&shop.objects("runs"), &shop.objects("expected"), "after kills");
 }
 
 #[test]
 fn a_killed_prepare_goes_on_where_it_was() {
-    killed_and_resumed("prepare.toml", "prepare", 5);
+    killed_and_resumed(&busy(), "prepare.toml", "prepare", 5);
 }
 
 #[test]
 fn a_killed_rerank_goes_on_where_it_was() {
-    killed_and_resumed("demo.toml", "demo", 15);
+    killed_and_resumed(&busy(), "demo.toml", "demo", 15);
+}
+
+#[test]
+fn a_killed_sweep_goes_on_where_it_was() {
+    killed_and_resumed(&with_many_epochs(Shop::swept()), "demo.toml", "demo", 25);
 }
 
 /// A kill before the retriever is put: nothing of it is committed, and its checkpoint only helps.

@@ -28,7 +28,8 @@ const SIGNATURES: [Signature; 4] = [
         above: true,
         threshold: 0.05,
         says: ["Empty pools: for", "of users no candidate meets what they asked for"],
-        advice: "retrieve more, ask for less, or lower θ; no order can help these users",
+        advice: "retrieve more (which helps wishes that are not drawn from the candidates), ask \
+                 for less, or lower θ; no order can help these users",
     },
     Signature {
         family: "ceiling-cp",

@@ -5,7 +5,8 @@ use super::{ArmSpec, ControlFrom, Problems, RerankSpec};
 use serde::{Deserialize, Serialize};
 
 /// `[sweep]`: a grid of settings. Every combination of `k`, `controls` and `theta` is a point, at
-/// which the arms are ranked and judged apart; no list that is written depends on it.
+/// which the arms are ranked and judged apart; no list that is written depends on it. Controls that
+/// are `sampled` are drawn from the point's own candidates, so that they differ from k to k.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SweepSpec {
