@@ -25,7 +25,7 @@ fn shop() -> Arc<Catalogue> {
 fn prompter(tokens_max: usize) -> Prompter {
     let shop = shop();
     let texts = shop.titles.iter().map(|title| &**title).chain(["Acme Bolt not", TEMPLATE]);
-    let json = words::tokenizer(texts, 1000, 3).unwrap();
+    let json = words::tokenizer(std::iter::empty(), texts, 1000, 3).unwrap();
     let tokenizer = Tokenizer::parse("words", &json).unwrap();
     let settings = PromptSettings {
         template: TEMPLATE.into(),

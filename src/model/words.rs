@@ -9,12 +9,14 @@ use std::collections::HashMap;
 /// What stands for a word that is not in the vocabulary.
 pub const UNKNOWN: &str = "<unk>";
 
-/// `tokenizer.json` of the most frequent words of texts, at most `words_max`, and of the labels
-/// that candidates need. A word is a run of letters, digits and underscores, or of other characters
-/// between blanks, as the tokenizers library's `Whitespace` cuts.
+/// `tokenizer.json` of all words of some texts, of the most frequent of others, at most
+/// `words_max`, and of the labels that candidates need. A word is a run of letters, digits and
+/// underscores, or of other characters between blanks, as the tokenizers library's `Whitespace`
+/// cuts.
 ///
 /// Errors: [`Error::Model`] if it cannot be written, which is a fault of ours.
 pub fn tokenizer<'a>(
+    whole: impl Iterator<Item = &'a str>,
     texts: impl Iterator<Item = &'a str>,
     words_max: usize,
     labels: usize,
@@ -26,10 +28,9 @@ pub fn tokenizer<'a>(
     let mut frequent: Vec<(&str, u64)> = counts.into_iter().collect();
     frequent.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let mut vocabulary = serde_json::Map::new();
-    let frequent = frequent.into_iter().take(words_max).map(|(word, _)| word.to_owned());
-    for word in
-        std::iter::once(UNKNOWN.to_owned()).chain(label_names().take(labels)).chain(frequent)
-    {
+    let frequent = frequent.into_iter().take(words_max).map(|(word, _)| word);
+    let all = whole.flat_map(words).chain(frequent).map(str::to_owned);
+    for word in std::iter::once(UNKNOWN.to_owned()).chain(label_names().take(labels)).chain(all) {
         let next = vocabulary.len();
         vocabulary.entry(word).or_insert_with(|| next.into());
     }
@@ -45,6 +46,12 @@ pub fn tokenizer<'a>(
         "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN },
     });
     serde_json::to_vec(&json).map_err(|e| Error::Model(format!("tokenizer.json: {e}")))
+}
+
+/// A text as one word: its letters and digits, and `_` for each run of anything else.
+pub fn one_word(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<&str>>().join("_")
 }
 
 /// The words of a text.
@@ -71,18 +78,21 @@ mod tests {
     #[test]
     fn frequent_words_and_labels_are_tokens_and_the_rest_is_unknown() {
         let texts = ["red lamp, 10-20", "red chair", "A rare thing"];
-        let json = tokenizer(texts.into_iter(), 3, 30).unwrap();
+        let json = tokenizer(["violet"].into_iter(), texts.into_iter(), 3, 30).unwrap();
         let tokenizer = Tokenizer::parse("words", &json).unwrap();
         assert_eq!(tokenizer.labels(30).unwrap().len(), 30);
         let found = tokenizer.encode("red red zebra").unwrap();
         assert_eq!(found[0], found[1]);
         assert_eq!(found[2], tokenizer.encode(UNKNOWN.trim_matches(['<', '>'])).unwrap()[0]);
         assert_ne!(found[0], found[2]);
+        assert_ne!(tokenizer.encode("violet").unwrap()[0], found[2], "however rare");
     }
 
     #[test]
     fn words_are_cut_as_the_library_cuts() {
         let found: Vec<&str> = words("it's 10-20€, Ünder_x").collect();
         assert_eq!(found, ["it", "'", "s", "10", "-", "20", "€,", "Ünder_x"]);
+        assert_eq!(one_word(" FRZN MEAT/MEAT (10-20)"), "FRZN_MEAT_MEAT_10_20");
+        assert_eq!(words(&one_word("a-b c")).count(), 1);
     }
 }

@@ -46,7 +46,8 @@ pub struct BaseSpec {
     pub shared_heads: usize,
     /// Width between the two forward products, 8 to 16384. Default 192.
     pub inner: usize,
-    /// Words of the vocabulary, the most frequent, 100 to 1000000. Default 8000.
+    /// Words of the vocabulary beside those of values and the template: the most frequent of
+    /// titles, 100 to 1000000. Default 8000.
     pub words_max: usize,
 }
 
@@ -55,7 +56,8 @@ pub struct BaseSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct PromptSpec {
     /// A Jinja template over `history`, `controls` and `candidates`; our own when left out. What it
-    /// prints is data; special tokens in what it says are read as such.
+    /// prints is data; special tokens in what it says are read as such. `{{ a.value|one_word }}`
+    /// joins the words of a value by `_`: one token for a decoder that begins with its own words.
     pub template: Option<String>,
     /// Attributes of which control tokens are made, `<price>` of `price`; shown with every item.
     pub attributes: Vec<String>,

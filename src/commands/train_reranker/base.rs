@@ -76,19 +76,17 @@ pub fn prompt_settings(spec: &PromptSpec, catalogue: &Catalogue) -> Result<Promp
     })
 }
 
-/// `tokenizer.json` of a new decoder: the words of the catalogue and of the template. Values of
-/// several words are there as one word, too, joined by `_`, for templates that say
-/// `{{ a.value|replace(" ", "_") }}`: what is one token is looked up in fewer steps.
+/// `tokenizer.json` of a new decoder: all words of the template and of attributes' values, each
+/// value also as one word, and the most frequent words of titles.
 fn new_words(spec: &TrainRerankerSpec, catalogue: &Catalogue) -> Result<Vec<u8>> {
     let labels = spec.prompt.attributes.iter().filter_map(|name| catalogue.attribute(name));
     let labels: Vec<&String> = labels.flat_map(|at| &catalogue.attributes[at].labels).collect();
-    let joined: Vec<String> = labels.iter().map(|label| label.replace(' ', "_")).collect();
-    let labels = labels.into_iter().chain(&joined).map(String::as_str);
+    let joined: Vec<String> = labels.iter().map(|label| words::one_word(label)).collect();
     let template = spec.prompt.template.as_deref().unwrap_or(TEMPLATE);
-    let ours = ["or not at most least", template];
+    let ours = ["or not at most least", template].into_iter();
+    let whole = ours.chain(labels.into_iter().chain(&joined).map(String::as_str));
     let titles = catalogue.titles.iter().map(|title| &**title);
-    let texts = titles.chain(labels).chain(ours);
-    words::tokenizer(texts, spec.base.words_max, spec.prompt.candidates)
+    words::tokenizer(whole, titles, spec.base.words_max, spec.prompt.candidates)
 }
 
 /// The shape of a new decoder with so many tokens.

@@ -5,6 +5,7 @@
 //! by marks around whatever is printed, as autoescaping does for HTML.
 
 use crate::error::{Error, Result};
+use crate::model::words::one_word;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{AutoEscape, Environment, Value};
 use std::fmt;
@@ -59,7 +60,8 @@ pub struct Template {
 const NAME: &str = "prompt.template";
 
 impl Template {
-    /// Reads a template in Jinja's language.
+    /// Reads a template in Jinja's language, with a filter `one_word`: what is one token is looked
+    /// up in fewer steps than several.
     ///
     /// Errors: [`Error::Model`] with the place, if it is none.
     pub fn parse(source: &str) -> Result<Template> {
@@ -74,6 +76,7 @@ impl Template {
             }
             Ok(())
         });
+        environment.add_filter("one_word", |text: &str| one_word(text));
         if source.contains(MARKS) {
             return Err(Error::Model(format!(
                 "{NAME}: holds a private character (U+E000 to U+E002): leave it out"
