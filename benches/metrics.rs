@@ -151,7 +151,7 @@ fn ranked(user: usize, arms: usize) -> Ranked {
         scores: vec![0.0; LIST],
     };
     let candidates = Candidates { query, items, scores, met };
-    Ranked { candidates, arms: (0..arms).map(list).collect() }
+    Ranked { candidates, arms: (0..arms).map(list).collect(), ..Ranked::default() }
 }
 
 /// 16-bit multiply-adds over registers, on all threads at once, by a thread's time on its core.

@@ -46,7 +46,11 @@ fn row(user: i64, items: &[ItemId], targets: &[ItemId]) -> Ranked {
     let scores = (0..items.len()).map(|i| -(i as f32)).collect();
     let candidates = Candidates { query, items: items.to_vec(), scores, met: vec![0; items.len()] };
     let order = (0..items.len() as u32).collect();
-    Ranked { candidates, arms: vec![ArmList { order, scores: vec![0.0; items.len()] }] }
+    Ranked {
+        candidates,
+        arms: vec![ArmList { order, scores: vec![0.0; items.len()] }],
+        ..Ranked::default()
+    }
 }
 
 /// Gives a row `controls` controls, and each candidate the bits of those it meets.

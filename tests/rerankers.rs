@@ -2,12 +2,17 @@
 
 use crate::controls::{attribute, catalogue};
 use crate::support::{Shop, assert_same};
+use crate::workers::Silent;
 use insta::assert_snapshot;
 use std::sync::Arc;
+use steerage::commands::{Options, Outcome, rerank_stages, run};
+use steerage::flow::cluster::Cluster;
 use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
+use steerage::spec::Kind;
 use steerage::stage::prompt::{PromptSettings, Prompter, TEMPLATE};
-use steerage::types::{Catalogue, Control, FaultKind, Relation};
+use steerage::stage::{Outcomes, Stage};
+use steerage::types::{Catalogue, Control, Cost, FaultKind, Relation};
 
 /// | item | title                  | brand |
 /// |------|------------------------|-------|
@@ -171,6 +176,77 @@ fn arm_figures(summary: &serde_json::Value, arm: &str) -> serde_json::Value {
     arms.iter().find(|found| found["arm"] == arm).unwrap()["metrics"].clone()
 }
 
+/// What an arm's models read.
+fn cost(costs: &serde_json::Value, arm: &str) -> Cost {
+    let arm = costs.as_array().unwrap().iter().find(|found| found["arm"] == arm).unwrap();
+    let of = |name: &str| arm[name].as_u64().unwrap();
+    Cost { prompts: of("prompts"), tokens: of("tokens") }
+}
+
+#[test]
+fn what_an_arm_costs_is_what_its_prompts_hold() {
+    let shop = shop_with_a_decoder();
+    let sweep = "[sweep]\nk = [3, 40]\ncontrols = [1, 2]\n\n[output]";
+    shop.change("demo.toml", &[("[output]", sweep), ("permutations = 2", "permutations = 1")]);
+    let mut found = Vec::new();
+    for (workers, tasks) in [(1, 1), (3, 2)] {
+        let root = format!("run.root={}", shop.path(&format!("runs-{workers}")).display());
+        let sets = vec![root, format!("output.epoch_tasks={tasks}")];
+        let options = Options { sets, cluster: Cluster::local(workers) };
+        let finished = run(&shop.path("demo.toml"), &options, &Silent).unwrap();
+        let (Outcome::Reranked(opened), Kind::Rerank(spec)) =
+            (&finished.brought.outcome, &finished.brought.job.kind)
+        else {
+            panic!("a rerank job");
+        };
+        let mut stages = rerank_stages(&finished.brought.job, spec, opened).unwrap();
+        let mut expected = Cost::default();
+        for task in opened.plan.tasks() {
+            let queries = through(&mut stages.source.read, vec![task.clone()]);
+            let candidates = through(&mut stages.source.retrieve, queries);
+            for row in through(&mut stages.ask, candidates) {
+                for (_, _, tokens) in stages.arms.prompts(&row) {
+                    expected += Cost { prompts: 1, tokens: tokens.len() as u64 };
+                }
+            }
+        }
+        let report = shop.report(&shop.run_of(&format!("runs-{workers}"), "demo"));
+        assert_eq!(cost(&report["costs"], "token-control"), expected);
+        assert_eq!(cost(&report["costs"], "retrieval-order"), Cost::default());
+        let points = report["sweep"]["points"].as_array().unwrap();
+        let at = |point: &serde_json::Value| cost(&point["costs"], "token-control");
+        let costs: Vec<Cost> = points.iter().map(at).collect();
+        assert!(costs.iter().all(|cost| cost.prompts == expected.prompts));
+        assert!(costs[0].tokens < costs[2].tokens, "five candidates instead of three");
+        assert!(costs[2].tokens <= costs[3].tokens, "another wish");
+        let page = std::fs::read_to_string(finished.page).unwrap();
+        assert!(page.contains("<h2>Cost</h2>"));
+        let timings = finished.report.unwrap().timings.unwrap();
+        assert!(timings.retrieval.unwrap() > 0.0);
+        let time = timings.arms.iter().find(|time| time.arm == "token-control").unwrap();
+        assert!(time.models.unwrap() > 0.0);
+        found.push((expected, costs));
+    }
+    assert_eq!(found[0], found[1], "whatever the workers and epochs");
+}
+
+/// Rows through a stage.
+fn through<S: Stage>(stage: &mut S, rows: Vec<S::In>) -> Vec<S::Out> {
+    let mut out = Outcomes::new(S::NAME);
+    stage.run(rows, &mut out);
+    out.into_parts().0
+}
+
+#[test]
+fn without_a_model_no_record_holds_a_cost() {
+    let shop = Shop::swept();
+    shop.run("demo.toml", &[]);
+    for (path, bytes) in shop.objects("runs") {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!path.contains("/commits/") || !text.contains("costs"), "{path}");
+    }
+}
+
 #[test]
 fn the_weights_of_a_sweep_are_arms_written_by_hand() {
     let shop = shop_with_a_decoder();
@@ -199,6 +275,10 @@ fn the_weights_of_a_sweep_are_arms_written_by_hand() {
         let expected = &by_hand.report(&run)["summary"];
         for (swept, hand) in [("w=0", "hand 0.0"), ("w=0.5", "token-control"), ("w=1", "hand 1.0")]
         {
+            // Each arm pays for itself, though the model was asked once for all three.
+            let paid = cost(&by_hand.report(&run)["costs"], hand);
+            assert_eq!(cost(&point["costs"], &format!("token-control {swept}")), paid);
+            assert!(paid.tokens > 10 * paid.prompts && paid.prompts > 0);
             let found = arm_figures(&point["summary"], &format!("token-control {swept}"));
             let expected = arm_figures(expected, hand);
             let own = |metric: &str| ["unmet-control", "target-unmet"].contains(&metric);

@@ -184,7 +184,8 @@ fn every_row_is_somewhere() {
     assert!(prepared.out.contains(&format!("{users} users")), "{users}: {}", prepared.out);
 }
 
-struct Silent;
+/// Tells nobody.
+pub struct Silent;
 
 impl Watcher for Silent {
     fn begin(&self, _: &RunDir, _: &Arc<Meters>) {}

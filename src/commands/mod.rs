@@ -12,6 +12,7 @@ mod report;
 mod rerank;
 mod run;
 mod runs;
+mod timings;
 mod train_reranker;
 mod train_retriever;
 

@@ -6,12 +6,12 @@ use super::{train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};
 use crate::report::{
-    Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep, SweepPoint, SweptArm,
-    Timings, TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
+    ArmCost, Expectation, Facts, FaultGroup, Learned, Report, Sweep, SweepPoint, SweptArm, Timings,
+    TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
 };
 use crate::spec::{self, Expect, Point, RerankSpec};
 use crate::store::{Commit, RunDir, Store, part};
-use crate::types::{Epoch, StageName};
+use crate::types::{Cost, Epoch, StageName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -178,12 +178,14 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     report.summary = summarise(&plan, &sums.tally, &exposure, items);
     report.conflicts = sums.conflicts;
     let points = spec.points();
+    report.costs = arm_costs(&plan, &sums.costs);
+    let costs = sums.sweep_costs.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
     report.sweep = spec.sweep.as_ref().map(|_| Sweep {
         arms: spec.swept_arms().into_iter().map(swept_arm).collect(),
         points: points
             .iter()
-            .zip(&sums.sweep)
-            .map(|(p, s)| swept_point(&spec, &plan, p, s))
+            .zip(sums.sweep.iter().zip(costs))
+            .map(|(point, sums)| swept_point(&spec, &plan, point, sums))
             .collect(),
     });
     report.published = spec.arms.get(spec.published()).map(|arm| arm.name.clone());
@@ -193,12 +195,23 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// The costs with the names of their arms.
+fn arm_costs(plan: &MetricPlan, costs: &[Cost]) -> Vec<ArmCost> {
+    let named = plan.arms.iter().cloned().zip(costs);
+    named.map(|(arm, cost)| ArmCost { arm, cost: *cost }).collect()
+}
+
 fn swept_arm(swept: spec::SweptArm) -> SweptArm {
     SweptArm { name: swept.arm.name, family: swept.family, weight: swept.weight }
 }
 
-/// What the sums of a point come to.
-fn swept_point(spec: &RerankSpec, lists: &MetricPlan, point: &Point, sums: &Tally) -> SweepPoint {
+/// What the sums and costs of a point come to.
+fn swept_point(
+    spec: &RerankSpec,
+    lists: &MetricPlan,
+    point: &Point,
+    (sums, costs): (&Tally, &[Cost]),
+) -> SweepPoint {
     let plan = point_plan(spec, lists, point);
     let summarised = |plan: &MetricPlan| {
         let summary = summarise(plan, sums, &Exposure::default(), 0);
@@ -215,7 +228,7 @@ fn swept_point(spec: &RerankSpec, lists: &MetricPlan, point: &Point, sums: &Tall
         }
     };
     let learned = spec.adapter_pairs().into_iter().map(learned).collect();
-    SweepPoint { learned, ..summarised(&plan) }
+    SweepPoint { learned, costs: arm_costs(&plan, costs), ..summarised(&plan) }
 }
 
 /// A rerank run's job and what it read, from the run's directory alone.
@@ -295,24 +308,4 @@ fn expectations(expect: &BTreeMap<String, Expect>, report: &Report) -> Vec<Expec
         }
     };
     expect.iter().map(line).collect()
-}
-
-/// The timings of a run that was just done.
-pub fn timings(meters: &crate::flow::Meters, seconds: f64, workers: usize) -> Timings {
-    let stages = meters.stages();
-    let busy = |stage: &crate::flow::Meter| stage.busy().as_secs_f64();
-    let all: f64 = stages.iter().map(|(_, meter)| busy(meter)).sum();
-    let stage = |(name, meter): &(StageName, std::sync::Arc<crate::flow::Meter>)| StageTime {
-        stage: name.to_string(),
-        rows: meter.rows(),
-        seconds: busy(meter),
-        rows_per_second: meter.rows() as f64 / busy(meter).max(1e-9),
-        share: busy(meter) / all.max(1e-9),
-    };
-    Timings {
-        seconds,
-        workers: workers as u32,
-        machine: crate::device::machine(),
-        stages: stages.iter().map(stage).collect(),
-    }
 }

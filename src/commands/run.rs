@@ -1,8 +1,9 @@
 //! `steerage run JOB`: the runs up to date, the report made, the expectations checked.
 
 use super::bring_up::{Brought, Watcher, bring_up};
-use super::report::{Invocation, timings, write};
+use super::report::{Invocation, write};
 use super::runs::{Options, store};
+use super::timings::timings;
 use crate::error::Result;
 use crate::report::Report;
 use std::path::{Path, PathBuf};

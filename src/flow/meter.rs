@@ -1,47 +1,27 @@
 //! What the dataflow has done so far: read by progress bars while it runs and by the report after.
 
+use crate::stage::Meter;
 use crate::types::StageName;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock};
 
-/// One stage's rows and the time spent inside it, over all workers of the process.
-#[derive(Debug, Default)]
-pub struct Meter {
-    rows: AtomicU64,
-    nanos: AtomicU64,
-}
-
-impl Meter {
-    /// Runs `work` on `rows` rows and adds the time it took.
-    pub fn time<T>(&self, rows: usize, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.add(rows, start.elapsed());
-        result
-    }
-
-    /// Adds rows and the time they took.
-    pub fn add(&self, rows: usize, busy: Duration) {
-        self.rows.fetch_add(rows as u64, Relaxed);
-        self.nanos.fetch_add(busy.as_nanos() as u64, Relaxed);
-    }
-
-    /// Rows taken so far.
-    pub fn rows(&self) -> u64 {
-        self.rows.load(Relaxed)
-    }
-
-    /// Time spent inside so far, added over threads.
-    pub fn busy(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Relaxed))
-    }
+/// What tells how long an arm takes.
+#[derive(Debug)]
+pub struct ArmMeters {
+    /// The arm's name.
+    pub arm: String,
+    /// Users, and the time of its methods that are no models.
+    pub methods: Arc<Meter>,
+    /// Tokens, and the time of each of its models, whichever arms they were asked for.
+    pub models: Vec<Arc<Meter>>,
 }
 
 /// All counters of a process, and its word that the job must stop.
 #[derive(Debug, Default)]
 pub struct Meters {
     stages: Mutex<Vec<(StageName, Arc<Meter>)>>,
+    /// The arms of a rerank job, in its order.
+    pub arms: OnceLock<Vec<ArmMeters>>,
     /// Epochs committed, those of earlier runs included.
     pub epochs_done: AtomicU64,
     /// Epochs of the plan.

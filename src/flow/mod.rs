@@ -14,8 +14,9 @@ pub mod rerank;
 mod seal;
 mod tasks;
 
+pub use crate::stage::Meter;
 pub use apply::apply;
-pub use meter::{Meter, Meters};
+pub use meter::{ArmMeters, Meters};
 pub use tasks::tasks;
 
 use crate::types::Epoch;

@@ -2,6 +2,7 @@
 //! cannot turn the line around it; only the drawings and the style sheet, made here, go in as they
 //! are.
 
+use super::cost::{self, CostRow};
 use super::diagnosis::{findings, thresholds};
 use super::figures::{
     Figure, SliceFigures, arm_figures, slice_figures, stage_figure, tradeoff_figures,
@@ -43,6 +44,9 @@ struct Page<'a> {
     agreement: Option<SliceFigures>,
     findings: Vec<String>,
     thresholds: String,
+    costs: Vec<CostRow>,
+    cost_columns: [&'static str; 5],
+    cost_note: String,
     training: Vec<Figure>,
     time: Option<Time>,
     faults: Vec<FaultRow<'a>>,
@@ -110,6 +114,9 @@ pub fn render_html(report: &Report) -> Result<String> {
         findings: findings(report),
         thresholds: thresholds(),
         extent: report.sweep.as_ref().map(extent),
+        costs: cost::rows(report),
+        cost_columns: cost::COLUMNS,
+        cost_note: cost::note(report),
         training: training_figures(report),
         time: time(report),
         faults: faults(report),

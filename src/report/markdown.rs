@@ -1,5 +1,6 @@
 //! `report.md`: the same figures for a pull request or a mail.
 
+use super::cost;
 use super::diagnosis::findings;
 use super::headline::{claims, warnings};
 use super::html::{facts, rate};
@@ -11,8 +12,8 @@ use super::sweep::{extent, sections};
 use super::table::{Cell, Column, Row, Table, names, split, tables};
 use std::fmt::Write;
 
-/// The report in Markdown (CommonMark with tables). Timings come last, under a heading of their
-/// own.
+/// The report in Markdown (CommonMark with tables). What depends on timings comes last, under
+/// headings of its own.
 pub fn render_markdown(report: &Report) -> String {
     let mut out = String::new();
     head(report, &mut out);
@@ -23,6 +24,7 @@ pub fn render_markdown(report: &Report) -> String {
     expectations(report, &mut out);
     faults(report, &mut out);
     provenance(report, &mut out);
+    costs(report, &mut out);
     timings(report, &mut out);
     out
 }
@@ -237,6 +239,21 @@ fn provenance(report: &Report, out: &mut String) {
         let clean = |c: &String| super::plain::clean(c);
         report.commands.iter().for_each(|c| line(out, format_args!("    {}", clean(c))));
     }
+}
+
+fn costs(report: &Report, out: &mut String) {
+    let rows = cost::rows(report);
+    if rows.is_empty() {
+        return;
+    }
+    line(out, format_args!("\n## Cost\n\n{}", cost::note(report)));
+    let mut heads = heads(&[("arm", false)]);
+    heads.extend(cost::COLUMNS.map(|name| (name.to_owned(), true)));
+    let rows = rows.into_iter().map(|row| {
+        let what = markdown(&row.what);
+        [what].into_iter().chain(row.cells).collect()
+    });
+    grid(out, &heads, &rows.collect::<Vec<Vec<String>>>());
 }
 
 fn timings(report: &Report, out: &mut String) {

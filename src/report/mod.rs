@@ -6,6 +6,7 @@
 //! Everything here is a pure function of its argument: the same report gives the same bytes.
 
 pub mod compare;
+mod cost;
 mod diagnosis;
 pub mod explain;
 mod figures;
@@ -26,8 +27,8 @@ pub use headline::warnings;
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use model::{
-    Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep, SweepPoint, SweptArm,
-    Timings, TrainingPoint, Upstream,
+    ArmCost, ArmTime, Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep,
+    SweepPoint, SweptArm, Timings, TrainingPoint, Upstream,
 };
 pub use rows::{MetricRow, from_json, metric_rows, render_json};
 pub use text::summary_text;

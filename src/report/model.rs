@@ -1,7 +1,7 @@
 //! The report as data: what every form shows and nothing else.
 
 use crate::metric::{Estimate, Summary};
-use crate::types::StageName;
+use crate::types::{Cost, StageName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,9 @@ pub struct Report {
     pub faults: Vec<FaultGroup>,
     /// Rows whose controls could not all be met.
     pub conflicts: u64,
+    /// What each arm's models read; empty where no arm has a model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<ArmCost>,
     /// What the job's `[sweep]` came to; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
@@ -46,6 +49,16 @@ pub struct Report {
     /// How long it took. Differs from run to run: shown, but not in `report.json` nor any hash.
     #[serde(skip)]
     pub timings: Option<Timings>,
+}
+
+/// What the models of an arm read for all its users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmCost {
+    /// The arm's name.
+    pub arm: String,
+    /// Prompts, and all their tokens.
+    #[serde(flatten)]
+    pub cost: Cost,
 }
 
 /// The arms at other settings.
@@ -79,6 +92,9 @@ pub struct SweepPoint {
     pub theta: Option<u64>,
     /// Its metrics: of those of [`Report::summary`] the ones that a sweep is about.
     pub summary: Summary,
+    /// What each arm's models read; empty where no arm has a model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<ArmCost>,
     /// What was learned beside the model as it came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learned: Vec<Learned>,
@@ -177,6 +193,23 @@ pub struct Timings {
     pub machine: String,
     /// The stages, in pipeline order.
     pub stages: Vec<StageTime>,
+    /// Seconds of one thread that reading and retrieving take for a user; none without users.
+    #[serde(default)]
+    pub retrieval: Option<f64>,
+    /// The arms of a rerank job; empty for what was timed by an earlier version.
+    #[serde(default)]
+    pub arms: Vec<ArmTime>,
+}
+
+/// How fast an arm is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArmTime {
+    /// The arm's name.
+    pub arm: String,
+    /// Seconds of one thread that its methods take for a user, its models left out.
+    pub methods: f64,
+    /// Seconds of one thread that its models take for a token; none without a model that was asked.
+    pub models: Option<f64>,
 }
 
 /// One stage's time.

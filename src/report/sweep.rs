@@ -51,16 +51,21 @@ impl SweepPoint {
         for slice in summary.arms.iter_mut().flat_map(|arm| &mut arm.slices) {
             slice.metrics.retain(|full, _| few.iter().flatten().any(|name| name.full == *full));
         }
-        SweepPoint { k, controls, theta, summary, learned: Vec::new() }
+        SweepPoint { k, controls, theta, summary, ..SweepPoint::default() }
+    }
+
+    /// `2 controls`.
+    pub(super) fn asked(&self) -> String {
+        match self.controls {
+            None => "all controls".to_owned(),
+            Some(1) => "1 control".to_owned(),
+            Some(count) => format!("{count} controls"),
+        }
     }
 
     /// `2 controls, θ = 1`.
     pub(super) fn label(&self) -> String {
-        let controls = match self.controls {
-            None => "all controls".to_owned(),
-            Some(1) => "1 control".to_owned(),
-            Some(count) => format!("{count} controls"),
-        };
+        let controls = self.asked();
         let theta = self.theta.map_or("all".to_owned(), |theta| theta.to_string());
         format!("{controls}, θ = {theta}")
     }

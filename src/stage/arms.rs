@@ -3,8 +3,8 @@
 
 use super::rerank::{Facts, Step, retrieval_order};
 use super::token_control::{Memo, TokenControl};
-use super::{Outcomes, Stage};
-use crate::types::{ArmList, Candidates, Ranked, StageName};
+use super::{Meter, Outcomes, Stage};
+use crate::types::{ArmList, Candidates, Cost, Ranked, StageName};
 use std::sync::Arc;
 
 /// The job's arms, each a chain of methods.
@@ -13,6 +13,8 @@ pub struct Arms {
     pub chains: Vec<Vec<Method>>,
     /// What steps may look at besides the row.
     pub facts: Facts,
+    /// For each chain its users, and the time of its methods that are no models.
+    pub meters: Vec<Arc<Meter>>,
 }
 
 /// A link of a chain: a list in, a list out.
@@ -46,26 +48,52 @@ impl Arms {
     /// Every arm's list of each row. What decoders said is kept in `memo`.
     pub fn rank<T>(
         &self,
+        rows: Vec<Candidates>,
+        memo: &mut Memo,
+        out: &mut Outcomes<T>,
+    ) -> Vec<Ranked> {
+        let mut arms: Vec<Vec<ArmList>> = Vec::new();
+        arms.resize_with(rows.len(), || Vec::with_capacity(self.chains.len()));
+        let all = if self.has_model() { self.chains.len() } else { 0 };
+        let mut costs: Vec<Vec<Cost>> = vec![Vec::with_capacity(all); rows.len()];
+        for (chain, meter) in self.chains.iter().zip(&self.meters) {
+            let (lists, of_chain) = self.chain(chain, meter, &rows, memo, out);
+            arms.iter_mut().zip(lists).for_each(|(arms, list)| arms.push(list));
+            if all > 0 {
+                costs.iter_mut().zip(of_chain).for_each(|(costs, cost)| costs.push(cost));
+            }
+        }
+        let ranked = rows.into_iter().zip(arms).zip(costs);
+        ranked.map(|((candidates, arms), costs)| Ranked { candidates, arms, costs }).collect()
+    }
+
+    /// One arm's list of each row, and what its models read for it.
+    fn chain<T>(
+        &self,
+        chain: &[Method],
+        meter: &Meter,
         rows: &[Candidates],
         memo: &mut Memo,
         out: &mut Outcomes<T>,
-    ) -> Vec<Vec<ArmList>> {
-        let mut ranked: Vec<Vec<ArmList>> = Vec::new();
-        ranked.resize_with(rows.len(), || Vec::with_capacity(self.chains.len()));
-        for chain in &self.chains {
-            let mut lists: Vec<ArmList> = rows.iter().map(retrieval_order).collect();
-            for method in chain {
-                lists = match method {
-                    Method::TokenControl(method) => method.apply(rows, lists, memo, out),
-                    Method::Step(step) => {
-                        let pairs = rows.iter().zip(lists);
-                        pairs.map(|(row, list)| step.apply(row, list, &self.facts)).collect()
-                    }
-                };
-            }
-            ranked.iter_mut().zip(lists).for_each(|(arms, list)| arms.push(list));
+    ) -> (Vec<ArmList>, Vec<Cost>) {
+        let mut costs = vec![Cost::default(); rows.len()];
+        let mut lists: Vec<ArmList> =
+            meter.time(rows.len(), || rows.iter().map(retrieval_order).collect());
+        for method in chain {
+            lists = match method {
+                Method::TokenControl(method) => method.apply(rows, lists, &mut costs, memo, out),
+                Method::Step(step) => meter.time(0, || {
+                    let pairs = rows.iter().zip(lists);
+                    pairs.map(|(row, list)| step.apply(row, list, &self.facts)).collect()
+                }),
+            };
         }
-        ranked
+        (lists, costs)
+    }
+
+    fn has_model(&self) -> bool {
+        let model = |method: &Method| matches!(method, Method::TokenControl(_));
+        self.chains.iter().flatten().any(model)
     }
 }
 
@@ -75,10 +103,7 @@ impl Stage for Rerank {
     const NAME: StageName = StageName::Rerank;
 
     fn run(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Ranked>) {
-        let ranked = self.0.rank(&rows, &mut Memo::default(), out);
-        out.reserve(rows.len());
-        for (candidates, arms) in rows.into_iter().zip(ranked) {
-            out.ok(Ranked { candidates, arms });
-        }
+        let ranked = self.0.rank(rows, &mut Memo::default(), out);
+        out.append(ranked);
     }
 }

@@ -3,6 +3,7 @@
 pub mod arms;
 pub mod ask;
 pub mod examples;
+mod meter;
 pub mod prompt;
 pub mod read;
 pub mod rerank;
@@ -12,6 +13,8 @@ pub mod sequence;
 pub mod sweep;
 pub mod token_control;
 pub mod write;
+
+pub use meter::Meter;
 
 use crate::types::{Fault, FaultKind, Origin, StageName};
 

@@ -8,10 +8,10 @@
 use super::arms::Arms;
 use super::ask::Ask;
 use super::token_control::Memo;
-use super::write::Judged;
+use super::write::{Judged, add_costs};
 use super::{Outcomes, Setback, Stage};
 use crate::metric::{Exposure, Judge, Tally};
-use crate::types::{Fault, Ranked, StageName};
+use crate::types::{Cost, Fault, Ranked, StageName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -51,10 +51,12 @@ impl Stage for Sweep {
         let points = self.pools.iter().map(|pool| pool.points.len()).sum();
         for mut part in parts {
             let mut sums = vec![Tally::default(); points];
+            let mut costs = vec![Vec::new(); points];
             for rows in part.lists.rows.chunks(USERS_AT_ONCE) {
-                self.add(rows, &mut sums, out);
+                self.add(rows, (&mut sums, &mut costs), out);
             }
             part.measured.sweep = sums;
+            part.measured.sweep_costs = costs;
             out.ok(part);
         }
     }
@@ -62,7 +64,12 @@ impl Stage for Sweep {
 
 impl Sweep {
     /// Ranks and judges some users at every point.
-    fn add<T>(&mut self, rows: &[Ranked], sums: &mut [Tally], out: &mut Outcomes<T>) {
+    fn add<T>(
+        &mut self,
+        rows: &[Ranked],
+        (sums, costs): (&mut [Tally], &mut [Vec<Cost>]),
+        out: &mut Outcomes<T>,
+    ) {
         let mut memo = Memo::default();
         let mut told: BTreeSet<Fault> = BTreeSet::new();
         let pools = Arc::clone(&self.pools);
@@ -70,13 +77,11 @@ impl Sweep {
             let cut = |row: &Ranked| self.ask.cut(&row.candidates, pool.k, pool.controls);
             let cut: Vec<_> = rows.iter().map(cut).collect();
             let mut tried: Outcomes<()> = Outcomes::new(Self::NAME);
-            let arms = self.arms.rank(&cut, &mut memo, &mut tried);
-            let pairs = cut.into_iter().zip(arms);
-            let ranked: Vec<Ranked> =
-                pairs.map(|(candidates, arms)| Ranked { candidates, arms }).collect();
+            let ranked = self.arms.rank(cut, &mut memo, &mut tried);
             for (point, judge) in &pool.points {
                 let none = &mut Exposure::default();
                 self.judges[*judge].add(&ranked, &mut sums[*point], none);
+                ranked.iter().for_each(|row| add_costs(&mut costs[*point], &row.costs));
             }
             let new = |setback: &Setback| match setback {
                 Setback::Fault(fault) => told.insert(fault.clone()),

@@ -12,14 +12,15 @@
 //!
 //! Source: COREC (2025), §1.4 of its released code for reading the logits; LlamaRec (2023).
 
-use super::Outcomes;
 use super::prompt::Prompter;
+use super::{Meter, Outcomes};
 use crate::device::Cpu;
 use crate::error::Error;
 use crate::model::decoder::{Decoder, Prompt, Table};
-use crate::types::{ArmList, Candidates, Control, FaultKind, ItemId, Origin, mix64};
+use crate::types::{ArmList, Candidates, Control, Cost, FaultKind, ItemId, Origin, mix64};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A decoder that ranks candidates.
 pub struct Scorer {
@@ -31,6 +32,8 @@ pub struct Scorer {
     pub labels: Table,
     /// Which adapter; none is the base model.
     pub adapter: Option<u32>,
+    /// Tokens of the prompts that it was asked, and the time that these took to be made and read.
+    pub meter: Arc<Meter>,
 }
 
 /// The step.
@@ -58,6 +61,7 @@ struct Said {
     controls: Vec<Control>,
     items: Vec<ItemId>,
     sums: Result<Vec<f32>, FaultKind>,
+    cost: Cost,
 }
 
 /// A prompt on its way: for which answer, and which candidate each label stands for.
@@ -80,11 +84,13 @@ impl Memo {
 }
 
 impl TokenControl {
-    /// The lists that the step makes of those that came in, one for each row.
+    /// The lists that the step makes of those that came in, one for each row; adds what it reads
+    /// for each to its cost, whether or not another step asked the same before.
     pub fn apply<T>(
         &self,
         rows: &[Candidates],
         mut lists: Vec<ArmList>,
+        costs: &mut [Cost],
         memo: &mut Memo,
         out: &mut Outcomes<T>,
     ) -> Vec<ArmList> {
@@ -92,11 +98,13 @@ impl TokenControl {
             out.fail(&error);
             return lists;
         }
-        for (row, list) in rows.iter().zip(&mut lists) {
-            match memo.said(self, row, list).map(|said| &said.sums) {
-                Some(Ok(sums)) => self.mix(list, sums),
-                Some(Err(kind)) => out.fault(row.query.origin, kind.clone()),
-                None => {} // an empty list: there is nothing to ask
+        for ((row, list), cost) in rows.iter().zip(&mut lists).zip(costs) {
+            // Of an empty list there is nothing to ask.
+            let Some(said) = memo.said(self, row, list) else { continue };
+            *cost += said.cost;
+            match &said.sums {
+                Ok(sums) => self.mix(list, sums),
+                Err(kind) => out.fault(row.query.origin, kind.clone()),
             }
         }
         lists
@@ -109,19 +117,25 @@ impl TokenControl {
         lists: &[ArmList],
         memo: &mut Memo,
     ) -> Result<(), Error> {
-        let (mut answers, mut asked) = (Vec::new(), Vec::new());
+        let start = Instant::now();
+        let (mut answers, mut asked) = (Vec::new(), Vec::<Asked>::new());
+        let mut tokens = 0;
         for (row, list) in rows.iter().zip(lists) {
             if list.order.is_empty() || memo.said(self, row, list).is_some() {
                 continue;
             }
             let prompts = self.ask(answers.len(), row, list);
             let items: Vec<ItemId> = self.items(row, list).collect();
-            let sums = prompts.map(|prompts| {
+            let mut cost = Cost::default();
+            let sums = prompts.map(|prompts: Vec<Asked>| {
+                cost.prompts = prompts.len() as u64;
+                cost.tokens = prompts.iter().map(|asked| asked.prompt.tokens.len() as u64).sum();
                 asked.extend(prompts);
                 vec![0.0; items.len()]
             });
+            tokens += cost.tokens as usize;
             let controls = row.query.controls.clone();
-            let said = Said { step: self.clone(), controls, items, sums };
+            let said = Said { step: self.clone(), controls, items, sums, cost };
             answers.push((row.query.origin, said));
         }
         let prompts: Vec<Prompt> =
@@ -133,6 +147,9 @@ impl TokenControl {
             for (place, logit) in shown.iter().zip(logits) {
                 sums[*place as usize] += logit;
             }
+        }
+        if tokens > 0 {
+            self.scorer.meter.add(tokens, start.elapsed());
         }
         for (origin, said) in answers {
             memo.0.entry(origin).or_default().push(said);

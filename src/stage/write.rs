@@ -5,7 +5,7 @@ use super::{Outcomes, Stage};
 use crate::error::Result;
 use crate::metric::{Exposure, Judge, Tally};
 use crate::store::{PartRef, RunDir, part, part_key};
-use crate::types::{Epoch, Interaction, Ranked, StageName};
+use crate::types::{Cost, Epoch, Interaction, Ranked, StageName};
 use std::sync::Arc;
 
 /// A part that was written.
@@ -90,8 +90,20 @@ pub struct Measured {
     pub exposure: Exposure,
     /// Users whose controls cannot all be met.
     pub conflicts: u64,
+    /// What each arm's models read; empty where no arm has a model.
+    pub costs: Vec<Cost>,
     /// Sums of every point of the sweep.
     pub sweep: Vec<Tally>,
+    /// What each arm's models read at every point of the sweep.
+    pub sweep_costs: Vec<Vec<Cost>>,
+}
+
+/// Adds what each arm cost.
+pub fn add_costs(sums: &mut Vec<Cost>, costs: &[Cost]) {
+    if sums.len() < costs.len() {
+        sums.resize(costs.len(), Cost::default());
+    }
+    sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += *cost);
 }
 
 /// A partition's lists with what they come to, as far as it is known.
@@ -115,6 +127,7 @@ impl Stage for Measure {
             self.0.add(&lists.rows, &mut measured.tally, &mut measured.exposure);
             let conflicts = lists.rows.iter().filter(|r| r.candidates.query.conflict.is_some());
             measured.conflicts = conflicts.count() as u64;
+            lists.rows.iter().for_each(|row| add_costs(&mut measured.costs, &row.costs));
             out.ok(Judged { lists, measured });
         }
     }

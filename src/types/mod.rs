@@ -202,6 +202,23 @@ pub struct ArmList {
     pub scores: Vec<f32>,
 }
 
+/// What models read for a list, or for many. What prompts begin with alike may be computed once;
+/// here each counts whole, so that no batch changes a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Prompts.
+    pub prompts: u64,
+    /// All their tokens.
+    pub tokens: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        self.prompts += other.prompts;
+        self.tokens += other.tokens;
+    }
+}
+
 /// The candidates with every arm's list, in the job's order of arms.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranked {
@@ -209,4 +226,6 @@ pub struct Ranked {
     pub candidates: Candidates,
     /// One list for each arm of the job.
     pub arms: Vec<ArmList>,
+    /// What each arm's models read; empty where no arm has a model.
+    pub costs: Vec<Cost>,
 }

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use steerage::metric::{ArmSummary, Estimate, SliceSummary, Summary};
 use steerage::report::{
-    Expectation, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm, Timings,
-    TrainingPoint, Upstream, from_json, metric_rows, render_html, render_json, render_markdown,
-    summary_text, warnings,
+    ArmCost, ArmTime, Expectation, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm,
+    Timings, TrainingPoint, Upstream, from_json, metric_rows, render_html, render_json,
+    render_markdown, summary_text, warnings,
 };
-use steerage::types::StageName;
+use steerage::types::{Cost, StageName};
 
 pub fn golden(name: &str, text: &str) {
     insta::with_settings!({
@@ -89,6 +89,7 @@ fn hostile() -> Report {
         commands: vec![text()],
         published: Some(text()),
         summary: summary.clone(),
+        costs: vec![ArmCost { arm: text(), cost: Cost { prompts: 1, tokens: 9 } }],
         sweep: Some(Sweep {
             arms: vec![SweptArm { name: text(), family: text(), weight: Some(1.0) }],
             points: vec![SweepPoint::new(9, Some(1), None, summary)],
@@ -109,7 +110,14 @@ fn hostile() -> Report {
         }],
         upstream: vec![Upstream { job: text(), run: text(), result: text() }],
         warnings: vec![text()],
-        timings: Some(Timings { seconds: 1.0, workers: 1, machine: text(), stages: vec![stage] }),
+        timings: Some(Timings {
+            seconds: 1.0,
+            workers: 1,
+            machine: text(),
+            stages: vec![stage],
+            retrieval: Some(1.0),
+            arms: vec![ArmTime { arm: text(), methods: 1.0, models: None }],
+        }),
         ..Report::default()
     }
 }
@@ -333,4 +341,40 @@ fn failures_are_told_in_words_with_what_to_do() {
         arm.metrics.get_mut("empty-pool").unwrap().mean = 0.4;
     }
     assert!(render_markdown(&without).contains("Empty pools: for 40.0 % of users"));
+}
+
+#[test]
+fn costs_are_told_for_a_thousand_users() {
+    let cost = |prompts, tokens| Cost { prompts, tokens };
+    let named = |arm: &str, cost| ArmCost { arm: arm.into(), cost };
+    let time = |arm: &str, models| ArmTime { arm: arm.into(), methods: 0.001, models };
+    let mut report = sample::swept();
+    assert!(!render_markdown(&report).contains("## Cost"), "no model, no cost");
+    report.facts.users = 500;
+    report.costs =
+        vec![named("retrieval-order", cost(0, 0)), named("token-control", cost(1_000, 250_000))];
+    for point in &mut report.sweep.as_mut().unwrap().points {
+        let tokens = 10 * point.k + point.controls.unwrap();
+        point.costs = vec![
+            named("token-control w=0.5", cost(500, 500 * tokens)),
+            named("token-control w=1", cost(500, 500 * tokens)),
+        ];
+    }
+    let timings = report.timings.as_mut().unwrap();
+    timings.retrieval = Some(0.004);
+    timings.arms = vec![time("retrieval-order", None), time("token-control", Some(0.000_05))];
+    let markdown = render_markdown(&report);
+    let section = markdown.split_once("## Cost\n").unwrap().1.split_once("\n## ").unwrap().0;
+    golden("report_cost_md", section);
+    let page = render_html(&report).unwrap();
+    let section = page.split_once("<h2>Cost</h2>").unwrap().1.split_once("</section>").unwrap().0;
+    assert_eq!(section.matches("<tr><th scope=\"row\">").count(), 3 + 3 * 3);
+    assert!(render_json(&report).contains("\"tokens\": 250000"));
+
+    report.timings = None;
+    let markdown = render_markdown(&report);
+    assert!(markdown.contains("| token-control | 2\u{202f}000 | 500\u{202f}000 | – | – | – |"));
+    assert!(markdown.contains("How long it took is not known here"));
+    let back = from_json(&render_json(&report)).unwrap();
+    assert_eq!(back, report);
 }

@@ -136,6 +136,7 @@ pub fn rerank() -> Report {
         summary: Summary { baseline: ARMS[0].0.into(), replicates: 200, arms: arms.collect() },
         faults: faults(),
         conflicts: 37,
+        costs: Vec::new(),
         sweep: None,
         expectations: expectations(),
         training: Vec::new(),
@@ -304,6 +305,7 @@ fn timings() -> Timings {
         workers: 2,
         machine: "2 cores, AVX2, 8 GiB".into(),
         stages: rows.map(stage).to_vec(),
+        ..Timings::default()
     }
 }
 

@@ -136,7 +136,11 @@ fn some_ranked(texts: bool, items: usize) -> impl Strategy<Value = Vec<Ranked>> 
         order.sort_by_key(|&at| mix64(seed ^ u64::from(at)));
         let shuffled = ArmList { order, scores: scores.clone() };
         let short = ArmList { order: (0..n as u32 / 2).collect(), scores: scores[..n / 2].into() };
-        Ranked { candidates: Candidates { query, items, scores, met }, arms: vec![shuffled, short] }
+        Ranked {
+            candidates: Candidates { query, items, scores, met },
+            arms: vec![shuffled, short],
+            ..Ranked::default()
+        }
     });
     vec(row, 0..30)
 }

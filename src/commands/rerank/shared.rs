@@ -7,10 +7,12 @@ use super::sums::put_sums;
 use crate::control::{describe, met};
 use crate::device::cpu::top_k::BitSet;
 use crate::error::{Error, Result};
+use crate::flow::ArmMeters;
 use crate::flow::commit::Record;
 use crate::flow::rerank::{RerankStages, Source};
 use crate::metric::{Embeddings, Judge, MetricPlan};
 use crate::spec::{ArmSpec, Point, RerankSpec, StepSpec};
+use crate::stage::Meter;
 use crate::stage::arms::{Arms, Method, Rerank};
 use crate::stage::ask::{Ask, Asks};
 use crate::stage::rerank as methods;
@@ -69,7 +71,8 @@ impl Shared {
             let mut chain =
                 |arm: &ArmSpec| arm.steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
             let chains = arms.iter().map(&mut chain).collect::<Result<Vec<_>>>()?;
-            Ok(Arc::new(Arms { chains, facts: facts.clone() }))
+            let meters = chains.iter().map(|_| Arc::default()).collect();
+            Ok(Arc::new(Arms { chains, facts: facts.clone(), meters }))
         };
         let sweep = spec.sweep.as_ref().map(|_| {
             let swept: Vec<ArmSpec> =
@@ -78,6 +81,9 @@ impl Shared {
             Ok::<_, Error>(Grid { arms: arms(&swept)?, pools, plans })
         });
         let (arms, sweep) = (arms(&spec.arms)?, sweep.transpose()?);
+        let names = spec.arms.iter().map(|arm| arm.name.as_str());
+        let meters = names.zip(&*arms.chains).zip(&arms.meters).map(arm_meters).collect();
+        record.meters.arms.get_or_init(|| meters);
         let asks = asks(spec, opened, &catalogue)?;
         let embeddings = opened.trained.as_ref().map(|trained| Embeddings {
             values: trained.item_embeddings().into(),
@@ -116,7 +122,7 @@ impl Shared {
             sweep: self.sweep.as_ref().map(sweep),
             measure: Measure(judge(&self.metrics, &self.embeddings)),
             write,
-            ledger: self.record.ledger(move |epoch, measured| put_sums(&run, epoch, &measured)),
+            ledger: self.record.ledger(move |epoch, measured| put_sums(&run, epoch, measured)),
         }
     }
 
@@ -144,6 +150,16 @@ impl Shared {
         }
         Ok(Barred { everybody, by_user })
     }
+}
+
+/// What tells how long an arm takes.
+fn arm_meters(((arm, chain), methods): ((&str, &Vec<Method>), &Arc<Meter>)) -> ArmMeters {
+    let model = |method: &Method| match method {
+        Method::TokenControl(step) => Some(Arc::clone(&step.scorer.meter)),
+        Method::Step(_) => None,
+    };
+    let models = chain.iter().filter_map(model).collect();
+    ArmMeters { arm: arm.to_owned(), methods: Arc::clone(methods), models }
 }
 
 /// The points of a sweep by what they share: candidates and controls, and thresholds.

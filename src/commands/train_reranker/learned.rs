@@ -53,7 +53,8 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
-        Ok(Scorer { labels: decoder.labels(&labels)?, decoder, prompter, adapter })
+        let (labels, meter) = (decoder.labels(&labels)?, Arc::default());
+        Ok(Scorer { labels, decoder, prompter, adapter, meter })
     }
 
     fn of_folder(

@@ -1,0 +1,37 @@
+//! How long work took: for progress bars and the report, and for nothing that is committed.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// One stage's rows and the time spent inside it, over all workers of the process.
+#[derive(Debug, Default)]
+pub struct Meter {
+    rows: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Meter {
+    /// Runs `work` on `rows` rows and adds the time it took.
+    pub fn time<T>(&self, rows: usize, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.add(rows, start.elapsed());
+        result
+    }
+
+    /// Adds rows and the time they took.
+    pub fn add(&self, rows: usize, busy: Duration) {
+        self.rows.fetch_add(rows as u64, Relaxed);
+        self.nanos.fetch_add(busy.as_nanos() as u64, Relaxed);
+    }
+
+    /// Rows taken so far.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Relaxed)
+    }
+
+    /// Time spent inside so far, added over threads.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Relaxed))
+    }
+}
