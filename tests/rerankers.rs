@@ -2,7 +2,7 @@
 
 use crate::controls::{attribute, catalogue};
 use crate::support::{Shop, assert_same};
-use crate::workers::Silent;
+use crate::workers::{Silent, like_a_for_loop};
 use insta::assert_snapshot;
 use std::sync::Arc;
 use steerage::commands::{Options, Outcome, rerank_stages, run};
@@ -220,7 +220,13 @@ fn what_an_arm_costs_is_what_its_prompts_hold() {
         assert!(costs[0].tokens < costs[2].tokens, "five candidates instead of three");
         assert!(costs[2].tokens <= costs[3].tokens, "another wish");
         let page = std::fs::read_to_string(finished.page).unwrap();
-        assert!(page.contains("<h2>Cost</h2>"));
+        assert!(page.contains("<h2>Cost</h2>") && page.contains("<h2>Saturation</h2>"));
+        let cosines = report["cosines"].as_array().unwrap();
+        assert_eq!((cosines.len(), &cosines[0]["arm"]), (1, &"token-control".into()));
+        let cosine = cosines[0]["cosine"].as_f64().unwrap();
+        assert!((-1.0..=1.0).contains(&cosine));
+        let told = format!("mean cosine of its control tokens {cosine:.4}");
+        assert!(report["upstream"].to_string().contains(&told), "{}", report["upstream"]);
         let timings = finished.report.unwrap().timings.unwrap();
         assert!(timings.retrieval.unwrap() > 0.0);
         let time = timings.arms.iter().find(|time| time.arm == "token-control").unwrap();
@@ -230,11 +236,42 @@ fn what_an_arm_costs_is_what_its_prompts_hold() {
     assert_eq!(found[0], found[1], "whatever the workers and epochs");
 }
 
+#[test]
+fn with_a_decoder_the_dataflow_comes_to_what_a_for_loop_does() {
+    let shop = shop_with_a_decoder();
+    shop.change("demo.toml", &[("[output]", "[sweep]\nk = [3, 40]\n\n[output]")]);
+    like_a_for_loop(&shop);
+}
+
 /// Rows through a stage.
 fn through<S: Stage>(stage: &mut S, rows: Vec<S::In>) -> Vec<S::Out> {
     let mut out = Outcomes::new(S::NAME);
     stage.run(rows, &mut out);
     out.into_parts().0
+}
+
+/// How alike the control tokens are that a re-ranker learned with so much contrast.
+fn learned_cosine(shop: &Shop, contrast: &str) -> f64 {
+    let (set, name) = (format!("train.contrast={contrast}"), format!("name=apart-{contrast}"));
+    shop.run("reranker.toml", &["--set", &set, "--set", &name]);
+    let run = shop.run_of("runs", &format!("apart-{contrast}"));
+    let read = |key: &str| std::fs::read_to_string(shop.path(&format!("{run}/{key}"))).unwrap();
+    let manifest = read("manifest.json");
+    assert_eq!(manifest.contains("\"contrast\""), contrast != "0", "without it, the same run");
+    let commit: serde_json::Value = serde_json::from_str(&read("commits/000000.json")).unwrap();
+    commit["payload"]["control_cosine"].as_f64().unwrap()
+}
+
+#[test]
+fn contrast_is_an_option_of_a_training() {
+    let shop = shop_with_a_decoder();
+    // With a few steps of a usual rate nothing moves far.
+    shop.change("reranker.toml", &[("[train]", "[optimizer]\nlearning_rate = 0.05\n\n[train]")]);
+    let (without, with) = (learned_cosine(&shop, "0"), learned_cosine(&shop, "1000"));
+    assert!(with < without.max(0.1), "{with} with contrast, {without} without");
+    let said = shop.say(&["run", "reranker.toml", "--set", "train.contrast=-1"]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("train.contrast"), "{}", said.err);
 }
 
 #[test]

@@ -199,7 +199,8 @@ fn the_dataflow_comes_to_what_a_for_loop_does() {
     like_a_for_loop(&Shop::swept());
 }
 
-fn like_a_for_loop(shop: &Shop) {
+/// The program, and a loop over its stages, come to the same bytes.
+pub fn like_a_for_loop(shop: &Shop) {
     let root = format!("run.root={}", shop.path("runs").display());
     for tasks in [1, 3] {
         let sets = vec![root.clone(), format!("output.epoch_tasks={tasks}")];

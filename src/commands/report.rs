@@ -6,10 +6,11 @@ use super::{train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};
 use crate::report::{
-    ArmCost, Expectation, Facts, FaultGroup, Learned, Report, Sweep, SweepPoint, SweptArm, Timings,
-    TrainingPoint, Upstream, metric_rows, render_html, render_json, render_markdown,
+    ArmCosine, ArmCost, Expectation, Facts, FaultGroup, Learned, Report, Sweep, SweepPoint,
+    SweptArm, Timings, TrainingPoint, Upstream, metric_rows, render_html, render_json,
+    render_markdown,
 };
-use crate::spec::{self, Expect, Point, RerankSpec};
+use crate::spec::{self, Expect, Point, RerankSpec, StepSpec};
 use crate::store::{Commit, RunDir, Store, part};
 use crate::types::{Cost, Epoch, StageName};
 use serde::{Deserialize, Serialize};
@@ -149,8 +150,12 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
             format!("{} epochs, validation NDCG@10 {best:.4}", facts.epochs)
         }
         "train-reranker" => {
-            let [before, model, mixed] = train_reranker::facts(&run)?.tried;
-            format!(
+            let facts = train_reranker::facts(&run)?;
+            let [before, model, mixed] = facts.tried;
+            let alike = facts
+                .control_cosine
+                .map(|cosine| format!("; mean cosine of its control tokens {cosine:.4}"));
+            let told = format!(
                 "validation NDCG@10 of what was asked for: {:.4} as retrieved, {:.4} by the model, \
                  {:.4} with weight {}; of what came next: {:.4}, {:.4}, {:.4}",
                 before.relevance,
@@ -160,7 +165,8 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
                 before.next,
                 model.next,
                 mixed.next
-            )
+            );
+            told + &alike.unwrap_or_default()
         }
         _ => {
             let facts = prepare::facts(&run)?;
@@ -179,6 +185,7 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     report.conflicts = sums.conflicts;
     let points = spec.points();
     report.costs = arm_costs(&plan, &sums.costs);
+    report.cosines = arm_cosines(store, run, &spec)?;
     let costs = sums.sweep_costs.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
     report.sweep = spec.sweep.as_ref().map(|_| Sweep {
         arms: spec.swept_arms().into_iter().map(swept_arm).collect(),
@@ -199,6 +206,26 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
 fn arm_costs(plan: &MetricPlan, costs: &[Cost]) -> Vec<ArmCost> {
     let named = plan.arms.iter().cloned().zip(costs);
     named.map(|(arm, cost)| ArmCost { arm, cost: *cost }).collect()
+}
+
+/// How alike the control tokens are of the models that arms have, as far as something was learned.
+fn arm_cosines(store: &Store, run: &RunDir, spec: &RerankSpec) -> Result<Vec<ArmCosine>> {
+    let mut found = Vec::new();
+    for arm in &spec.arms {
+        let learned = arm.steps.iter().find_map(|step| match step {
+            StepSpec::TokenControl { reranker, adapter: true, .. } => Some(reranker),
+            _ => None,
+        });
+        let Some(name) = learned
+            .and_then(|name| run.manifest().upstream.get(&format!("reranker {name}")).cloned())
+        else {
+            continue;
+        };
+        let facts = train_reranker::facts(&RunDir::open(store, &name)?)?;
+        let arm = arm.name.clone();
+        found.extend(facts.control_cosine.map(|cosine| ArmCosine { arm, cosine }));
+    }
+    Ok(found)
 }
 
 fn swept_arm(swept: spec::SweptArm) -> SweptArm {

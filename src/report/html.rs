@@ -15,6 +15,7 @@ use super::numbers::{
     NOTHING, THIN_SPACE, count, decimals, duration, fixed, percent, short, signed,
 };
 use super::plain::clean;
+use super::saturation::{Saturation, saturation};
 use super::sweep::{Section, agreement, extent, sections};
 use super::table::{Table, names, split, tables};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ struct Page<'a> {
     agreement: Option<SliceFigures>,
     findings: Vec<String>,
     thresholds: String,
+    saturation: Option<Saturation>,
     costs: Vec<CostRow>,
     cost_columns: [&'static str; 5],
     cost_note: String,
@@ -114,6 +116,7 @@ pub fn render_html(report: &Report) -> Result<String> {
         findings: findings(report),
         thresholds: thresholds(),
         extent: report.sweep.as_ref().map(extent),
+        saturation: saturation(report),
         costs: cost::rows(report),
         cost_columns: cost::COLUMNS,
         cost_note: cost::note(report),

@@ -8,6 +8,7 @@ use super::model::Report;
 use super::names::Name;
 use super::numbers::{THIN_SPACE, count, duration, fixed, percent};
 use super::plain::{code, markdown};
+use super::saturation::saturation;
 use super::sweep::{extent, sections};
 use super::table::{Cell, Column, Row, Table, names, split, tables};
 use std::fmt::Write;
@@ -20,6 +21,7 @@ pub fn render_markdown(report: &Report) -> String {
     metrics(report, &mut out);
     diagnosis(report, &mut out);
     sweep(report, &mut out);
+    saturated(report, &mut out);
     training(report, &mut out);
     expectations(report, &mut out);
     faults(report, &mut out);
@@ -156,6 +158,17 @@ fn sweep(report: &Report, out: &mut String) {
         grid(out, &heads, &rows.collect::<Vec<Vec<String>>>());
         line(out, format_args!("\n</details>"));
     }
+}
+
+fn saturated(report: &Report, out: &mut String) {
+    let Some(found) = saturation(report) else { return };
+    line(out, format_args!("\n## Saturation\n\n{}", markdown(&found.note)));
+    let mut heads = heads(&[("arm", false)]);
+    heads.extend(found.columns.into_iter().map(|name| (name, true)));
+    let row = |(what, cells): (String, Vec<String>)| {
+        [markdown(&what)].into_iter().chain(cells).collect::<Vec<String>>()
+    };
+    grid(out, &heads, &found.rows.into_iter().map(row).collect::<Vec<_>>());
 }
 
 fn columns(table: &Table) -> impl Iterator<Item = (String, bool)> {

@@ -19,6 +19,7 @@ mod numbers;
 mod plain;
 mod plot;
 mod rows;
+mod saturation;
 mod sweep;
 mod table;
 mod text;
@@ -27,7 +28,7 @@ pub use headline::warnings;
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use model::{
-    ArmCost, ArmTime, Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep,
+    ArmCosine, ArmCost, ArmTime, Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep,
     SweepPoint, SweptArm, Timings, TrainingPoint, Upstream,
 };
 pub use rows::{MetricRow, from_json, metric_rows, render_json};

@@ -35,6 +35,9 @@ pub struct Report {
     /// What each arm's models read; empty where no arm has a model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<ArmCost>,
+    /// How alike the control tokens of each arm's model are, where something was learned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cosines: Vec<ArmCosine>,
     /// What the job's `[sweep]` came to; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
@@ -59,6 +62,15 @@ pub struct ArmCost {
     /// Prompts, and all their tokens.
     #[serde(flatten)]
     pub cost: Cost,
+}
+
+/// How alike the control tokens of an arm's model are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArmCosine {
+    /// The arm's name.
+    pub arm: String,
+    /// The mean over pairs of control tokens of the cosine of their embeddings, as trained.
+    pub cosine: f64,
 }
 
 /// The arms at other settings.

@@ -139,6 +139,15 @@ pub struct RerankerTrainSpec {
     /// beyond it are computed again, with the same result. Default 1024.
     #[serde(skip_serializing)] // the same run
     pub kept_mib_max: usize,
+    /// Keeps control tokens apart: this times the mean over pairs of control tokens of
+    /// max(0, cos(e_i, e_j))², e their embeddings, is added to the loss of a step, 0 to 1000.
+    /// Default 0.
+    #[serde(skip_serializing_if = "off")] // a job without it keeps its run
+    pub contrast: f32,
+}
+
+fn off(contrast: &f32) -> bool {
+    *contrast == 0.0
 }
 
 impl Default for BaseSpec {
@@ -200,6 +209,7 @@ impl Default for RerankerTrainSpec {
             patience: 3,
             checkpoint_steps: 0,
             kept_mib_max: 1024,
+            contrast: 0.0,
         }
     }
 }
@@ -234,6 +244,7 @@ impl TrainRerankerSpec {
         problems.range("train.batch", self.train.batch, 1, 65_536);
         problems.range("train.epochs_max", self.train.epochs_max, 1, 100_000);
         problems.range("train.kept_mib_max", self.train.kept_mib_max, 0, 1 << 20);
+        problems.range("train.contrast", self.train.contrast, 0.0, 1000.0);
         problems.range("train.patience", self.train.patience, 1, 10_000);
     }
 

@@ -3,9 +3,9 @@
 
 use crate::error::Result;
 use crate::flow::rerank::{RerankStages, Retrieved};
-use crate::metric::{Exposure, Tally};
+use crate::metric::Tally;
 use crate::plan::{Plan, Task};
-use crate::stage::write::{Judged, Measured, Partition};
+use crate::stage::write::{Judged, Measured, Partition, add_costs};
 use crate::stage::{Outcomes, Setback, Stage};
 use crate::store::{Commit, PartRef, exposure_key, fault_key, part, part_key};
 use crate::types::{Epoch, Fault};
@@ -39,9 +39,8 @@ fn do_epoch(
     objects: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<Commit> {
     let mut commit = Commit { epoch, ..Commit::default() };
-    let (mut faults, mut conflicts) = (Vec::new(), 0);
-    let (mut tally, mut exposure) = (Tally::default(), Exposure::default());
-    let mut sweep: Vec<Tally> = Vec::new();
+    let mut faults = Vec::new();
+    let mut all = Measured::default();
     let mut put = |key: String, rows: u64, bytes: Vec<u8>| {
         let part = PartRef::of(key.clone(), rows, &bytes);
         objects.insert(key, bytes);
@@ -56,12 +55,13 @@ fn do_epoch(
             let lists = Partition { epoch, partition: task.shard, rows: ranked };
             let part = Judged { lists, measured: Measured::default() };
             let part = through(stage, vec![part], &mut faults).remove(0);
-            sweep.resize_with(part.measured.sweep.len(), Tally::default);
-            sweep.iter_mut().zip(&part.measured.sweep).for_each(|(sum, one)| sum.merge(one));
+            add_points(&mut all, &part.measured);
             ranked = part.lists.rows;
         }
-        stages.measure.0.add(&ranked, &mut tally, &mut exposure);
-        conflicts += ranked.iter().filter(|r| r.candidates.query.conflict.is_some()).count();
+        stages.measure.0.add(&ranked, &mut all.tally, &mut all.exposure);
+        let conflicts = ranked.iter().filter(|r| r.candidates.query.conflict.is_some());
+        all.conflicts += conflicts.count() as u64;
+        ranked.iter().for_each(|row| add_costs(&mut all.costs, &row.costs));
         commit.shards.push(task.shard);
         commit.rows_read += task.rows;
         if !ranked.is_empty() {
@@ -76,15 +76,11 @@ fn do_epoch(
         cutoff: u32::from(row.cutoff),
         count: row.count,
     };
-    let shown: Vec<_> = exposure.rows().map(row).collect();
+    let shown: Vec<_> = all.exposure.rows().map(row).collect();
     let bytes = part::exposure::encode(&shown)?;
     commit.parts.push(put(exposure_key(epoch), shown.len() as u64, bytes));
     commit.parts.sort_by(|a, b| a.key.cmp(&b.key));
-    commit.payload = serde_json::json!({ "tally": tally, "conflicts": conflicts });
-    if !sweep.is_empty() {
-        let text = |tally: &Tally| serde_json::to_string(tally).expect("lists of integers");
-        commit.payload["sweep"] = sweep.iter().map(text).collect();
-    }
+    commit.payload = payload(&all);
     if !faults.is_empty() {
         faults.sort_unstable();
         commit.rows_faulted = faults.len() as u64;
@@ -96,6 +92,32 @@ fn do_epoch(
         commit.fault_part = Some(put(fault_key(epoch), commit.rows_faulted, bytes));
     }
     Ok(commit)
+}
+
+/// Adds what the points of a sweep come to.
+fn add_points(all: &mut Measured, one: &Measured) {
+    all.sweep.resize_with(one.sweep.len(), Tally::default);
+    all.sweep.iter_mut().zip(&one.sweep).for_each(|(sum, one)| sum.merge(one));
+    all.sweep_costs.resize_with(one.sweep_costs.len(), Vec::new);
+    all.sweep_costs.iter_mut().zip(&one.sweep_costs).for_each(|(sum, one)| add_costs(sum, one));
+}
+
+fn payload(all: &Measured) -> serde_json::Value {
+    fn texts<T: serde::Serialize>(points: &[T]) -> serde_json::Value {
+        let text = |point| serde_json::to_string(point).expect("lists of integers");
+        points.iter().map(text).collect()
+    }
+    let mut payload = serde_json::json!({ "tally": all.tally, "conflicts": all.conflicts });
+    if !all.sweep.is_empty() {
+        payload["sweep"] = texts(&all.sweep);
+    }
+    if !all.costs.is_empty() {
+        payload["costs"] = serde_json::json!(all.costs);
+    }
+    if all.sweep_costs.iter().any(|costs| !costs.is_empty()) {
+        payload["sweep_costs"] = texts(&all.sweep_costs);
+    }
+    payload
 }
 
 /// All rows through one stage at once; those that end there join the others that did.

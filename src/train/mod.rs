@@ -3,6 +3,7 @@
 
 mod batch;
 mod checkpoint;
+pub mod contrast;
 mod course;
 mod fit;
 mod order;

@@ -5,9 +5,12 @@ use crate::kernels::{assert_gradient, random};
 use crate::models::Shelf;
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::AdapterConfig;
-use steerage::model::decoder::{Decoder, DecoderConfig, Projection, Prompt, Rope, Trained};
+use steerage::model::decoder::{
+    Decoder, DecoderConfig, Learner, Projection, Prompt, Rope, Trained,
+};
+use steerage::train::contrast::{contrast, mean_cosine};
 use steerage::train::rank_net::{pairs, rank_net};
-use steerage::train::reranker::{Example, Fitted, RerankerSettings, fit};
+use steerage::train::reranker::{Contrast, Example, Fitted, RerankerSettings, fit};
 use steerage::types::mix64;
 
 #[test]
@@ -47,6 +50,52 @@ fn rank_net_is_its_formula() {
     assert_eq!(d_scores, [-1.0, 1.0]);
     assert_eq!(rank_net(&[1e30, -1e30], &[1.0, 0.0], 1.0, &mut d_scores), 0.0);
     assert_eq!(d_scores.map(f32::abs), [0.0, 0.0]);
+}
+
+/// Cosines of pairs among rows of so many values, in the order of the pairs.
+fn cosines(rows: &[&[f64]]) -> Vec<f64> {
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let cosine = |a: &[f64], b: &[f64]| product(a, b) / (product(a, a) * product(b, b)).sqrt();
+    let pairs = rows.iter().enumerate();
+    pairs.flat_map(|(at, a)| rows[at + 1..].iter().map(move |b| cosine(a, b))).collect()
+}
+
+#[test]
+fn contrast_is_its_formula() {
+    let places = [3..8, 10..15, 15..20, 25..30];
+    let mut weights = random(7, 32);
+    for (i, x) in weights[15..20].iter_mut().enumerate() {
+        *x = 0.3 - 0.1 * i as f32;
+    }
+    weights.copy_within(3..8, 25);
+    weights[25] += 0.5;
+    let plain = |weights: &[f64]| -> Vec<f64> {
+        cosines(&places.each_ref().map(|place| &weights[place.clone()]))
+    };
+    let loss = |weights: &[f64]| {
+        let all = plain(weights);
+        all.iter().map(|cosine| cosine.max(0.0).powi(2)).sum::<f64>() / all.len() as f64
+    };
+    let wide: Vec<f64> = weights.iter().map(|x| f64::from(*x)).collect();
+    let all = plain(&wide);
+    assert_eq!(all.len(), 6);
+    assert!(all.iter().any(|c| *c > 0.1) && all.iter().any(|c| *c < 0.0), "both: {all:?}");
+    let mut gradient = vec![0.0; weights.len()];
+    let found = contrast(&weights, &places, 0.7, &mut gradient);
+    assert!((found - loss(&wide)).abs() < 1e-12);
+    assert_gradient(&gradient, &weights, 1, |weights| 0.7 * loss(weights));
+    let once = gradient.clone();
+    contrast(&weights, &places, 0.7, &mut gradient);
+    let twice = |(twice, once): (&f32, f32)| (twice - 2.0 * once).abs() < 1e-6;
+    assert!(gradient.iter().zip(once).all(twice), "it is added");
+    let mean = all.iter().sum::<f64>() / 6.0;
+    assert!((mean_cosine(&weights, &places).unwrap() - mean).abs() < 1e-12);
+
+    let mut zero = vec![0.0; 4];
+    assert_eq!(contrast(&[0.0, 0.0, 1.0, 2.0], &[0..2, 2..4], 1.0, &mut zero), 0.0);
+    assert_eq!(contrast(&[1.0, 2.0], std::slice::from_ref(&(0..2)), 1.0, &mut zero), 0.0);
+    assert_eq!(zero, [0.0; 4], "no direction, or nothing to be apart from");
+    assert_eq!(mean_cosine(&[1.0, 2.0], std::slice::from_ref(&(0..2))), None);
 }
 
 /// Four candidates, each of which shows one of four values; the last token asks for a value. Tokens
@@ -214,6 +263,57 @@ fn re_rankers_have_the_same_bytes_for_any_threads_memory_and_interruption() {
             assert!(said.starts_with("checkpoint: was made with other settings"), "{said}");
         }
     }
+}
+
+/// The tokens that ask end up apart, whether they are rows of an adapter or of all embeddings; and
+/// the order is learned all the same.
+#[test]
+fn contrast_keeps_tokens_apart() {
+    let tokens = vec![16, 17, 18, 19];
+    for trained in [Trained::Full, adapter()] {
+        let plain = RerankerSettings {
+            rate: 0.01,
+            batch: 8,
+            epochs_max: 3,
+            threads: 2,
+            ..RerankerSettings::new(trained)
+        };
+        let weight = 5.0;
+        let apart = RerankerSettings {
+            contrast: Some(Contrast { weight, tokens: tokens.clone() }),
+            ..plain.clone()
+        };
+        // Embeddings that begin alike.
+        let alike = || {
+            let mut learner = Learner::new(small(1), &Trained::Full, &LABELS, 0).unwrap();
+            let mut weights = learner.parameters();
+            for token in &tokens {
+                let place = learner.place(*token).unwrap();
+                weights[place].iter_mut().for_each(|x| *x = 0.5 * *x + 0.2);
+            }
+            learner.set(&weights).unwrap();
+            learner.decoder().clone()
+        };
+        let [without, with] = [&plain, &apart].map(|settings| {
+            let fitted = train(settings, alike(), &mut Shelf::default());
+            let rows: Vec<_> =
+                tokens.iter().map(|token| fitted.learner.place(*token).unwrap()).collect();
+            let cosine = mean_cosine(&fitted.learner.parameters(), &rows).unwrap();
+            (cosine, fitted.losses[0])
+        });
+        assert!(with.0 < without.0 - 0.2, "{with:?} without contrast {without:?}");
+        assert!(with.1 > without.1, "the term is part of the loss: {with:?} {without:?}");
+    }
+    let settings = RerankerSettings {
+        contrast: Some(Contrast { weight: 1.0, tokens: vec![16, 3] }),
+        ..RerankerSettings::new(adapter())
+    };
+    let mut examine = |_: &Decoder| Ok(None);
+    let moments = by_moment(&task(0, 8));
+    let mut shelf = Shelf::default();
+    let said = fit(&settings, small(1), &LABELS, &moments, &mut examine, &mut shelf);
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains("contrast: the embedding of token 3 is fixed"), "{said}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use steerage::metric::{ArmSummary, Estimate, SliceSummary, Summary};
 use steerage::report::{
-    ArmCost, ArmTime, Expectation, FaultGroup, Report, StageTime, Sweep, SweepPoint, SweptArm,
-    Timings, TrainingPoint, Upstream, from_json, metric_rows, render_html, render_json,
+    ArmCosine, ArmCost, ArmTime, Expectation, FaultGroup, Report, StageTime, Sweep, SweepPoint,
+    SweptArm, Timings, TrainingPoint, Upstream, from_json, metric_rows, render_html, render_json,
     render_markdown, summary_text, warnings,
 };
 use steerage::types::{Cost, StageName};
@@ -90,6 +90,7 @@ fn hostile() -> Report {
         published: Some(text()),
         summary: summary.clone(),
         costs: vec![ArmCost { arm: text(), cost: Cost { prompts: 1, tokens: 9 } }],
+        cosines: vec![ArmCosine { arm: text(), cosine: 0.5 }],
         sweep: Some(Sweep {
             arms: vec![SweptArm { name: text(), family: text(), weight: Some(1.0) }],
             points: vec![SweepPoint::new(9, Some(1), None, summary)],
@@ -377,4 +378,29 @@ fn costs_are_told_for_a_thousand_users() {
     assert!(markdown.contains("How long it took is not known here"));
     let back = from_json(&render_json(&report)).unwrap();
     assert_eq!(back, report);
+}
+
+#[test]
+fn saturation_is_control_by_how_many_controls() {
+    let mut report = sample::swept();
+    let cosine = |arm: &str, cosine| ArmCosine { arm: arm.into(), cosine };
+    report.cosines = vec![cosine("token-control", 0.8125)];
+    let of = |report: &Report| {
+        let markdown = render_markdown(report);
+        let found = markdown.split_once("## Saturation\n")?.1.split_once("\n## ")?.0.to_owned();
+        Some(found)
+    };
+    golden("report_saturation_md", &of(&report).unwrap());
+    let page = render_html(&report).unwrap();
+    let section = page.split_once("<h2>Saturation</h2>").unwrap().1;
+    let section = section.split_once("</section>").unwrap().0;
+    assert_eq!(section.matches("<tr><th scope=\"row\">").count(), 3 * 3 * 4);
+    assert_eq!(from_json(&render_json(&report)).unwrap().cosines, report.cosines);
+
+    // Without a sweep over controls the cosines alone, and nothing without these.
+    report.sweep = None;
+    let alone = of(&report).unwrap();
+    assert!(alone.contains("| token-control | 0.8125 |"), "{alone}");
+    report.cosines.clear();
+    assert_eq!(of(&report), None);
 }

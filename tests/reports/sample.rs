@@ -137,6 +137,7 @@ pub fn rerank() -> Report {
         faults: faults(),
         conflicts: 37,
         costs: Vec::new(),
+        cosines: Vec::new(),
         sweep: None,
         expectations: expectations(),
         training: Vec::new(),

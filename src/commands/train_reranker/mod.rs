@@ -20,7 +20,8 @@ use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme};
 use crate::stage::retrieve::{Retrieve, Retriever};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
-use crate::train::reranker::{self, RerankerSettings, fit};
+use crate::train::contrast::mean_cosine;
+use crate::train::reranker::{self, Contrast, RerankerSettings, fit};
 use base::Base;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -60,6 +61,10 @@ pub struct Facts {
     /// What the validation examples say of the retriever's order, of the model's, and of both mixed
     /// by the weight that was fitted.
     pub tried: [Tried; 3],
+    /// The mean over pairs of control tokens of the cosine of their embeddings, as trained; none
+    /// for a single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_cosine: Option<f64>,
 }
 
 /// Opens what the job reads.
@@ -102,7 +107,7 @@ pub fn run(
         gather::gather(&opened.prepared, &spec.examples, &mut retrieve, &examples, threads)?;
     let labels: Vec<u32> = examples.prompter.labels().collect();
     let control_tokens = examples.prompter.control_tokens();
-    let settings = settings(spec, learned(spec, control_tokens), threads);
+    let settings = settings(spec, control_tokens, threads);
     let lesson = |e: &Example| reranker::Example {
         tokens: e.tokens.clone(),
         relevance: e.relevance.clone(),
@@ -127,6 +132,7 @@ pub fn run(
         losses: fitted.losses,
         curve: fitted.curve,
         tried: [weighed(0.0), weighed(1.0), fitted_weight],
+        control_cosine: cosine(&fitted.learner, control_tokens),
     };
     put(opened, &fitted.learner, tokenizer, &facts, gathered.faults)
 }
@@ -203,9 +209,16 @@ fn learned(spec: &TrainRerankerSpec, control_tokens: &[u32]) -> Learned {
     }
 }
 
-fn settings(spec: &TrainRerankerSpec, trained: Learned, threads: usize) -> RerankerSettings {
+/// How alike the control tokens are.
+fn cosine(learner: &Learner, control_tokens: &[u32]) -> Option<f64> {
+    let rows: Vec<_> = control_tokens.iter().filter_map(|token| learner.place(*token)).collect();
+    mean_cosine(&learner.parameters(), &rows)
+}
+
+fn settings(spec: &TrainRerankerSpec, control_tokens: &[u32], threads: usize) -> RerankerSettings {
+    let weight = spec.train.contrast;
     RerankerSettings {
-        trained,
+        trained: learned(spec, control_tokens),
         batch: spec.train.batch,
         rate: spec.optimizer.learning_rate,
         decay: spec.optimizer.weight_decay,
@@ -218,6 +231,7 @@ fn settings(spec: &TrainRerankerSpec, trained: Learned, threads: usize) -> Reran
         kept_bytes_max: spec.train.kept_mib_max << 20,
         seed: spec.train.seed,
         threads,
+        contrast: (weight > 0.0).then(|| Contrast { weight, tokens: control_tokens.to_vec() }),
     }
 }
 

@@ -184,6 +184,18 @@ impl Learner {
         }
     }
 
+    /// Where a token's embedding is among the parameters, if it is trained.
+    pub fn place(&self, token: u32) -> Option<Range<usize>> {
+        let config = &self.decoder.config;
+        let first = match &self.adapter {
+            None => self.places.get(layout::EMBEDDINGS)?.start,
+            Some(adapter) => adapter.weights().len() - adapter.rows().1.len(),
+        };
+        let row = self.row(token).filter(|_| (token as usize) < config.vocabulary)?;
+        let start = first + row as usize * config.hidden;
+        Some(start..start + config.hidden)
+    }
+
     /// The part of a gradient that belongs to the embeddings, or to those that are trained.
     pub(super) fn embeddings<'a>(&self, gradient: &'a mut [f32]) -> &'a mut [f32] {
         match &self.adapter {

@@ -1,15 +1,17 @@
 //! The training loop of a re-ranker.
 
-use super::settings::RerankerSettings;
+use super::settings::{Contrast, RerankerSettings};
 use super::step::Slots;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
 use crate::model::decoder::{Decoder, Learner, Prompt};
+use crate::train::contrast::contrast;
 use crate::train::course::{Course, Observer, Pace, StepOutcome, run};
 use crate::train::order::Order;
 use crate::train::rank_net::pairs;
 use crate::train::update::{Moments, Update};
 use crate::types::mix64;
+use std::ops::Range;
 
 /// AdamW's β₁ and β₂, as in COREC.
 const BETAS: (f32, f32) = (0.9, 0.999);
@@ -31,7 +33,7 @@ pub struct Fitted {
     pub learner: Learner,
     /// Steps done.
     pub steps: u64,
-    /// The mean loss of each pass, in nats a pair.
+    /// The mean loss of each pass, in nats a pair, with what the settings add to it.
     pub losses: Vec<f64>,
     /// Step and value of each validation.
     pub curve: Vec<(u64, f64)>,
@@ -64,6 +66,7 @@ pub fn fit(
     check_examples(&decoder, labels.len(), moments)?;
     let learner = Learner::new(decoder, &settings.trained, labels, settings.seed)?;
     let weights = learner.parameters();
+    let apart = apart(&learner, settings)?;
     let order = Order::new(settings.seed, settings.batch, moments.len());
     let steps_per_epoch = order.steps_per_epoch();
     let pace = Pace {
@@ -85,6 +88,7 @@ pub fn fit(
         slots: Slots::new(weights.len(), settings.kept_bytes_max),
         learner,
         weights,
+        apart,
         examine,
     };
     let counters = run(&mut lessons, &pace, &identity, observer)?;
@@ -101,6 +105,8 @@ struct Lessons<'a, 'b> {
     slots: Slots,
     learner: Learner,
     weights: Vec<f32>,
+    /// Where the embeddings are that the settings keep apart.
+    apart: Vec<Range<usize>>,
     examine: &'a mut Examine<'b>,
 }
 
@@ -119,7 +125,13 @@ impl Course for Lessons<'_, '_> {
         let moment = |place| &self.moments[self.order.example(place) as usize][..];
         let batch: Vec<&[Example]> = places.map(moment).collect();
         let threads = self.settings.threads;
-        let outcome = self.slots.learn(&Cpu, &self.learner, &batch, threads);
+        let mut outcome = self.slots.learn(&Cpu, &self.learner, &batch, threads);
+        if let Some(Contrast { weight, .. }) = &self.settings.contrast {
+            // The parts' gradients are summed: it is added to the first.
+            let gradient = self.slots.gradients().swap_remove(0);
+            let term = contrast(&self.weights, &self.apart, *weight, gradient);
+            outcome.loss += f64::from(*weight) * term * outcome.positions as f64;
+        }
         let update = Update {
             step: step + 1,
             rate: self.settings.rate_at(step, self.steps_max),
@@ -137,6 +149,16 @@ impl Course for Lessons<'_, '_> {
     fn validate(&mut self) -> Result<Option<f64>> {
         (self.examine)(self.learner.decoder())
     }
+}
+
+/// Where the embeddings are that the settings keep apart.
+fn apart(learner: &Learner, settings: &RerankerSettings) -> Result<Vec<Range<usize>>> {
+    let tokens = settings.contrast.iter().flat_map(|contrast| &contrast.tokens);
+    let place = |token: &u32| {
+        let refused = || Error::Model(format!("contrast: the embedding of token {token} is fixed"));
+        learner.place(*token).ok_or_else(refused)
+    };
+    tokens.map(place).collect()
 }
 
 fn check_examples(decoder: &Decoder, labels: usize, moments: &[Vec<Example>]) -> Result<()> {
@@ -177,5 +199,7 @@ fn identity(settings: &RerankerSettings, learner: &Learner, moments: &[Vec<Examp
     }
     // Threads and what they keep change nothing.
     let settings = RerankerSettings { threads: 0, kept_bytes_max: 0, ..settings.clone() };
-    format!("{settings:?} on {} moments, hash {hash:016x}", moments.len())
+    // Without contrast a run is the one that it was before there was any.
+    let settings = format!("{settings:?}").replace(", contrast: None }", " }");
+    format!("{settings} on {} moments, hash {hash:016x}", moments.len())
 }

@@ -6,4 +6,4 @@ mod settings;
 mod step;
 
 pub use fit::{Example, Fitted, fit};
-pub use settings::RerankerSettings;
+pub use settings::{Contrast, RerankerSettings};

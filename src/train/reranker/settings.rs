@@ -3,6 +3,15 @@
 use crate::error::{Error, Result};
 use crate::model::decoder::Trained;
 
+/// What keeps the embeddings of some tokens apart: see [`crate::train::contrast::contrast`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contrast {
+    /// What the term is multiplied by before it is added to a batch's mean loss; above 0.
+    pub weight: f32,
+    /// The tokens.
+    pub tokens: Vec<u32>,
+}
+
 /// What the training of a re-ranker is told. All but `kept_bytes_max` and
 /// `threads` is part of what is learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +44,8 @@ pub struct RerankerSettings {
     pub seed: u64,
     /// Threads; what is learned does not depend on them.
     pub threads: usize,
+    /// What is added to the loss; nothing when left out.
+    pub contrast: Option<Contrast>,
 }
 
 impl RerankerSettings {
@@ -54,6 +65,7 @@ impl RerankerSettings {
             kept_bytes_max: 1 << 30,
             seed: 0,
             threads: 1,
+            contrast: None,
         }
     }
 
@@ -74,7 +86,9 @@ impl RerankerSettings {
 
     /// Errors: [`Error::Model`] that names every setting out of its range.
     pub fn check(&self) -> Result<()> {
+        let apart = self.contrast.as_ref().map_or(1.0, |contrast| contrast.weight);
         let problems: Vec<String> = [
+            ("contrast", f64::from(apart), apart > 0.0 && apart.is_finite()),
             ("batch", self.batch as f64, self.batch > 0),
             ("rate", f64::from(self.rate), self.rate > 0.0 && self.rate.is_finite()),
             ("decay", f64::from(self.decay), self.decay >= 0.0 && self.decay.is_finite()),
