@@ -6,6 +6,7 @@ mod gradients;
 mod hostile;
 mod kernels;
 mod learning;
+mod mutated;
 mod reranker;
 mod rows;
 mod tokens;

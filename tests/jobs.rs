@@ -419,7 +419,7 @@ fn a_point_of_a_sweep_is_a_job_with_its_settings() {
         let alone = Shop::demo();
         for point in points {
             let (k, controls) = (point["k"].to_string(), point["controls"].as_u64().unwrap());
-            let attributes = &["price", "category"][..controls as usize];
+            let attributes = &["price", "department"][..controls as usize];
             let sets = [
                 from.clone(),
                 format!("retrieve.k={k}"),

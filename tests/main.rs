@@ -1,6 +1,7 @@
 //! One binary, one link. Each module asks one question.
 #![allow(clippy::unwrap_used)]
 
+mod bases;
 mod cli;
 mod controls;
 mod decoder;
@@ -9,10 +10,12 @@ mod imports;
 mod inputs;
 mod jobs;
 mod kernels;
+mod logits;
 mod metrics;
 mod models;
 mod reports;
 mod rerankers;
+mod scorers;
 mod specs;
 mod stages;
 mod stores;

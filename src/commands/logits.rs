@@ -3,7 +3,6 @@
 
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
-use crate::model::adapter::Adapter;
 use crate::model::decoder::{Decoder, Prompt};
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,10 +30,13 @@ pub struct LogitsRequest {
 /// Errors: [`Error::Input`] for a line that cannot be scored, [`Error::Model`] for a model or an
 /// adapter that cannot be loaded, [`Error::Io`] for a file that cannot be read or written.
 pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<()> {
-    let mut decoder = Decoder::open(&request.model, request.precision)?;
-    let adapter = match &request.adapter {
-        None => None,
-        Some(folder) => Some(decoder.attach(&Adapter::open(folder, decoder.config())?)),
+    let (model, precision) = (&request.model, request.precision);
+    let (decoder, adapter) = match &request.adapter {
+        None => (Decoder::open(model, precision)?, None),
+        Some(folder) => {
+            let (decoder, number) = Decoder::open_adapted(model, precision, folder)?;
+            (decoder, Some(number))
+        }
     };
     let prompts = prompts(request, &decoder, adapter)?;
     let vocabulary = decoder.config().vocabulary;

@@ -295,11 +295,22 @@ impl Adapter {
     /// Errors: [`Error::Io`] for what cannot be opened, [`Error::Model`] for what is not
     /// implemented, missing, extra, mis-shaped or not finite.
     pub fn open(folder: &Path, base: &DecoderConfig) -> Result<Self> {
+        let adapter = Self::open_growing(folder, &mut base.clone())?;
+        adapter.config.check(base).map(|()| adapter)
+    }
+
+    /// As [`Adapter::open`], for an adapter that may have rows of tokens which follow the base
+    /// model's: the vocabulary grows by them.
+    ///
+    /// Errors: those of [`Adapter::open`].
+    pub fn open_growing(folder: &Path, base: &mut DecoderConfig) -> Result<Self> {
         let path = folder.join(CONFIG);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let files = TensorFiles::single(&folder.join(WEIGHTS))?;
         let tensors = files.tensors(&folder.join(WEIGHTS).display().to_string())?;
         let config = AdapterConfig::parse(&path.display().to_string(), &bytes, tensors.names())?;
+        let known = base.vocabulary;
+        base.vocabulary += config.tokens.iter().filter(|token| **token as usize >= known).count();
         Self::read(config, base, &tensors)
     }
 

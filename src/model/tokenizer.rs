@@ -51,8 +51,14 @@ impl Tokenizer {
     ///
     /// Errors: [`Error::Model`] when it is not one.
     pub fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
-        let named = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|e| Error::Model(format!("{what}: not a tokenizer: {e}")))?;
+        let wrong =
+            |e: &dyn std::fmt::Display| Error::Model(format!("{what}: not a tokenizer: {e}"));
+        let mut json: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| wrong(&e))?;
+        // Nothing is decoded here, and the library panics on some decoders that are none.
+        if let Some(decoder) = json.get_mut("decoder") {
+            *decoder = serde_json::Value::Null;
+        }
+        let named: tokenizers::Tokenizer = json.to_string().parse().map_err(|e| wrong(&e))?;
         let mut plain = Plain::new(named.get_model().clone());
         plain
             .with_normalizer(named.get_normalizer().cloned())
@@ -123,12 +129,12 @@ impl Tokenizer {
         self.controls.get(name).copied().or_else(added)
     }
 
-    /// The token of a text that is a single one and is no reserved one.
+    /// The token of a text that is a single one and is neither reserved nor what stands for all
+    /// that is unknown: its name ends with the text, after whatever marks the beginning of a word.
     pub fn single(&self, text: &str) -> Option<u32> {
-        match self.encode(text).ok()?[..] {
-            [token] => Some(token),
-            _ => None,
-        }
+        let [token] = self.encode(text).ok()?[..] else { return None };
+        let name = self.named.id_to_token(token)?.to_lowercase();
+        name.ends_with(&text.to_lowercase()).then_some(token)
     }
 
     /// The names of `count` candidates, each a single token: A to Z, a to z, then AA, AB and so on,
@@ -161,23 +167,30 @@ impl Tokenizer {
     /// Adds tokens for control, such as `<price>`, each with the next number after the vocabulary
     /// and at least `vocabulary`, the rows of the model's embeddings. Returns their numbers.
     ///
-    /// Errors: [`Error::Model`] for a name that is a token already.
+    /// Errors: [`Error::Model`] for a name that is a token already, and when no number is left.
     pub fn add_controls(&mut self, names: &[&str], vocabulary: usize) -> Result<Vec<u32>> {
         let known = self.named.get_vocab(true);
-        let after = known.values().chain(self.controls.values()).max().map_or(0, |id| id + 1);
-        let mut next = after.max(u32::try_from(vocabulary).unwrap_or(u32::MAX));
+        let after =
+            known.values().chain(self.controls.values()).max().map_or(0, |id| id.saturating_add(1));
+        let first = after.max(u32::try_from(vocabulary).unwrap_or(u32::MAX));
         let mut added = Vec::new();
-        for name in names {
+        for (name, next) in names.iter().zip(first..=u32::MAX) {
             if known.contains_key(*name) || self.controls.contains_key(*name) {
                 return Err(Error::Model(format!(
                     "{}: control token {name}: is a token already: choose another name",
                     self.what
                 )));
             }
+            if next == u32::MAX {
+                return Err(Error::Model(format!(
+                    "{}: control token {name}: no number is left for it: the vocabulary goes up to \
+                     {next}",
+                    self.what
+                )));
+            }
             self.controls.insert((*name).to_owned(), next);
             self.reserved.insert(next);
             added.push(next);
-            next = next.saturating_add(1);
         }
         Ok(added)
     }

@@ -67,7 +67,8 @@ pub struct PromptSpec {
     pub candidates: usize,
     /// Characters of a title or a value, 1 to 10000. Default 60.
     pub text_chars_max: usize,
-    /// Tokens of a prompt, 16 to 131072: history that does not fit is left out. Default 2048.
+    /// Tokens of a prompt, 16 to 131072, and never more than the model can read: history that does
+    /// not fit is left out. Default 2048.
     pub tokens_max: usize,
 }
 

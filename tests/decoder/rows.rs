@@ -52,6 +52,34 @@ fn replaced_rows_give_the_logits_of_peft() {
     }
 }
 
+/// Rows of tokens that the base model has not: those of control tokens.
+#[test]
+fn added_rows_give_the_logits_of_peft_over_a_model_with_as_many_rows_more() {
+    for model in ["qwen2", "llama2"] {
+        let text = std::fs::read_to_string(golden(model).join("added.json")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let prompts: Vec<Vec<u32>> = serde_json::from_value(value["prompts"].clone()).unwrap();
+        let exact: Vec<Vec<f64>> = serde_json::from_value(value["logits"].clone()).unwrap();
+        let folder = golden(model).join("adapter-added");
+        let opened = Decoder::open_adapted(&golden(model), Some(Precision::F32), &folder);
+        let (decoder, number) = opened.unwrap();
+        let base = exact[0].len();
+        assert_eq!(decoder.config().vocabulary, base + 2);
+        for (tokens, exact) in prompts.into_iter().zip(exact) {
+            let prompt = Prompt { tokens, adapter: Some(number) };
+            let found = decoder.logits(&Cpu, &[prompt], decoder.head(), 1).unwrap();
+            let errors = found.iter().zip(exact).map(|(a, b)| (f64::from(*a) - b).abs());
+            let worst = errors.fold(0.0, f64::max);
+            assert!(worst < 5e-5, "{model}: {worst}");
+            let untied = found[base..] == [0.0, 0.0];
+            assert_eq!(untied, !decoder.config().tied, "{model}: added tokens");
+        }
+        let alone = Decoder::open(&golden(model), None).unwrap();
+        let said = Adapter::open(&folder, alone.config()).unwrap_err().to_string();
+        assert!(said.contains("expected one of the base model's"), "{said}");
+    }
+}
+
 #[test]
 fn replaced_rows_are_written_as_they_were_read() {
     for model in MODELS {

@@ -2,6 +2,7 @@
 
 use super::Opened;
 use crate::commands::rerank::attribute;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::model::decoder::{Decoder, DecoderConfig, Rope};
 use crate::model::tokenizer::Tokenizer;
@@ -9,6 +10,7 @@ use crate::model::words;
 use crate::spec::{PromptSpec, TrainRerankerSpec};
 use crate::stage::prompt::{PromptSettings, Prompter, TEMPLATE};
 use crate::types::Catalogue;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What training begins with.
@@ -28,11 +30,10 @@ impl Base {
     pub fn open(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Base> {
         let catalogue = &opened.prepared.catalogue;
         if let Some(folder) = &opened.folder {
-            let settings = prompt_settings(&spec.prompt, catalogue)?;
-            let tokenizer = Tokenizer::open(folder)?;
-            let vocabulary = DecoderConfig::open(folder)?.vocabulary;
-            let prompter = Prompter::new(settings, tokenizer, vocabulary, Arc::clone(catalogue))?;
-            let decoder = with_controls(folder, &prompter)?;
+            let prompter = folder_prompter(spec, folder, catalogue)?;
+            // Every weight is trained in f32, an adapter over whatever the files hold.
+            let precision = spec.lora.is_none().then_some(Precision::F32);
+            let decoder = with_controls(folder, precision, &prompter)?;
             return Ok(Base { decoder, prompter, tokenizer: None });
         }
         let json = new_words(spec, catalogue)?;
@@ -46,9 +47,39 @@ impl Base {
 /// The folder's decoder with a row more for each control token: the mean of the rows of its name.
 ///
 /// Errors: those of loading.
-pub fn with_controls(folder: &std::path::Path, prompter: &Prompter) -> Result<Decoder> {
+pub fn with_controls(
+    folder: &Path,
+    precision: Option<Precision>,
+    prompter: &Prompter,
+) -> Result<Decoder> {
     let meanings = prompter.meanings()?;
-    Decoder::open_extended(folder, None, &meanings)
+    Decoder::open_extended(folder, precision, &meanings)
+}
+
+/// Makes prompts for a folder's decoder, no longer than what it can read.
+///
+/// Errors: a folder or a template that cannot be used; a tokenizer with tokens that the decoder has
+/// no rows for.
+pub fn folder_prompter(
+    spec: &TrainRerankerSpec,
+    folder: &Path,
+    catalogue: &Arc<Catalogue>,
+) -> Result<Prompter> {
+    let mut settings = prompt_settings(&spec.prompt, catalogue)?;
+    let config = DecoderConfig::open(folder)?;
+    settings.tokens_max = settings.tokens_max.min(config.context_max);
+    let tokenizer = Tokenizer::open(folder)?;
+    let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
+    if tokens > rows {
+        return Err(Error::Model(format!(
+            "{}: tokenizer.json: expected tokens up to {}, the last row of the model's embeddings, \
+             found {}: take the tokenizer that belongs to the model",
+            folder.display(),
+            rows - 1,
+            tokens - 1
+        )));
+    }
+    Prompter::new(settings, tokenizer, rows, Arc::clone(catalogue))
 }
 
 /// Makes prompts with words that were collected for a new decoder.

@@ -1,13 +1,12 @@
 //! A finished re-ranker, as rerank jobs use it.
 
-use super::base::{new_prompter, prompt_settings, with_controls};
+use super::base::{folder_prompter, new_prompter, with_controls};
 use super::{Facts, facts, key};
 use crate::commands::runs::unfinished;
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
 use crate::model::decoder::{Decoder, DecoderConfig};
 use crate::model::tensors::Tensors;
-use crate::model::tokenizer::Tokenizer;
 use crate::spec::TrainRerankerSpec;
 use crate::stage::prompt::Prompter;
 use crate::stage::token_control::Scorer;
@@ -63,14 +62,11 @@ impl Reranker {
         catalogue: &Arc<Catalogue>,
         learned: bool,
     ) -> Result<(Decoder, Prompter, Option<u32>)> {
-        let settings = prompt_settings(&self.spec.prompt, catalogue)?;
-        let vocabulary = DecoderConfig::open(folder)?.vocabulary;
-        let tokenizer = Tokenizer::open(folder)?;
-        let prompter = Prompter::new(settings, tokenizer, vocabulary, Arc::clone(catalogue))?;
+        let prompter = folder_prompter(&self.spec, folder, catalogue)?;
         if learned && self.spec.lora.is_none() {
             return Ok((self.whole()?, prompter, None));
         }
-        let mut decoder = with_controls(folder, &prompter)?;
+        let mut decoder = with_controls(folder, None, &prompter)?;
         let adapter = match learned {
             true => Some(self.adapter(decoder.config())?),
             false => None,

@@ -105,6 +105,13 @@ pub fn run(
     let mut retrieve = Retrieve(Arc::new(retriever(spec, &opened.trained, &opened.prepared)?));
     let gathered =
         gather::gather(&opened.prepared, &spec.examples, &mut retrieve, &examples, threads)?;
+    if let (true, Some(fault)) = (gathered.train.is_empty(), gathered.faults.first()) {
+        return Err(Error::Input(format!(
+            "training: no example could be made of {} moments, the first because: {}",
+            gathered.faults.len(),
+            fault.kind
+        )));
+    }
     let labels: Vec<u32> = examples.prompter.labels().collect();
     let control_tokens = examples.prompter.control_tokens();
     let settings = settings(spec, control_tokens, threads);
