@@ -28,12 +28,13 @@ impl<'a> Models<'a> {
         let at = self.spec.rerankers().iter().position(|name| *name == reranker);
         let at = at.expect("the list of re-rankers is made of the steps");
         let trained = &self.opened.rerankers[at];
+        let weight = trained.facts.weight();
         let there = self.loaded.iter().find(|(a, l, _)| (*a, *l) == (at, learned));
         if let Some((.., scorer)) = there {
-            return Ok((Arc::clone(scorer), trained.facts.tried[2].weight));
+            return Ok((Arc::clone(scorer), weight));
         }
         let scorer = Arc::new(trained.scorer(&self.opened.prepared.catalogue, learned)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
-        Ok((scorer, trained.facts.tried[2].weight))
+        Ok((scorer, weight))
     }
 }

@@ -258,6 +258,14 @@ fn retriever(
     })
 }
 
+impl Facts {
+    /// The model's share of the score that was fitted.
+    pub fn weight(&self) -> f32 {
+        let [.., fitted] = self.tried;
+        fitted.weight
+    }
+}
+
 impl Opened {
     /// Whether the re-ranker is there.
     pub fn done(&self) -> Result<bool> {

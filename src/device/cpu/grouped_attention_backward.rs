@@ -41,7 +41,7 @@ impl Kernel for GroupedAttentionBackward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         let shape = self.shape;
         let (row, wide) = (shape.row(), shape.queries());
         let (asking, rows) = asking(&shape, self.queries);
@@ -52,12 +52,21 @@ impl Kernel for GroupedAttentionBackward<'_> {
         self.d_qkv.fill(0.0);
         let mut packed = Packed::default();
         let (mut seen_rows, mut d_seen) = (Vec::new(), Vec::new());
+        let d_qkv = std::mem::take(&mut self.d_qkv);
         for asks in &asking {
             let qkv = asks.rows(self.qkv, row, &mut seen_rows);
-            d_seen.clear();
-            d_seen.resize(asks.length * row, 0.0);
-            self.sequence(asks, qkv, &mut d_seen, &mut packed);
-            asks.give_back(&d_seen, row, self.d_qkv);
+            let to = match &asks.path[..] {
+                [own] => &mut d_qkv[own.start * row..own.end * row],
+                _ => {
+                    d_seen.clear();
+                    d_seen.resize(asks.length * row, 0.0);
+                    &mut d_seen[..]
+                }
+            };
+            self.sequence(asks, qkv, to, &mut packed);
+            if asks.path.len() > 1 {
+                asks.give_back(&d_seen, row, d_qkv);
+            }
         }
     }
 }

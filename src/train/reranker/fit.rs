@@ -199,7 +199,5 @@ fn identity(settings: &RerankerSettings, learner: &Learner, moments: &[Vec<Examp
     }
     // Threads and what they keep change nothing.
     let settings = RerankerSettings { threads: 0, kept_bytes_max: 0, ..settings.clone() };
-    // Without contrast a run is the one that it was before there was any.
-    let settings = format!("{settings:?}").replace(", contrast: None }", " }");
-    format!("{settings} on {} moments, hash {hash:016x}", moments.len())
+    format!("{settings:?} on {} moments, hash {hash:016x}", moments.len())
 }

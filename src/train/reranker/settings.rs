@@ -12,8 +12,8 @@ pub struct Contrast {
     pub tokens: Vec<u32>,
 }
 
-/// What the training of a re-ranker is told. All but `kept_bytes_max` and
-/// `threads` is part of what is learned.
+/// What the training of a re-ranker is told. All but `kept_bytes_max` and `threads` is part of what
+/// is learned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RerankerSettings {
     /// What of the decoder is trained.
