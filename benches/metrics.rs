@@ -119,9 +119,9 @@ fn items() -> (Arc<Catalogue>, Embeddings) {
     }
     let catalogue = Catalogue {
         keys: (0..ITEMS as i64).map(Key::Int).collect(),
-        titles: Vec::new(),
         popularity: (0..ITEMS as u64).map(|i| 1 + (mix64(!i) % 1000) as u32).collect(),
         attributes: vec![genre],
+        ..Catalogue::default()
     };
     let value = |i: usize| (mix64(i as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
     let values = (0..ITEMS * WIDTH).map(value).collect();

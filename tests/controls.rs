@@ -39,6 +39,7 @@ pub fn catalogue(attributes: Vec<Attribute>) -> Arc<Catalogue> {
         titles: vec!["".into(); items],
         popularity: vec![0; items],
         attributes,
+        ..Catalogue::default()
     })
 }
 

@@ -83,7 +83,7 @@ impl Case {
         };
         let columns = TableColumns {
             key: key.into(),
-            title: title.then(|| "title".into()),
+            texts: title.then(|| "title".into()).into_iter().collect(),
             attributes: attributes.iter().map(attribute).collect(),
         };
         let table = read_table(&[self.request.to.join(file)], &columns).unwrap();
@@ -96,7 +96,12 @@ impl Case {
                 }
             });
             let values: Vec<String> = values.collect();
-            format!("{}, {:?}, {}", table.keys[at], table.titles[at], values.join(", "))
+            format!(
+                "{}, {:?}, {}",
+                table.keys[at],
+                table.texts.first().map_or("", |t| &t[at]),
+                values.join(", ")
+            )
         };
         (0..table.keys.len()).map(row).collect::<Vec<_>>().join("\n")
     }
@@ -105,11 +110,11 @@ impl Case {
     fn rejected(&self) -> String {
         let columns = TableColumns {
             key: "line".into(),
-            title: Some("reason".into()),
+            texts: vec!["reason".into()],
             attributes: Vec::new(),
         };
         let table = read_table(&[self.request.to.join("rejected.parquet")], &columns).unwrap();
-        let rows = table.keys.iter().zip(&table.titles);
+        let rows = table.keys.iter().zip(&table.texts[0]);
         rows.map(|(line, reason)| format!("{line}: {reason}")).collect::<Vec<_>>().join("\n")
     }
 }

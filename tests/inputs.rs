@@ -344,7 +344,7 @@ fn an_item_table_keeps_first_rows_and_says_what_it_could_not_use() {
         &[items(&dir)],
         &TableColumns {
             key: "id".into(),
-            title: Some("title".into()),
+            texts: vec!["title".into()],
             attributes: vec![
                 attribute("price", true, None),
                 attribute("rank", true, None),
@@ -356,7 +356,7 @@ fn an_item_table_keeps_first_rows_and_says_what_it_could_not_use() {
     )
     .unwrap();
     assert_eq!(table.keys, ["a".into(), "b".into(), "c".into()]);
-    assert_eq!(table.titles.iter().map(|t| &**t).collect::<Vec<_>>(), ["A", "", "C"]);
+    assert_eq!(table.texts[0].iter().map(|t| &**t).collect::<Vec<_>>(), ["A", "", "C"]);
     let number = |at: usize| match &table.columns[at].values {
         RawValues::Numbers(numbers) => format!("{numbers:?}"),
         other => panic!("{other:?}"),
@@ -383,7 +383,7 @@ fn an_item_table_keeps_first_rows_and_says_what_it_could_not_use() {
 fn an_attribute_of_a_wrong_type_is_refused() {
     let dir = TempDir::new().unwrap();
     let attributes = vec![attribute("genres", true, None)];
-    let columns = TableColumns { key: "id".into(), title: None, attributes };
+    let columns = TableColumns { key: "id".into(), texts: Vec::new(), attributes };
     insta::assert_snapshot!(message(&dir, read_table(&[items(&dir)], &columns)), @r#"DIR/items.parquet: column "genres": expected a number, or a string with a number in it, found list of int64"#);
 }
 

@@ -32,7 +32,7 @@ fn attribute(labels: usize, codes: &[&[u32]]) -> Attribute {
 
 fn catalogue(popularity: Vec<u32>, attributes: Vec<Attribute>) -> Arc<Catalogue> {
     let keys = (0..popularity.len() as i64).map(Key::Int).collect();
-    Arc::new(Catalogue { keys, titles: Vec::new(), popularity, attributes })
+    Arc::new(Catalogue { keys, popularity, attributes, ..Catalogue::default() })
 }
 
 /// A user whose candidates are `items`, with one list that leaves their order.

@@ -6,13 +6,15 @@ use crate::workers::{Silent, like_a_for_loop};
 use insta::assert_snapshot;
 use std::sync::Arc;
 use steerage::commands::{Options, Outcome, rerank_stages, run};
+use steerage::control::met;
 use steerage::flow::cluster::Cluster;
 use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
 use steerage::spec::Kind;
-use steerage::stage::prompt::{PromptSettings, Prompter, TEMPLATE};
+use steerage::stage::examples::{ExampleSettings, Examples, Scheme, Wording};
+use steerage::stage::prompt::{PromptSettings, Prompter, Shown, TEMPLATE};
 use steerage::stage::{Outcomes, Stage};
-use steerage::types::{Catalogue, Control, Cost, FaultKind, Relation};
+use steerage::types::{Candidates, Catalogue, Control, Cost, FaultKind, Key, Query, Relation};
 
 /// | item | title                  | brand |
 /// |------|------------------------|-------|
@@ -28,16 +30,21 @@ pub fn shop() -> Arc<Catalogue> {
 }
 
 pub fn prompter(tokens_max: usize) -> Prompter {
-    let shop = shop();
-    let texts = shop.titles.iter().map(|title| &**title).chain(["Acme Bolt not", TEMPLATE]);
+    prompter_of(shop(), TEMPLATE, tokens_max)
+}
+
+fn prompter_of(shop: Arc<Catalogue>, template: &str, tokens_max: usize) -> Prompter {
+    let ours = ["Acme Bolt low middle high is not at most least", TEMPLATE];
+    let texts = shop.titles.iter().map(|title| &**title).chain(ours);
     let json = words::tokenizer(std::iter::empty(), texts, 1000, 3).unwrap();
     let tokenizer = Tokenizer::parse("words", &json).unwrap();
     let settings = PromptSettings {
-        template: TEMPLATE.into(),
+        template: template.into(),
         attributes: vec![0],
         history_max: 10,
         candidates_max: 3,
         text_chars_max: 60,
+        description_chars_max: 12,
         tokens_max,
     };
     Prompter::new(settings, tokenizer, 0, shop).unwrap()
@@ -49,7 +56,9 @@ fn wish() -> Control {
 
 #[test]
 fn a_prompt_says_history_wishes_and_labelled_choices() {
-    let text = prompter(500).text(&[2, 0], &[wish()], &[1, 2, 0]).unwrap();
+    let text = prompter(500)
+        .text(Shown { history: 2, description: 0 }, &[1, 2, 0], &[wish()], &[1, 2, 0])
+        .unwrap();
     assert_snapshot!(text, @"
     Put first what this person will want next and what meets every wish.
     So far, the latest last:
@@ -83,12 +92,12 @@ fn history_goes_first_and_what_does_not_fit_is_a_fault() {
     let whole = prompter(500).prompt(&[0, 2, 0], &[wish()], &[0, 1, 2]).unwrap();
     let without = prompter(500).prompt(&[], &[wish()], &[0, 1, 2]).unwrap();
     let (most, least) = (whole.tokens.len(), without.tokens.len());
-    assert_eq!((whole.history, without.history), (3, 0));
+    assert_eq!((whole.shown.history, without.shown.history), (3, 0));
     let mut shown = 3;
     for tokens_max in (least..most).rev() {
         let made = prompter(tokens_max).prompt(&[0, 2, 0], &[wish()], &[0, 1, 2]).unwrap();
-        assert!(made.tokens.len() <= tokens_max && made.history <= shown, "{tokens_max}");
-        shown = made.history;
+        assert!(made.tokens.len() <= tokens_max && made.shown.history <= shown, "{tokens_max}");
+        shown = made.shown.history;
         let end = made.tokens.len() - 20; // wishes and choices are whole
         assert_eq!(made.tokens[end..], whole.tokens[most - 20..]);
     }
@@ -96,6 +105,93 @@ fn history_goes_first_and_what_does_not_fit_is_a_fault() {
     let refused = prompter(least - 1).prompt(&[0], &[wish()], &[0, 1, 2]).unwrap_err();
     let (tokens, tokens_max) = (least as u64, least as u64 - 1);
     assert_eq!(refused, FaultKind::PromptTooLong { tokens, tokens_max });
+}
+
+/// The ends of descriptions go after all history, and before anything else.
+#[test]
+fn descriptions_are_cut_when_there_is_no_history_left() {
+    let mut shop = shop();
+    Arc::make_mut(&mut shop).descriptions =
+        ["a\nb c  d e f g h", "<brand> \u{e001}0\u{e002}", ""].map(Into::into).into();
+    let template = "{% for item in history %}{{ item.title }}\n{% endfor %}\
+        {% for item in candidates %}{{ item.label }} {{ item.description }}\n{% endfor %}";
+    let made = |tokens_max| {
+        let prompter = prompter_of(shop.clone(), template, tokens_max);
+        let made = prompter.prompt(&[0], &[], &[0, 1]);
+        made.map(|made| {
+            let text = prompter.text(made.shown, &[0], &[], &[0, 1]).unwrap();
+            (made.tokens.len(), text, made.shown)
+        })
+    };
+    let shown = |history, description| Shown { history, description };
+    let whole = "red lamp\nA a b c d e f\nB <brand> 0\n";
+    assert_eq!(made(14), Ok((14, whole.into(), shown(1, 12))));
+    assert_eq!(made(13), Ok((12, whole["red lamp\n".len()..].into(), shown(0, 12))));
+    let (tokens, text, cut) = made(8).unwrap();
+    assert!(tokens <= 8 && cut.history == 0 && cut.description < 12, "{tokens} {cut:?}");
+    assert!(text.starts_with("A a b") && text.contains("\nB <"), "{text}");
+    assert_eq!(made(2), Ok((2, "A \nB \n".into(), shown(0, 0))));
+    let refused = FaultKind::PromptTooLong { tokens: 2, tokens_max: 1 };
+    assert_eq!(made(1), Err(refused));
+}
+
+/// Of four items at 5, 10, 20 and 50, asked for in one wording: what is asked, by the user.
+fn asked_in(wording: Wording, scheme: Scheme) -> Vec<(Control, bool)> {
+    let prices: [&[u32]; 4] = [&[0], &[1], &[1], &[2]];
+    let numbers = [5.0, 10.0, 20.0, 50.0];
+    let items = catalogue(vec![attribute("price", &["low", "middle", "high"], &prices, &numbers)]);
+    let template = "{% for item in candidates %}{{ item.label }}{% endfor %}\
+        {% for c in controls %} {{ c.relation }}{% for l in c.labels %} {{ l }}{% endfor %}{% endfor %}";
+    let mut kept = Vec::new();
+    for user in 0..40 {
+        let examples = Examples {
+            catalogue: items.clone(),
+            prompter: prompter_of(items.clone(), template, 100),
+            settings: ExampleSettings {
+                windows: 1,
+                schemes: vec![scheme],
+                wordings: vec![wording],
+                questions: 1,
+                controls_max: 1,
+                control_scores: true,
+                seed: 3,
+            },
+        };
+        let query = Query { user: Key::Int(user), targets: vec![1], ..Query::default() };
+        let items = vec![0, 1, 3];
+        let row = Candidates { query, items, scores: vec![3.0, 2.0, 1.0], ..Default::default() };
+        let control = examples.controls(&row.items, Some(1), user as u64).remove(0);
+        let met = met(&examples.catalogue, &control, 1);
+        let made = examples.examples(&row).unwrap().remove(0);
+        assert_eq!(made.relevance.len(), 3);
+        kept.push((control, met));
+    }
+    kept
+}
+
+#[test]
+fn examples_ask_in_the_wordings_that_the_job_names() {
+    for scheme in [Scheme::Sampled, Scheme::Oracle] {
+        for wording in
+            [Wording::Is, Wording::Either, Wording::Not, Wording::AtMost, Wording::AtLeast]
+        {
+            let asked = asked_in(wording, scheme);
+            let relation = match (wording, scheme) {
+                (Wording::Is | Wording::Either, _) | (Wording::Not, Scheme::Oracle) => Relation::Is,
+                (Wording::Not, Scheme::Sampled) => Relation::Not,
+                (Wording::AtMost, _) => Relation::AtMost,
+                (Wording::AtLeast, _) => Relation::AtLeast,
+            };
+            let case = format!("{wording:?} {scheme:?}: {asked:?}");
+            assert!(asked.iter().all(|(control, _)| control.relation == relation), "{case}");
+            assert!(scheme == Scheme::Sampled || asked.iter().all(|(_, met)| *met), "{case}");
+            let several = asked.iter().any(|(control, _)| control.codes.len() > 1);
+            assert_eq!(several, wording == Wording::Either, "{case}");
+            if scheme == Scheme::Oracle && wording == Wording::AtMost {
+                assert!(asked.iter().all(|(control, _)| control.bound == 20.0), "{case}");
+            }
+        }
+    }
 }
 
 const RERANKER: &str = r#"

@@ -22,8 +22,17 @@ pub fn wanted(catalogue: &Catalogue, control: &Control) -> String {
     };
     match control.relation {
         Relation::Is => labels(),
-        Relation::Not => format!("not {}", labels()),
-        Relation::AtMost => format!("at most {}", control.bound),
-        Relation::AtLeast => format!("at least {}", control.bound),
+        Relation::Not => format!("{} {}", relation(Relation::Not), labels()),
+        bounded => format!("{} {}", relation(bounded), control.bound),
+    }
+}
+
+/// A comparison in plain words.
+pub fn relation(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Is => "is",
+        Relation::Not => "not",
+        Relation::AtMost => "at most",
+        Relation::AtLeast => "at least",
     }
 }

@@ -4,6 +4,7 @@
 //! items ([`crate::types::Control`]): where controls come from, what they mean in this catalogue,
 //! whether they can be met at all, and how a report words them.
 
+mod bins;
 mod conflict;
 mod derive;
 mod describe;
@@ -12,9 +13,10 @@ mod postings;
 mod resolve;
 mod table;
 
+pub use bins::Bins;
 pub use conflict::{ConflictIndex, conflict};
 pub use derive::{oracle, sampled};
-pub use describe::{describe, wanted};
+pub use describe::{describe, relation, wanted};
 pub use met::{all_met, met, met_mask};
 pub use postings::Postings;
 pub use resolve::{CONTROLS_MAX, Names, resolve};

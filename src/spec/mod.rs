@@ -23,8 +23,8 @@ pub use rerank::{
 pub use step::{FilterMode, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};
 pub use train_reranker::{
-    BaseSpec, ExampleControls, ExamplesSpec, LoraSpec, PromptSpec, RerankerTrainSpec,
-    TrainRerankerSpec,
+    BaseSpec, ExampleControls, ExampleWording, ExamplesSpec, LoraSpec, PromptSpec,
+    RerankerTrainSpec, TrainRerankerSpec,
 };
 pub use train_retriever::{LossSpec, ModelSpec, OptimizerSpec, TrainRetrieverSpec, TrainSpec};
 

@@ -67,6 +67,9 @@ pub struct ItemsSpec {
     pub item: String,
     /// Column of titles.
     pub title: Option<String>,
+    /// Column of descriptions, which a prompt may show.
+    #[serde(skip_serializing_if = "Option::is_none")] // a job without them keeps its run
+    pub description: Option<String>,
     /// `[[items.attribute]]`.
     #[serde(rename = "attribute")]
     pub attributes: Vec<AttributeSpec>,

@@ -67,9 +67,19 @@ pub struct PromptSpec {
     pub candidates: usize,
     /// Characters of a title or a value, 1 to 10000. Default 60.
     pub text_chars_max: usize,
+    /// Characters of a description, where the template shows `item.description`, 0 to 100000.
+    /// Default 200.
+    #[serde(skip_serializing_if = "short")] // a job without it keeps its run
+    pub description_chars_max: usize,
     /// Tokens of a prompt, 16 to 131072, and never more than the model can read: history that does
-    /// not fit is left out. Default 2048.
+    /// not fit is left out, and after it the ends of descriptions. Default 2048.
     pub tokens_max: usize,
+}
+
+const DESCRIPTION_CHARS_MAX: usize = 200;
+
+fn short(chars: &usize) -> bool {
+    *chars == DESCRIPTION_CHARS_MAX
 }
 
 /// `[examples]`: a person at a moment, what came next, and something to ask for.
@@ -83,6 +93,11 @@ pub struct ExamplesSpec {
     /// Where the controls of examples come from, in turns: `sampled` from a candidate, `oracle`
     /// from what came next. Default both.
     pub controls: Vec<ExampleControls>,
+    /// How they ask, drawn for each: `is` a value, `either` of two, `not` a value, `at-most` or
+    /// `at-least` a number. Default `is`. What people will ask for belongs here: a decoder reads
+    /// what it has seen.
+    #[serde(skip_serializing_if = "plain")] // a job without it keeps its run
+    pub wordings: Vec<ExampleWording>,
     /// How often something is asked at each moment, 1 to 64: the same candidates in the same order
     /// with other controls, which costs little more than asking once. Default 4.
     pub questions: usize,
@@ -110,6 +125,26 @@ pub enum ExampleControls {
     Sampled,
     /// The values of what came next.
     Oracle,
+}
+
+/// How an example's control asks for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExampleWording {
+    /// The value.
+    Is,
+    /// The value or another candidate's.
+    Either,
+    /// Any other value; `is` for what came next.
+    Not,
+    /// The value's number or less; `is` where it has none.
+    AtMost,
+    /// The value's number or more; `is` where it has none.
+    AtLeast,
+}
+
+fn plain(wordings: &[ExampleWording]) -> bool {
+    wordings == [ExampleWording::Is]
 }
 
 /// `[lora]`.
@@ -173,6 +208,7 @@ impl Default for PromptSpec {
             history_max: 10,
             candidates: 20,
             text_chars_max: 60,
+            description_chars_max: DESCRIPTION_CHARS_MAX,
             tokens_max: 2048,
         }
     }
@@ -184,6 +220,7 @@ impl Default for ExamplesSpec {
             windows: 1,
             users_max: 0,
             controls: vec![ExampleControls::Sampled, ExampleControls::Oracle],
+            wordings: vec![ExampleWording::Is],
             questions: 4,
             controls_max: 3,
             control_scores: true,
@@ -229,10 +266,13 @@ impl TrainRerankerSpec {
         problems.range("prompt.history_max", prompt.history_max, 0, 1000);
         problems.range("prompt.candidates", prompt.candidates, 2, 200);
         problems.range("prompt.text_chars_max", prompt.text_chars_max, 1, 10_000);
+        let description = prompt.description_chars_max;
+        problems.range("prompt.description_chars_max", description, 0, 100_000);
         problems.range("prompt.tokens_max", prompt.tokens_max, 16, 131_072);
         let examples = &self.examples;
         problems.range("examples.windows", examples.windows, 1, 100);
         problems.range("examples.controls (how many)", examples.controls.len(), 1, 100);
+        problems.range("examples.wordings (how many)", examples.wordings.len(), 1, 100);
         problems.range("examples.questions", examples.questions, 1, 64);
         problems.range("examples.controls_max", examples.controls_max, 1, 32);
         problems.range("examples.cost_max", examples.cost_max, 0.0, 1.0);

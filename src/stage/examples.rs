@@ -9,7 +9,9 @@
 use super::prompt::Prompter;
 use super::token_control::permuted;
 use crate::control::{met_mask, oracle, sampled};
-use crate::types::{Candidates, Catalogue, Control, FaultKind, ItemId, Query, Sequence, mix64};
+use crate::types::{
+    Candidates, Catalogue, Control, FaultKind, ItemId, Query, Relation, Sequence, mix64,
+};
 use std::sync::Arc;
 
 /// Where an example's controls come from.
@@ -21,6 +23,21 @@ pub enum Scheme {
     Oracle,
 }
 
+/// How a control asks for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// This value.
+    Is,
+    /// This value or another candidate's.
+    Either,
+    /// Any other value; of what came next, which has this one, it is [`Wording::Is`].
+    Not,
+    /// This number or less; [`Wording::Is`] where there are none.
+    AtMost,
+    /// This number or more; [`Wording::Is`] where there are none.
+    AtLeast,
+}
+
 /// How examples are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExampleSettings {
@@ -28,6 +45,8 @@ pub struct ExampleSettings {
     pub windows: usize,
     /// Where controls come from, in turns.
     pub schemes: Vec<Scheme>,
+    /// How controls ask, drawn for each.
+    pub wordings: Vec<Wording>,
     /// How often something is asked at a moment: the candidates are the same, in the same order.
     pub questions: usize,
     /// An example has 1 to this many controls.
@@ -121,7 +140,7 @@ impl Examples {
     }
 
     /// 1 to `controls_max` controls about attributes that are drawn.
-    fn controls(&self, items: &[ItemId], target: Option<ItemId>, draw: u64) -> Vec<Control> {
+    pub fn controls(&self, items: &[ItemId], target: Option<ItemId>, draw: u64) -> Vec<Control> {
         let attributes = &self.prompter.settings().attributes;
         let most = self.settings.controls_max.min(attributes.len()) as u64;
         let wanted = 1 + mix64(draw ^ 2) % most.max(1);
@@ -129,9 +148,43 @@ impl Examples {
         let drawn: Vec<usize> =
             drawn.iter().take(wanted as usize).map(|at| attributes[*at as usize]).collect();
         let turn = mix64(draw ^ 4) % self.settings.schemes.len().max(1) as u64;
-        match (self.settings.schemes.get(turn as usize), target) {
-            (Some(Scheme::Oracle), Some(target)) => oracle(&self.catalogue, &drawn, target),
-            _ => sampled(&self.catalogue, &drawn, items, draw, self.settings.seed),
+        let oracle_of = match self.settings.schemes.get(turn as usize) {
+            Some(Scheme::Oracle) => target,
+            _ => None,
+        };
+        let controls = match oracle_of {
+            Some(target) => oracle(&self.catalogue, &drawn, target),
+            None => sampled(&self.catalogue, &drawn, items, draw, self.settings.seed),
+        };
+        let worded = |c: Control| self.worded(c, items, oracle_of.is_some(), mix64(draw ^ 5));
+        controls.into_iter().map(worded).collect()
+    }
+
+    /// The control in one of the wordings; what it was read off meets it, but for `Not`.
+    fn worded(&self, asked: Control, items: &[ItemId], oracle: bool, draw: u64) -> Control {
+        let draw = mix64(draw ^ u64::from(asked.attribute));
+        let wordings = &self.settings.wordings;
+        let bounded = |asked: Control, relation| {
+            let bins = &self.prompter.bins()[usize::from(asked.attribute)];
+            match bins.bound(relation, &asked.codes) {
+                Some(bound) => Control { relation, bound, codes: Vec::new(), ..asked },
+                None => asked,
+            }
+        };
+        match wordings.get((draw % wordings.len().max(1) as u64) as usize) {
+            Some(Wording::Either) => {
+                let place = [usize::from(asked.attribute)];
+                let other = sampled(&self.catalogue, &place, items, draw, !self.settings.seed);
+                let others = other.into_iter().flat_map(|other| other.codes);
+                let mut codes: Vec<u32> = asked.codes.iter().copied().chain(others).collect();
+                codes.sort_unstable();
+                codes.dedup();
+                Control { codes, ..asked }
+            }
+            Some(Wording::Not) if !oracle => Control { relation: Relation::Not, ..asked },
+            Some(Wording::AtMost) => bounded(asked, Relation::AtMost),
+            Some(Wording::AtLeast) => bounded(asked, Relation::AtLeast),
+            Some(Wording::Is | Wording::Not) | None => asked,
         }
     }
 }

@@ -184,8 +184,7 @@ impl TokenControl {
         let (_, items) = self.shown(row, list, 0);
         let (prompter, query) = (&self.scorer.prompter, &row.query);
         let made = prompter.prompt(&query.history, &query.controls, &items)?;
-        let history = &query.history[query.history.len() - made.history..];
-        let text = prompter.text(history, &query.controls, &items);
+        let text = prompter.text(made.shown, &query.history, &query.controls, &items);
         let text = text
             .map_err(|e| FaultKind::Unreadable { column: "prompt".into(), found: e.to_string() })?;
         Ok((text, made.tokens))

@@ -9,6 +9,8 @@ pub struct Catalogue {
     pub keys: Vec<Key>,
     /// Titles; empty where there is none.
     pub titles: Vec<Box<str>>,
+    /// Descriptions; empty where there is none, and none at all where the job names no column.
+    pub descriptions: Vec<Box<str>>,
     /// Interactions of each item in the training part of the sequences.
     pub popularity: Vec<u32>,
     /// The attributes in the order of the job that prepared them.

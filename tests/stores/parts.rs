@@ -79,10 +79,12 @@ fn some_catalogue(texts: bool) -> impl Strategy<Value = Catalogue> {
         let titles = vec("[ -~]{0,10}".prop_map(|title| title.into_boxed_str()), items);
         let attributes = (some_attribute(0, items), some_attribute(1, items));
         let attributes = attributes.prop_map(|(a, b)| vec![a, b]);
-        let columns = (titles, vec(any::<u32>(), items), attributes);
-        columns.prop_map(move |(titles, popularity, attributes)| Catalogue {
+        let described = proptest::option::of(vec("[ -~]{0,9}".prop_map(Into::into), items));
+        let columns = (titles, described, vec(any::<u32>(), items), attributes);
+        columns.prop_map(move |(titles, described, popularity, attributes)| Catalogue {
             keys: keys.iter().cloned().collect(),
             titles,
+            descriptions: described.unwrap_or_default(),
             popularity,
             attributes,
         })

@@ -91,18 +91,23 @@ fn catalogue(
     faults.extend(opened.inputs.users.iter().flat_map(|table| table.faults.clone()));
     let (Some(items), Some(table)) = (&spec.items, &opened.inputs.items) else {
         let titles = vec![Box::default(); keys.len()];
-        return Ok(Catalogue { keys, titles, popularity, attributes: Vec::new() });
+        return Ok(Catalogue { keys, titles, popularity, ..Catalogue::default() });
     };
     faults.extend(table.faults.clone());
     let row_of: HashMap<&Key, u32> =
         table.keys.iter().enumerate().map(|(row, key)| (key, row as u32)).collect();
     let rows: Vec<Option<u32>> = keys.iter().map(|key| row_of.get(key).copied()).collect();
-    let title =
-        |row: &Option<u32>| row.map_or(Box::default(), |r| table.titles[r as usize].clone());
-    let titles = rows.iter().map(title).collect();
+    let mut texts = table.texts.iter().map(|texts| {
+        let text = |row: &Option<u32>| row.map_or(Box::default(), |r| texts[r as usize].clone());
+        rows.iter().map(text).collect()
+    });
+    // The table's columns of texts are those that the job names, in this order.
+    let mut named = |column: &Option<String>| column.as_ref().and_then(|_| texts.next());
+    let titles = named(&items.title).unwrap_or_else(|| vec![Box::default(); keys.len()]);
+    let descriptions = named(&items.description).unwrap_or_default();
     let columns = items.attributes.iter().zip(&table.columns);
     let attributes =
         columns.map(|(a, column)| bin(&a.name, &column.values.select(&rows), &rule(a)));
     let attributes = attributes.collect::<Result<Vec<Attribute>>>()?;
-    Ok(Catalogue { keys, titles, popularity, attributes })
+    Ok(Catalogue { keys, titles, descriptions, popularity, attributes })
 }

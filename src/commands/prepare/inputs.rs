@@ -62,12 +62,17 @@ impl Inputs {
             Ok::<Table, Error>(table)
         };
         let items = spec.items.as_ref().map(|items| {
-            let columns = columns_of(&items.item, items.title.clone(), &items.attributes);
+            let texts = items.title.iter().chain(&items.description).cloned().collect();
+            let columns = columns_of(&items.item, texts, &items.attributes);
             table(&items.paths, "items.parquet", columns)
         });
         let items = items.transpose()?;
         let users = spec.users.as_ref().map(|users| {
-            table(&users.paths, "users.parquet", columns_of(&users.user, None, &users.attributes))
+            table(
+                &users.paths,
+                "users.parquet",
+                columns_of(&users.user, Vec::new(), &users.attributes),
+            )
         });
         let users = users.transpose()?;
         Ok(Inputs { paths, tables, files: Arc::new(files), items, users })
@@ -79,11 +84,11 @@ impl Inputs {
     }
 }
 
-fn columns_of(key: &str, title: Option<String>, attributes: &[AttributeSpec]) -> TableColumns {
+fn columns_of(key: &str, texts: Vec<String>, attributes: &[AttributeSpec]) -> TableColumns {
     let attributes = attributes.iter().map(|attribute| AttributeColumn {
         column: attribute.column().to_owned(),
         numeric: attribute.edges.is_some() || attribute.quantiles.is_some(),
         separator: attribute.separator.clone(),
     });
-    TableColumns { key: key.to_owned(), title, attributes: attributes.collect() }
+    TableColumns { key: key.to_owned(), texts, attributes: attributes.collect() }
 }

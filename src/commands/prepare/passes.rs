@@ -147,7 +147,7 @@ fn put_keys(run: &RunDir, epoch: Epoch, mut keys: Vec<Key>) -> Result<Folded> {
         titles: vec![Box::default(); keys.len()],
         popularity: vec![0; keys.len()],
         keys,
-        attributes: Vec::new(),
+        ..Catalogue::default()
     };
     let bytes = part::catalogue::encode(&catalogue)?;
     let rows = catalogue.len() as u64;

@@ -103,12 +103,14 @@ pub fn prompt_settings(spec: &PromptSpec, catalogue: &Catalogue) -> Result<Promp
         history_max: spec.history_max,
         candidates_max: spec.candidates,
         text_chars_max: spec.text_chars_max,
+        description_chars_max: spec.description_chars_max,
         tokens_max: spec.tokens_max,
     })
 }
 
 /// `tokenizer.json` of a new decoder: all words of the template and of attributes' values, each
-/// value also as one word, and the most frequent words of titles.
+/// value also as one word, and the most frequent words of titles
+/// and descriptions.
 fn new_words(spec: &TrainRerankerSpec, catalogue: &Catalogue) -> Result<Vec<u8>> {
     let labels = spec.prompt.attributes.iter().filter_map(|name| catalogue.attribute(name));
     let labels: Vec<&String> = labels.flat_map(|at| &catalogue.attributes[at].labels).collect();
@@ -116,8 +118,8 @@ fn new_words(spec: &TrainRerankerSpec, catalogue: &Catalogue) -> Result<Vec<u8>>
     let template = spec.prompt.template.as_deref().unwrap_or(TEMPLATE);
     let ours = ["or not at most least", template].into_iter();
     let whole = ours.chain(labels.into_iter().chain(&joined).map(String::as_str));
-    let titles = catalogue.titles.iter().map(|title| &**title);
-    words::tokenizer(whole, titles, spec.base.words_max, spec.prompt.candidates)
+    let texts = catalogue.titles.iter().chain(&catalogue.descriptions).map(|text| &**text);
+    words::tokenizer(whole, texts, spec.base.words_max, spec.prompt.candidates)
 }
 
 /// The shape of a new decoder with so many tokens.

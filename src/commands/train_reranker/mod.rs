@@ -15,8 +15,8 @@ use crate::device::cpu::top_k::{BitSet, ItemIndex};
 use crate::error::{Error, Result};
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::{Decoder, Learner, Projection, Prompt, Trained as Learned};
-use crate::spec::{ExampleControls, Job, TrainRerankerSpec};
-use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme};
+use crate::spec::{ExampleControls, ExampleWording, Job, TrainRerankerSpec};
+use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme, Wording};
 use crate::stage::retrieve::{Retrieve, Retriever};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
@@ -191,9 +191,17 @@ fn example_settings(spec: &TrainRerankerSpec) -> ExampleSettings {
         ExampleControls::Sampled => Scheme::Sampled,
         ExampleControls::Oracle => Scheme::Oracle,
     };
+    let wording = |wording: &ExampleWording| match wording {
+        ExampleWording::Is => Wording::Is,
+        ExampleWording::Either => Wording::Either,
+        ExampleWording::Not => Wording::Not,
+        ExampleWording::AtMost => Wording::AtMost,
+        ExampleWording::AtLeast => Wording::AtLeast,
+    };
     ExampleSettings {
         windows: spec.examples.windows,
         schemes: spec.examples.controls.iter().map(scheme).collect(),
+        wordings: spec.examples.wordings.iter().map(wording).collect(),
         questions: spec.examples.questions,
         controls_max: spec.examples.controls_max,
         control_scores: spec.examples.control_scores,

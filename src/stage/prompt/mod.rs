@@ -2,8 +2,8 @@
 //!
 //! The template is the job's. Whatever comes from files (titles, labels of attributes) is data and
 //! can never become a special or control token; see [`template`]. A prompt that is too long loses
-//! history, the oldest first. Candidates, controls and the instruction are never cut: a user for
-//! whom these do not fit is told so.
+//! history, the oldest first, and then the ends of descriptions. Candidates, controls and the
+//! instruction are never cut: a user for whom these do not fit is told so.
 //!
 //! Source: COREC (2025), §1.3 of its released code for what a prompt holds; the wording is ours.
 
@@ -11,8 +11,8 @@ mod template;
 
 pub use template::{Named, Piece, Template};
 
-use crate::control::wanted;
-use crate::error::Result;
+use crate::control::{Bins, relation, wanted};
+use crate::error::{Error, Result};
 use crate::model::tokenizer::Tokenizer;
 use crate::types::{Catalogue, Control, FaultKind, ItemId};
 use minijinja::value::{Enumerator, Object};
@@ -50,6 +50,8 @@ pub struct PromptSettings {
     pub candidates_max: usize,
     /// Characters of a title or of an attribute's value.
     pub text_chars_max: usize,
+    /// Characters of a description, if the template shows it.
+    pub description_chars_max: usize,
     /// Tokens of a prompt.
     pub tokens_max: usize,
 }
@@ -60,6 +62,8 @@ pub struct Prompter {
     template: Template,
     tokenizer: Tokenizer,
     catalogue: Arc<Catalogue>,
+    /// Of each attribute of the catalogue.
+    bins: Vec<Bins>,
     /// The control tokens, by the place of their attribute in the settings.
     controls: Vec<Value>,
     control_tokens: Vec<u32>,
@@ -74,15 +78,24 @@ pub struct Prompter {
 pub struct Prompt {
     /// What the decoder reads.
     pub tokens: Vec<u32>,
-    /// Items of the history that are in it.
+    /// How much of what can be left out is in it.
+    pub shown: Shown,
+}
+
+/// How much of what can be left out a prompt shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Items of the history, the latest.
     pub history: usize,
+    /// Characters of each description, at most.
+    pub description: usize,
 }
 
 impl Prompter {
     /// Reads the template, gives the tokenizer its control tokens, and finds labels.
     /// `vocabulary` is how many rows the model's embeddings have without control tokens.
     ///
-    /// Errors: [`Error::Model`](crate::error::Error::Model) for a template that cannot be used,
+    /// Errors: [`Error::Model`] for a template that cannot be used,
     /// names of attributes that are tokens already, and a vocabulary without enough labels.
     pub fn new(
         settings: PromptSettings,
@@ -106,6 +119,7 @@ impl Prompter {
             settings,
             template,
             tokenizer,
+            bins: catalogue.attributes.iter().map(Bins::new).collect(),
             catalogue,
             controls,
             control_tokens,
@@ -118,6 +132,11 @@ impl Prompter {
     /// How prompts are made.
     pub fn settings(&self) -> &PromptSettings {
         &self.settings
+    }
+
+    /// Which numbers the labels of each attribute of the catalogue stand for.
+    pub fn bins(&self) -> &[Bins] {
+        &self.bins
     }
 
     /// The control tokens, in the order of the settings' attributes.
@@ -144,7 +163,8 @@ impl Prompter {
         self.labels.iter().map(|(_, token)| *token)
     }
 
-    /// The prompt of a user: the latest of the history that fits, and all candidates.
+    /// The prompt of a user: the latest of the history that fits, and all candidates. Where they do
+    /// not fit without any history, descriptions are as long as all of them can be.
     ///
     /// Errors: [`FaultKind::PromptTooLong`], or what the template or the tokenizer stumbled over.
     ///
@@ -156,31 +176,51 @@ impl Prompter {
         candidates: &[ItemId],
     ) -> Result<Prompt, FaultKind> {
         assert!(candidates.len() <= self.labels.len(), "a label for each candidate");
-        let with = |shown: usize| {
-            let latest = &history[history.len() - shown..];
-            let tokens = self.tokens(&self.pieces(latest, controls, candidates)?)?;
-            Ok::<_, crate::error::Error>(Prompt { tokens, history: shown })
+        let with = |shown: Shown| {
+            let tokens = self.tokens(&self.pieces(shown, history, controls, candidates)?)?;
+            Ok::<_, Error>(Prompt { tokens, shown })
         };
-        let unreadable = |error: crate::error::Error| FaultKind::Unreadable {
+        let unreadable = |error: Error| FaultKind::Unreadable {
             column: "prompt".into(),
             found: error.to_string(),
         };
-        let most = history.len().min(self.settings.history_max);
+        let description = self.settings.description_chars_max;
+        let most = Shown { history: history.len().min(self.settings.history_max), description };
         let whole = with(most).map_err(unreadable)?;
-        if whole.tokens.len() <= self.settings.tokens_max {
+        if self.fits(&whole) {
             return Ok(whole);
         }
-        // The longest history that fits: no shorter one has more tokens.
-        let mut best = with(0).map_err(unreadable)?;
-        if best.tokens.len() > self.settings.tokens_max {
-            let (tokens, tokens_max) = (best.tokens.len() as u64, self.settings.tokens_max as u64);
-            return Err(FaultKind::PromptTooLong { tokens, tokens_max });
+        let bare = with(Shown { history: 0, description }).map_err(unreadable)?;
+        if self.fits(&bare) {
+            let less = |history| with(Shown { history, description });
+            return self.longest(bare, most.history, less).map_err(unreadable);
         }
+        let least = with(Shown::default()).map_err(unreadable)?;
+        if self.fits(&least) {
+            let less = |description| with(Shown { history: 0, description });
+            return self.longest(least, description, less).map_err(unreadable);
+        }
+        let (tokens, tokens_max) = (least.tokens.len() as u64, self.settings.tokens_max as u64);
+        Err(FaultKind::PromptTooLong { tokens, tokens_max })
+    }
+
+    fn fits(&self, prompt: &Prompt) -> bool {
+        prompt.tokens.len() <= self.settings.tokens_max
+    }
+
+    /// Of the prompts that show this much or less of something, `best` nothing and `most` too much,
+    /// the longest that fits: none that shows less has more tokens.
+    fn longest(
+        &self,
+        mut best: Prompt,
+        most: usize,
+        with: impl Fn(usize) -> Result<Prompt>,
+    ) -> Result<Prompt> {
         let (mut fits, mut fails) = (0, most);
         while fits + 1 < fails {
             let middle = fits.midpoint(fails);
-            let found = with(middle).map_err(unreadable)?;
-            if found.tokens.len() <= self.settings.tokens_max {
+            let found = with(middle)?;
+            if self.fits(&found) {
                 (fits, best) = (middle, found);
             } else {
                 fails = middle;
@@ -194,11 +234,12 @@ impl Prompter {
     /// Errors: those of the template.
     pub fn text(
         &self,
+        shown: Shown,
         history: &[ItemId],
         controls: &[Control],
         candidates: &[ItemId],
     ) -> Result<String> {
-        let pieces = self.pieces(history, controls, candidates)?;
+        let pieces = self.pieces(shown, history, controls, candidates)?;
         let named = |token: u32| {
             let attributes = self.settings.attributes.iter();
             let control = attributes.zip(&self.control_tokens).find(|(_, t)| **t == token);
@@ -219,19 +260,20 @@ impl Prompter {
 
     fn pieces(
         &self,
+        shown: Shown,
         history: &[ItemId],
         controls: &[Control],
         candidates: &[ItemId],
     ) -> Result<Vec<Piece>> {
-        let history: Vec<Value> = history.iter().map(|item| self.item(*item)).collect();
-        let candidates: Vec<Value> = candidates
-            .iter()
-            .zip(&self.label_values)
-            .map(|(item, label)| {
-                let (item, label) = (self.item(*item), label.clone());
-                Value::from_object(Candidate { item, label })
-            })
-            .collect();
+        let value = |item: &ItemId, label: Option<&Value>| {
+            let (label, description) = (label.cloned(), self.description(*item, shown));
+            Value::from_object(ShownItem { item: self.item(*item), label, description })
+        };
+        let history = &history[history.len() - shown.history..];
+        let history: Vec<Value> = history.iter().map(|item| value(item, None)).collect();
+        let candidates = candidates.iter().zip(&self.label_values);
+        let candidates: Vec<Value> =
+            candidates.map(|(item, label)| value(item, Some(label))).collect();
         let controls: Vec<Value> = controls.iter().map(|control| self.control(control)).collect();
         self.template.render(context!(history, candidates, controls))
     }
@@ -276,32 +318,47 @@ impl Prompter {
         let place = self.settings.attributes.iter().position(|attribute| *attribute == at);
         // A wish about an attribute without a token is said in words.
         let token = place.map_or_else(|| Value::from(name), |place| self.controls[place].clone());
-        context!(token, value => self.short(&wanted(&self.catalogue, control)), name)
+        let value = self.short(&wanted(&self.catalogue, control));
+        let label = |code: &u32| self.short(&self.catalogue.attributes[at].labels[*code as usize]);
+        let labels: Vec<String> = self.bins[at].named(control).iter().map(label).collect();
+        context!(token, value, name, relation => relation(control.relation), labels)
     }
 
-    /// One line of at most so many characters.
+    fn description(&self, item: ItemId, shown: Shown) -> Value {
+        let text = self.catalogue.descriptions.get(item as usize);
+        text.map_or_else(|| Value::from(""), |text| line(text, shown.description).into())
+    }
+
     fn short(&self, text: &str) -> String {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words.join(" ").chars().take(self.settings.text_chars_max).collect()
+        line(text, self.settings.text_chars_max)
     }
 }
 
-/// An item with its label.
-#[derive(Debug)]
-struct Candidate {
-    item: Value,
-    label: Value,
+/// One line of at most so many characters.
+fn line(text: &str, chars_max: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(chars_max).collect();
+    line.trim_end().to_owned()
 }
 
-impl Object for Candidate {
+/// An item as a template sees it, with its label if it is a candidate.
+#[derive(Debug)]
+struct ShownItem {
+    item: Value,
+    label: Option<Value>,
+    description: Value,
+}
+
+impl Object for ShownItem {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         match key.as_str() {
-            Some("label") => Some(self.label.clone()),
+            Some("label") => self.label.clone(),
+            Some("description") => Some(self.description.clone()),
             _ => self.item.get_item(key).ok().filter(|value| !value.is_undefined()),
         }
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["label", "title", "attributes"])
+        Enumerator::Str(&["label", "title", "description", "attributes"])
     }
 }

@@ -32,7 +32,7 @@ pub use interactions::{
 pub use resolve::resolve;
 pub use source::has_column;
 pub use table::{
-    AttributeColumn, RawColumn, RawValues, TITLE_BYTES_MAX, Table, TableColumns, read_table,
+    AttributeColumn, RawColumn, RawValues, TEXT_BYTES_MAX, Table, TableColumns, read_table,
 };
 
 use crate::types::Fault;

@@ -13,15 +13,15 @@ use std::path::PathBuf;
 
 /// Titles are cut to this many bytes, at a character: longer ones are junk, and each would be
 /// carried into reports and prompts.
-pub const TITLE_BYTES_MAX: usize = 1024;
+pub const TEXT_BYTES_MAX: usize = 1024;
 
 /// The columns of an item or user table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableColumns {
     /// Integers or strings; as in the interactions.
     pub key: String,
-    /// Strings. Without it, titles are empty.
-    pub title: Option<String>,
+    /// Columns of strings: titles, descriptions.
+    pub texts: Vec<String>,
     /// In the order of the job.
     pub attributes: Vec<AttributeColumn>,
 }
@@ -45,8 +45,8 @@ pub struct Table {
     pub key_type: KeyType,
     /// Distinct.
     pub keys: Vec<Key>,
-    /// At most [`TITLE_BYTES_MAX`] bytes each; empty where unknown.
-    pub titles: Vec<Box<str>>,
+    /// Of each column of texts, at most [`TEXT_BYTES_MAX`] bytes a row; empty where unknown.
+    pub texts: Vec<Vec<Box<str>>>,
     /// As asked for.
     pub columns: Vec<RawColumn>,
     /// Rows without a key, or with one that was there before, are left out. A value that cannot be
@@ -89,7 +89,7 @@ pub fn read_table(paths: &[PathBuf], columns: &TableColumns) -> Result<Table> {
         table: Table {
             key_type: KeyType::Int,
             keys: Vec::new(),
-            titles: Vec::new(),
+            texts: vec![Vec::new(); columns.texts.len()],
             columns: columns.attributes.iter().map(RawColumn::empty).collect(),
             faults: Vec::new(),
         },
@@ -166,19 +166,16 @@ impl RawValues {
 /// One file's checked columns.
 struct Open<'a> {
     key: Column,
-    title: Option<Column>,
+    texts: Vec<Column>,
     attributes: Vec<(Column, &'a AttributeColumn)>,
 }
 
 impl<'a> Open<'a> {
     fn new(source: &mut Source, columns: &'a TableColumns) -> Result<Open<'a>> {
         let key = source.column(&columns.key, "an integer or a string", is_key)?;
-        let title = match &columns.title {
-            Some(name) => Some(
-                source.column(name, "a string", |kind| is_text(kind) || *kind == DataType::Null)?,
-            ),
-            None => None,
-        };
+        let text = |kind: &DataType| is_text(kind) || *kind == DataType::Null;
+        let texts = columns.texts.iter().map(|name| source.column(name, "a string", text));
+        let texts = texts.collect::<Result<_>>()?;
         let mut attributes = Vec::new();
         for of in &columns.attributes {
             let column = if of.numeric {
@@ -192,18 +189,18 @@ impl<'a> Open<'a> {
             };
             attributes.push((column?, of));
         }
-        Ok(Open { key, title, attributes })
+        Ok(Open { key, texts, attributes })
     }
 
     fn decode(&self, source: &Source, batch: &RecordBatch) -> Result<Cells, ArrowError> {
-        let title = self.title.as_ref().map(|title| Texts::of(source.pick(batch, title)));
+        let texts = self.texts.iter().map(|text| Texts::of(source.pick(batch, text)));
         let attributes = self
             .attributes
             .iter()
             .map(|(column, of)| Values::of(source.pick(batch, column), of.numeric));
         Ok(Cells {
             keys: Keys::of(source.pick(batch, &self.key))?,
-            titles: title.transpose()?,
+            texts: texts.collect::<Result<_, _>>()?,
             attributes: attributes.collect::<Result<_, _>>()?,
         })
     }
@@ -219,7 +216,7 @@ fn item_type(kind: &DataType) -> &DataType {
 /// One batch's columns.
 struct Cells {
     keys: Keys,
-    titles: Option<Texts>,
+    texts: Vec<Texts>,
     attributes: Vec<Values>,
 }
 
@@ -242,13 +239,11 @@ impl Builder {
             return fault(FaultKind::DuplicateKey { key });
         }
         self.table.keys.push(key);
-        let title = match (&cells.titles, &open.title) {
-            (Some(titles), Some(column)) => {
-                known(titles.get(row), &column.name, &mut fault).unwrap_or("")
-            }
-            _ => "",
-        };
-        self.table.titles.push(capped(title).into());
+        let texts = cells.texts.iter().zip(&open.texts);
+        for (out, (texts, column)) in self.table.texts.iter_mut().zip(texts) {
+            let text = known(texts.get(row), &column.name, &mut fault).unwrap_or("");
+            out.push(capped(text).into());
+        }
         let columns = self.table.columns.iter_mut().zip(&mut self.codes);
         for (((out, codes), values), (column, of)) in
             columns.zip(&cells.attributes).zip(&open.attributes)
@@ -287,19 +282,19 @@ fn known<T>(cell: Result<T, Flaw>, column: &str, fault: &mut impl FnMut(FaultKin
     }
 }
 
-fn capped(title: &str) -> &str {
-    &title[..title.floor_char_boundary(TITLE_BYTES_MAX)]
+fn capped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TITLE_BYTES_MAX, capped};
+    use super::{TEXT_BYTES_MAX, capped};
 
     #[test]
     fn a_title_is_cut_at_a_character() {
-        let title = "é".repeat(TITLE_BYTES_MAX);
-        assert_eq!(capped(&title).len(), TITLE_BYTES_MAX);
+        let title = "é".repeat(TEXT_BYTES_MAX);
+        assert_eq!(capped(&title).len(), TEXT_BYTES_MAX);
         let shifted = format!("x{title}");
-        assert_eq!(capped(&shifted).len(), TITLE_BYTES_MAX - 1);
+        assert_eq!(capped(&shifted).len(), TEXT_BYTES_MAX - 1);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `item` | int64 or utf8 | the external id |
 //! | `title` | utf8 | empty where there is none |
+//! | `description` | utf8 | only where the job names a column of them |
 //! | `popularity` | uint32 | interactions in the training part |
 //! | `labels_NAME` | list of utf8 | the item's labels of attribute NAME |
 //! | `number_NAME` | float32 | the number behind a binned attribute; NaN where unknown |
@@ -45,13 +46,14 @@ struct Header {
 /// # Errors
 /// [`Error::Input`] if ids are integers in some rows and texts in others.
 pub fn encode(catalogue: &Catalogue) -> Result<Vec<u8>> {
-    let mut titles = Texts::default();
-    catalogue.titles.iter().for_each(|title| titles.push(title));
     let mut columns = vec![
         keys("item", catalogue.keys.iter())?,
-        required("title", titles.finish()),
+        texts("title", &catalogue.titles),
         required("popularity", Arc::new(UInt32Array::from(catalogue.popularity.clone()))),
     ];
+    if !catalogue.descriptions.is_empty() {
+        columns.push(texts("description", &catalogue.descriptions));
+    }
     for attribute in &catalogue.attributes {
         columns.push(label_column(attribute));
         if !attribute.numbers.is_empty() {
@@ -99,6 +101,11 @@ pub fn decode(file: &str, bytes: Bytes) -> Result<Catalogue> {
         catalogue.keys.extend(columns.keys("item")?);
         let titles = columns.texts("title", false)?;
         catalogue.titles.extend(titles.iter().map(|title| title.unwrap_or_default().into()));
+        if columns.has("description") {
+            let texts = columns.texts("description", false)?;
+            let texts = texts.iter().map(|text| text.unwrap_or_default().into());
+            catalogue.descriptions.extend(texts);
+        }
         catalogue.popularity.extend_from_slice(columns.values::<UInt32Type>("popularity")?);
         for ((attribute, header), codes) in
             catalogue.attributes.iter_mut().zip(&headers).zip(&codes)
@@ -107,6 +114,12 @@ pub fn decode(file: &str, bytes: Bytes) -> Result<Catalogue> {
         }
     }
     Ok(catalogue)
+}
+
+fn texts(name: &str, texts: &[Box<str>]) -> (Field, ArrayRef) {
+    let mut column = Texts::default();
+    texts.iter().for_each(|text| column.push(text));
+    required(name, column.finish())
 }
 
 fn labels_of(name: &str) -> String {

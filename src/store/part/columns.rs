@@ -184,6 +184,11 @@ impl Columns {
         Error::Input(format!("{}: column {name:?}: found the unknown value {found:?}", self.file))
     }
 
+    /// Whether there is such a column.
+    pub fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
+    }
+
     fn column(&self, name: &str) -> Result<&ArrayRef> {
         self.batch.column_by_name(name).ok_or_else(|| {
             Error::Input(format!("{}: expected a column {name:?}, found none", self.file))
