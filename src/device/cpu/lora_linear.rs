@@ -8,6 +8,7 @@
 use super::Kernel;
 use super::lines::{Format, Operands, PANELS_MAX, WORDS, height, tile};
 use super::matrix::{Matrix, Precision};
+use super::tiles::{self, Tiles};
 use super::vector::add;
 use crate::device::LoraLinear;
 use std::ops::Range;
@@ -61,6 +62,43 @@ struct Strips {
 }
 
 impl Strips {
+    /// Some lines of the strip of `height` rows from row `at` on.
+    fn strip(&self, at: usize, height: usize, lines: &Range<usize>) -> &[u32] {
+        &self.words[at * self.lines..][lines.start * height..lines.end * height]
+    }
+}
+
+/// Rows packed for what multiplies them.
+trait Packed {
+    fn pack(&mut self, precision: Precision, x: &[f32], width: usize);
+    /// Sums the rows with a matrix, and others further with an adapter; calls
+    /// `each(row, first output, sums)`.
+    fn product(
+        &self,
+        weight: &Matrix,
+        further: Option<(&Self, &Lora)>,
+        each: impl FnMut(usize, usize, &[f32]),
+    );
+}
+
+impl Packed for Tiles {
+    #[inline(always)]
+    fn pack(&mut self, _: Precision, x: &[f32], width: usize) {
+        self.pack(x, width);
+    }
+
+    #[inline(always)]
+    fn product(
+        &self,
+        weight: &Matrix,
+        further: Option<(&Self, &Lora)>,
+        each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        tiles::product(self, weight, further.map(|(inner, lora)| (inner, &lora.up)), each);
+    }
+}
+
+impl Packed for Strips {
     #[inline(always)]
     fn pack(&mut self, precision: Precision, x: &[f32], width: usize) {
         (self.rows, self.lines) = (x.len() / width, precision.lines(width));
@@ -77,62 +115,50 @@ impl Strips {
         }
     }
 
-    /// Some lines of the strip of `height` rows from row `at` on.
-    fn strip(&self, at: usize, height: usize, lines: &Range<usize>) -> &[u32] {
-        &self.words[at * self.lines..][lines.start * height..lines.end * height]
-    }
-}
-
-/// Sums rows with a matrix, and further with an adapter; calls `each(row, first output, sums)`.
-#[inline(always)]
-fn product(
-    x: &Strips,
-    weight: &Matrix,
-    further: Option<(&Strips, &Lora)>,
-    mut each: impl FnMut(usize, usize, &[f32]),
-) {
-    let all = 0..x.lines;
-    for panel in (0..weight.panels()).step_by(PANELS_MAX) {
-        let panels = PANELS_MAX.min(weight.panels() - panel);
-        let last = panel + panels - 1;
-        let width = (panels * WORDS).min(weight.outputs() - panel * WORDS);
-        let lines = further.map_or(0..0, |(_, lora)| {
-            let (a, b) = (&lora.spans[panel], &lora.spans[last]);
-            match (a.is_empty(), b.is_empty()) {
-                (true, _) => b.clone(),
-                (_, true) => a.clone(),
-                _ => a.start.min(b.start)..a.end.max(b.end),
-            }
-        });
-        let mut at = 0;
-        while at < x.rows {
-            let rows = height(x.rows - at);
-            let base = Operands {
-                rows: x.strip(at, rows, &all),
-                panels: [panel, last].map(|panel| weight.panel(panel)),
-            };
-            let sums = match further {
-                Some((inner, lora)) if !lines.is_empty() => {
-                    let words = lines.start * WORDS..lines.end * WORDS;
-                    let more = Operands {
-                        rows: inner.strip(at, rows, &lines),
-                        panels: [panel, last].map(|panel| &lora.up.panel(panel)[words.clone()]),
-                    };
-                    tile(weight.precision(), [rows, panels], &[base, more])
+    #[inline(always)]
+    fn product(
+        &self,
+        weight: &Matrix,
+        further: Option<(&Self, &Lora)>,
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let all = 0..self.lines;
+        for panel in (0..weight.panels()).step_by(PANELS_MAX) {
+            let panels = PANELS_MAX.min(weight.panels() - panel);
+            let last = panel + panels - 1;
+            let width = (panels * WORDS).min(weight.outputs() - panel * WORDS);
+            let lines = further.map_or(0..0, |(_, lora)| {
+                let (a, b) = (&lora.spans[panel], &lora.spans[last]);
+                match (a.is_empty(), b.is_empty()) {
+                    (true, _) => b.clone(),
+                    (_, true) => a.clone(),
+                    _ => a.start.min(b.start)..a.end.max(b.end),
                 }
-                _ => tile(weight.precision(), [rows, panels], &[base]),
-            };
-            for (i, sums) in sums[..rows].iter().enumerate() {
-                each(at + i, panel * WORDS, &sums[..width]);
+            });
+            let mut at = 0;
+            while at < self.rows {
+                let rows = height(self.rows - at);
+                let base = Operands {
+                    rows: self.strip(at, rows, &all),
+                    panels: [panel, last].map(|panel| weight.panel(panel)),
+                };
+                let sums = match further {
+                    Some((inner, lora)) if !lines.is_empty() => {
+                        let words = lines.start * WORDS..lines.end * WORDS;
+                        let more = Operands {
+                            rows: inner.strip(at, rows, &lines),
+                            panels: [panel, last].map(|panel| &lora.up.panel(panel)[words.clone()]),
+                        };
+                        tile(weight.precision(), [rows, panels], &[base, more])
+                    }
+                    _ => tile(weight.precision(), [rows, panels], &[base]),
+                };
+                for (i, sums) in sums[..rows].iter().enumerate() {
+                    each(at + i, panel * WORDS, &sums[..width]);
+                }
+                at += rows;
             }
-            at += rows;
         }
-    }
-}
-
-impl LoraLinear<'_> {
-    fn adapter(&self, row: usize) -> Option<u32> {
-        self.chosen.get(row).copied().flatten()
     }
 }
 
@@ -141,6 +167,22 @@ impl Kernel for LoraLinear<'_> {
 
     #[inline(always)]
     fn run(self) {
+        match tiles::unit() {
+            Some(unit) if self.weight.precision() == Precision::Bf16 => {
+                self.sum(Tiles::new(unit), Tiles::new(unit));
+            }
+            _ => self.sum(Strips::default(), Strips::default()),
+        }
+    }
+}
+
+impl LoraLinear<'_> {
+    fn adapter(&self, row: usize) -> Option<u32> {
+        self.chosen.get(row).copied().flatten()
+    }
+
+    #[inline(always)]
+    fn sum<P: Packed>(self, mut x: P, mut inner: P) {
         let (rows, inputs, outputs) = (self.shape.rows, self.shape.inputs, self.shape.outputs);
         let weight = self.weight;
         assert_eq!((weight.inputs(), weight.outputs()), (inputs, outputs));
@@ -150,7 +192,6 @@ impl Kernel for LoraLinear<'_> {
         assert!(self.residual.is_empty() || self.residual.len() == rows * outputs);
         let precision = weight.precision();
         let rows_max = (BLOCK_BYTES / size_of::<u32>() / precision.lines(inputs)).max(1);
-        let (mut x, mut inner) = (Strips::default(), Strips::default());
         let mut ranks = Vec::new();
         let mut start = 0;
         while start < rows {
@@ -167,14 +208,14 @@ impl Kernel for LoraLinear<'_> {
                 );
                 ranks.clear();
                 ranks.resize((end - start) * width, 0.0);
-                product(&x, &lora.down, None, |row, first, sums| {
+                x.product(&lora.down, None, |row, first, sums| {
                     for (to, sum) in ranks[row * width + first..].iter_mut().zip(sums) {
                         *to = lora.scale * sum;
                     }
                 });
                 inner.pack(precision, &ranks, width);
             }
-            product(&x, weight, lora.map(|lora| (&inner, lora)), |row, first, sums| {
+            x.product(weight, lora.map(|lora| (&inner, lora)), |row, first, sums| {
                 let at = (start + row) * outputs + first;
                 let out = &mut self.out[at..at + sums.len()];
                 out.copy_from_slice(sums);

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 mod adam_w;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod attention;
 mod cross_entropy;
 mod embed;
@@ -24,6 +26,7 @@ pub mod peak;
 mod rms_norm;
 mod rotary;
 mod sampled_loss;
+mod tiles;
 pub mod top_k;
 mod vector;
 mod weight_backward;

@@ -1,6 +1,8 @@
-//! What one core can do at most, measured from registers alone: the yardstick of the benches.
+//! What one core can do at most, measured from registers alone (tiles from the first-level cache):
+//! the yardstick of the benches.
 #![allow(unsafe_code)]
 
+use super::tiles;
 use super::top_k::{Path, Way};
 use std::hint::black_box;
 use std::time::Instant;
@@ -9,6 +11,8 @@ use std::time::Instant;
 const CHAINS: usize = 12;
 
 const TURNS: usize = 4_000_000;
+/// Turns of [`tiles::turn`].
+const TILE_TURNS: usize = 100_000;
 
 /// Operations a second of the calling thread with 8-bit integers, in the instructions with which a
 /// path of [`super::top_k`] screens: every product is a multiplication and an addition. Nothing for
@@ -18,10 +22,10 @@ pub fn integer_ops_per_s(path: Path) -> Option<f64> {
         Way::Portable => None,
         // SAFETY: a path of this way is there only if the processor has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Way::Avx2 => Some(rate(2 * 32, || unsafe { avx2::integers() })),
+        Way::Avx2 => Some(rate(2 * 32 * CHAINS * TURNS, || unsafe { avx2::integers() })),
         // SAFETY: a path of this way is there only if the processor has AVX-512 with VNNI.
         #[cfg(target_arch = "x86_64")]
-        Way::Vnni => Some(rate(2 * 64, || unsafe { vnni::integers() })),
+        Way::Vnni => Some(rate(2 * 64 * CHAINS * TURNS, || unsafe { vnni::integers() })),
     }
 }
 
@@ -31,7 +35,7 @@ pub fn f32_ops_per_s() -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: the processor has both.
-        return Some(rate(2 * 8, || unsafe { avx2::floats() }));
+        return Some(rate(2 * 8 * CHAINS * TURNS, || unsafe { avx2::floats() }));
     }
     None
 }
@@ -39,20 +43,23 @@ pub fn f32_ops_per_s() -> Option<f64> {
 /// Operations a second of the calling thread with pairs of bf16 that are multiplied and added to
 /// f32, each a multiplication and an addition; nothing where there is no instruction for it.
 pub fn bf16_ops_per_s() -> Option<f64> {
+    if let Some(unit) = tiles::unit() {
+        return Some(rate(2 * TILE_TURNS * tiles::TURN, || tiles::turn(unit, TILE_TURNS)));
+    }
     #[cfg(target_arch = "x86_64")]
     if super::has_bf16() {
         // SAFETY: the instruction has been tried.
-        return Some(rate(2 * 32, || unsafe { avx512::pairs() }));
+        return Some(rate(2 * 32 * CHAINS * TURNS, || unsafe { avx512::pairs() }));
     }
     None
 }
 
-/// The best of a few runs.
+/// The best of a few runs of so many operations.
 fn rate(ops: usize, run: impl Fn()) -> f64 {
     let once = || {
         let start = Instant::now();
         run();
-        (ops * CHAINS * TURNS) as f64 / start.elapsed().as_secs_f64()
+        ops as f64 / start.elapsed().as_secs_f64()
     };
     (0..5).map(|_| once()).fold(0.0, f64::max)
 }
