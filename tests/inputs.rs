@@ -1,5 +1,7 @@
 //! Is what people bring read as they meant it, and refused in words that help?
 
+mod mutated;
+
 use arrow::array::{
     ArrayRef, BinaryArray, Date32Array, DictionaryArray, Float32Array, Float64Array, Int32Array,
     Int64Array, LargeStringArray, ListArray, StringArray, StringViewArray,

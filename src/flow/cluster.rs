@@ -9,6 +9,7 @@
 use super::rendezvous::{self, Hosts};
 use super::{Done, Meters};
 use crate::error::{Error, Result};
+use crate::store::input::survives_panics;
 use std::io::{Read, Write};
 use std::sync::Once;
 use std::sync::atomic::Ordering::Relaxed;
@@ -151,6 +152,9 @@ fn end_on_panic() {
     INSTALL.call_once(|| {
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            if survives_panics() {
+                return;
+            }
             let thread = std::thread::current();
             let name = thread.name().unwrap_or_default();
             let ours = name.starts_with("timely:") || name.starts_with("engine:");

@@ -30,7 +30,7 @@ pub use interactions::{
     InteractionBatches, InteractionColumns, InteractionFile, agree, open_interactions,
 };
 pub use resolve::resolve;
-pub use source::has_column;
+pub use source::{has_column, survives_panics};
 pub use table::{
     AttributeColumn, RawColumn, RawValues, TEXT_BYTES_MAX, Table, TableColumns, read_table,
 };

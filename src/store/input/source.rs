@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ impl Source {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         check_magic(path, &mut file)?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|e| {
+        let metadata = survive(|| ArrowReaderMetadata::load(&file, options)).map_err(|e| {
             input(path, format!("the Parquet footer cannot be read: {e}: write or copy it again"))
         })?;
         let rows: u64 =
@@ -99,15 +100,17 @@ impl Source {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let roots = self.chosen.iter().copied();
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
-        let reader =
+        let build = || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_row_groups(vec![row_group])
                 .with_projection(mask)
                 .with_batch_size(BATCH_ROWS)
                 .build()
-                .map_err(|e| damaged(&self.path, row_group, &e))?;
+        };
+        let reader = survive(build).map_err(|e| damaged(&self.path, row_group, &e))?;
         let row = (0..row_group).map(|g| self.rows(g)).sum::<u64>() as u32;
-        Ok(Batches { reader, path: self.path.clone(), row_group, row })
+        let end = u64::from(row) + self.rows(row_group);
+        Ok(Batches { reader: Some(reader), path: self.path.clone(), row_group, row, end })
     }
 
     /// A column of a batch that [`Source::batches`] gave.
@@ -118,24 +121,62 @@ impl Source {
 
 /// The batches of one row group, each with its first row's position in the file.
 pub(super) struct Batches {
-    reader: ParquetRecordBatchReader,
+    /// None after an error: what it left of the reader is not read.
+    reader: Option<ParquetRecordBatchReader>,
     path: PathBuf,
     row_group: usize,
+    /// The next batch's first row.
     row: u32,
+    /// The row after the group, by the footer.
+    end: u64,
 }
 
 impl Iterator for Batches {
     type Item = Result<(u32, RecordBatch)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(match self.reader.next()? {
-            Ok(batch) => {
-                let row = self.row;
-                self.row = row.saturating_add(batch.num_rows() as u32);
-                Ok((row, batch))
+        let reader = self.reader.as_mut()?;
+        let found = survive(|| reader.next().transpose()).and_then(|batch| {
+            let rows = batch.as_ref().map_or(0, RecordBatch::num_rows) as u64;
+            let reached = u64::from(self.row) + rows;
+            match reached > self.end || (batch.is_none() && reached < self.end) {
+                true => Err(format!("it ends at row {reached}, in the footer at {}", self.end)),
+                false => Ok(batch),
             }
-            Err(e) => Err(damaged(&self.path, self.row_group, &e)),
-        })
+        });
+        match found {
+            Ok(batch) => {
+                let (batch, row) = (batch?, self.row);
+                self.row = row.saturating_add(batch.num_rows() as u32);
+                Some(Ok((row, batch)))
+            }
+            Err(e) => {
+                self.reader = None;
+                Some(Err(damaged(&self.path, self.row_group, &e)))
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SURVIVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread will be an error of an input file: nobody has to hear of it.
+pub fn survives_panics() -> bool {
+    SURVIVES.get()
+}
+
+/// Runs the Parquet library over bytes from outside. Where a damaged file makes it panic, as some
+/// lengths below 0 do, that is an error of the file; `run` must leave nothing behind that is used
+/// after it.
+fn survive<T, E: std::fmt::Display>(run: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    SURVIVES.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    SURVIVES.set(false);
+    match result {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(_) => Err("its lengths or offsets are damaged".to_owned()),
     }
 }
 
