@@ -4,6 +4,7 @@
 mod bases;
 mod cli;
 mod controls;
+mod cuda;
 mod decoder;
 mod faults;
 mod imports;

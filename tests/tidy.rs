@@ -118,17 +118,21 @@ fn layout(source: &Source, tell: &mut impl FnMut(usize, String)) {
 
 /// Not for tests: golden texts and tables of cases are as long as what they show.
 fn limits(source: &Source, tell: &mut impl FnMut(usize, String)) {
-    for (line, text) in (1..).zip(source.text.lines()) {
+    sizes(source.text, tell);
+    functions(source, tell);
+}
+
+fn sizes(text: &str, tell: &mut impl FnMut(usize, String)) {
+    for (line, text) in (1..).zip(text.lines()) {
         let columns = text.chars().count();
         if columns > COLUMNS_MAX {
             tell(line, format!("at most {COLUMNS_MAX} columns, found {columns}"));
         }
     }
-    let lines = source.text.lines().count();
+    let lines = text.lines().count();
     if lines > FILE_LINES_MAX {
         tell(lines, format!("at most {FILE_LINES_MAX} lines a file, found {lines}"));
     }
-    functions(source, tell);
 }
 
 fn functions(source: &Source, tell: &mut impl FnMut(usize, String)) {
@@ -262,30 +266,48 @@ fn unsafe_code(source: &Source, tell: &mut impl FnMut(usize, String)) {
     }
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+fn files(folder: &Path, kinds: &[&str], found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            files(&path, kinds, found);
+        } else if path.extension().is_some_and(|kind| kinds.iter().any(|k| kind == *k)) {
             found.push(path);
         }
     }
+    found.sort();
+}
+
+/// What is wrong with a file of `kernels/`, by line.
+fn kernel_faults(text: &str) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    let mut tell = |line: usize, rule: String| faults.push((line, rule));
+    sizes(text, &mut tell);
+    if !text.starts_with("// ") {
+        tell(1, "a file begins with `//` and what it computes".into());
+    }
+    faults
 }
 
 #[test]
 fn the_tree_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    ["src", "tests", "benches"]
-        .iter()
-        .for_each(|folder| rust_files(&root.join(folder), &mut files));
-    files.sort();
-    assert!(files.len() > 30, "expected the whole tree, found {} files", files.len());
+    let (mut rust, mut kernels) = (Vec::new(), Vec::new());
+    for folder in ["src", "tests", "benches"] {
+        files(&root.join(folder), &["rs"], &mut rust);
+    }
+    files(&root.join("kernels"), &["cu", "cuh", "h", "cpp"], &mut kernels);
+    let enough = rust.len() > 30 && kernels.len() > 5;
+    assert!(enough, "expected the whole tree, found {} and {}", rust.len(), kernels.len());
+    let name = |file: &Path| file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
     let mut faults = Vec::new();
-    for file in &files {
-        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-        faults.extend(Source::new(&path, &std::fs::read_to_string(file).unwrap()).faults());
+    for file in &rust {
+        let text = std::fs::read_to_string(file).unwrap();
+        faults.extend(Source::new(&name(file), &text).faults());
+    }
+    for file in &kernels {
+        let found = kernel_faults(&std::fs::read_to_string(file).unwrap());
+        faults.extend(found.iter().map(|(line, rule)| format!("{}:{line}: {rule}", name(file))));
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }

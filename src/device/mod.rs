@@ -5,6 +5,7 @@
 
 mod calls;
 pub mod cpu;
+pub mod cuda;
 mod decoder_calls;
 mod decoder_gradients;
 pub mod doctor;

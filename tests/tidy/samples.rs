@@ -1,7 +1,7 @@
 //! Does the checker see what is wrong, and nothing else?
 
 use super::tokens::tokens;
-use super::{COLUMNS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, Source};
+use super::{COLUMNS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, Source, kernel_faults};
 
 /// What the checker says of a file that holds this after its module doc, without the path.
 fn said(path: &str, code: &str) -> Vec<String> {
@@ -93,6 +93,9 @@ fn sizes_have_limits() {
     bad("src/spec/x.rs", &long(FUNCTION_LINES_MAX + 1), 3, "lines a function, found 71");
     good("src/spec/x.rs", &"\n".repeat(FILE_LINES_MAX - 1));
     bad("src/spec/x.rs", &"\n".repeat(FILE_LINES_MAX), 401, "lines a file, found 401");
+    let said = kernel_faults(&format!("#pragma once\n{}", wide(COLUMNS_MAX + 1)));
+    assert_eq!(said.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(kernel_faults("// out = x.\n"), []);
     let faults = Source::new("src/spec/x.rs", "use std::fmt;\n").faults();
     assert_eq!(faults, ["src/spec/x.rs:1: a file begins with `//!` and what it owns"]);
 }

@@ -1,0 +1,199 @@
+// What instructions.cuh has, on the processor: the same names, the same meaning. Memory that nobody
+// wrote is NaN, and a copy that nobody waited for has not happened.
+#pragma once
+
+#include <cmath>
+
+#include "threads.h"
+
+#define DEVICE static inline __attribute__((unused))
+#define METHOD inline
+#define KERNEL(threads) extern "C" void
+#define __restrict__ __restrict
+#define threadIdx (emulated::current->index)
+#define blockIdx (emulated::block->index)
+#define blockDim (emulated::block->size)
+#define gridDim (emulated::block->grid)
+#define LAUNCH_MEMORY(name) u8* name = emulated::block->memory
+#define BLOCK_MEMORY(T, name, count) T* name = emulated::block_memory<T, count>([] {})
+#define EMULATED_TEXT(x) #x
+#define EMULATED_LINE(x) EMULATED_TEXT(x)
+#define EMULATED_SITE() \
+    ([]() -> emulated::Site& { \
+        static emulated::Site site(__FILE__ ":" EMULATED_LINE(__LINE__)); \
+        return site; \
+    }())
+#define BLOCK_BARRIER() emulated::block_barrier(EMULATED_SITE())
+#define WARP_BARRIER() emulated::warp_barrier(EMULATED_SITE())
+#define ASYNC_WAIT(groups) emulated::async_wait(EMULATED_SITE(), groups)
+
+namespace emulated {
+
+// An array for each place that asks for one, poisoned for each block.
+template <class T, int N, class Place>
+T* block_memory(Place) {
+    alignas(16) static T values[N];
+    static u64 poisoned_for = 0;
+    if (poisoned_for != block->number) {
+        memset((void*)values, 0xff, sizeof(values));
+        poisoned_for = block->number;
+    }
+    return values;
+}
+
+inline bool left_out(Site& site) {
+    site.seen = true;
+    return site.removed;
+}
+
+inline void block_barrier(Site& site) {
+    if (!left_out(site)) meet(block->meeting, site.place);
+}
+
+inline void warp_barrier(Site& site) {
+    if (!left_out(site)) meet_warp(site.place);
+}
+
+inline void copy_now(const Copy& copy) {
+    if (copy.from) {
+        memcpy(copy.to, copy.from, 16);
+    } else {
+        memset(copy.to, 0, 16);
+    }
+}
+
+inline void async_wait(Site& site, size_t groups) {
+    auto& waiting = current->groups;
+    if (left_out(site)) return;
+    while (waiting.size() > groups) {
+        for (const Copy& copy : waiting.front()) copy_now(copy);
+        waiting.erase(waiting.begin());
+    }
+}
+
+inline float part(u32 both, int half) {
+    u32 bits = half ? both & 0xffff0000u : both << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+} // namespace emulated
+
+DEVICE u32 bits_of(float x) {
+    u32 bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+DEVICE float float_of(u32 bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+DEVICE bf16 to_bf16(float x) {
+    u32 bits = bits_of(x);
+    if (x != x) return {0x7fff};
+    return {(u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
+DEVICE u32 pack_bf16(float low, float high) {
+    return to_bf16(low).bits | (u32)to_bf16(high).bits << 16;
+}
+
+DEVICE float exp2_fast(float x) { return x < -126.0f ? 0.0f : exp2f(x); }
+DEVICE float multiply_rounded(float x, float y) { return x * y; }
+DEVICE float add_rounded(float x, float y) { return x + y; }
+
+template <class T>
+DEVICE T shuffle(T value, int lane) {
+    return emulated::shown<T>(emulated::exchange(value, "shuffle"), lane);
+}
+template <class T>
+DEVICE T shuffle_xor(T value, int flip) {
+    auto slots = emulated::exchange(value, "shuffle_xor");
+    return emulated::shown<T>(slots, emulated::current->lane ^ flip);
+}
+DEVICE u32 ballot(bool x) {
+    auto slots = emulated::exchange(x, "ballot");
+    u32 votes = 0;
+    for (int lane = 0; lane < WARP; lane++) {
+        votes |= (u32)emulated::shown<bool>(slots, lane) << lane;
+    }
+    return votes;
+}
+using std::max;
+using std::min;
+
+DEVICE int lowest_bit(u32 bits) { return __builtin_ffs((int)bits) - 1; }
+DEVICE int count_bits(u32 bits) { return __builtin_popcount(bits); }
+
+DEVICE void multiply(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    struct Operands {
+        u32 a[4], b[2];
+    } mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    auto slots = emulated::exchange(mine, "multiply");
+    u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
+    for (u32 row = 0; row < 2; row++) {
+        for (u32 column = 0; column < 2; column++) {
+            float sum = 0.0f; // over k = 2q + half, then 8 + 2q + half
+            for (u32 q = 0; q < 4; q++) {
+                const auto& left = emulated::shown<Operands>(slots, g * 4 + q);
+                const auto& right = emulated::shown<Operands>(slots, (2 * t + column) * 4 + q);
+                for (int half = 0; half < 2; half++) {
+                    sum += emulated::part(left.a[row], half) * emulated::part(right.b[0], half);
+                    sum += emulated::part(left.a[2 + row], half) * emulated::part(right.b[1], half);
+                }
+            }
+            sums[2 * row + column] += sum;
+        }
+    }
+}
+
+namespace emulated {
+
+// The element of 8 × 8 matrix `which` at a row whose address a lane gave.
+inline u32 element(const u8 (*slots)[SLOT], u32 which, u32 row, u32 column) {
+    return shown<const u16*>(slots, which * 8 + row)[column];
+}
+
+inline const u8 (*matrix_rows(const void* row, const char* place))[SLOT] {
+    if ((uintptr_t)row % 16) fail("%s: a row's address is not a multiple of 16", place);
+    return exchange(row, place);
+}
+
+} // namespace emulated
+
+DEVICE void load_matrices(u32 (&parts)[4], const void* row) {
+    auto slots = emulated::matrix_rows(row, "load_matrices");
+    u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
+    for (u32 i = 0; i < 4; i++) {
+        parts[i] = emulated::element(slots, i, g, 2 * t);
+        parts[i] |= emulated::element(slots, i, g, 2 * t + 1) << 16;
+    }
+    emulated::meet_warp("load_matrices, read");
+}
+DEVICE void load_matrices_turned(u32 (&parts)[4], const void* row) {
+    auto slots = emulated::matrix_rows(row, "load_matrices_turned");
+    u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
+    for (u32 i = 0; i < 4; i++) {
+        parts[i] = emulated::element(slots, i, 2 * t, g);
+        parts[i] |= emulated::element(slots, i, 2 * t + 1, g) << 16;
+    }
+    emulated::meet_warp("load_matrices_turned, read");
+}
+
+DEVICE void async_copy(void* shared, const void* global, bool there) {
+    if (((uintptr_t)shared | (uintptr_t)global) % 16) {
+        emulated::fail("async_copy: an address is not a multiple of 16");
+    }
+    emulated::Copy copy{shared, there ? global : nullptr};
+    if (emulated::block->order.eager) {
+        emulated::copy_now(copy);
+    } else {
+        emulated::current->open.push_back(copy);
+    }
+}
+DEVICE void async_commit() {
+    emulated::current->groups.push_back(std::move(emulated::current->open));
+    emulated::current->open.clear();
+}

@@ -1,0 +1,28 @@
+// All kernels, by name.
+#pragma once
+
+#include <map>
+
+#include "../grouped_attention.cu"
+#include "../lookup.cu"
+#include "../lora_gated.cu"
+#include "../lora_linear.cu"
+#include "../lora_qkv.cu"
+#include "../rms_norm.cu"
+#include "calls.h"
+
+#define KERNEL_NAMED(name) {#name, emulated::binding(name)}
+
+inline const std::map<std::string, emulated::Binding>& kernels() {
+    static const std::map<std::string, emulated::Binding> all{
+        KERNEL_NAMED(grouped_attention_128),
+        KERNEL_NAMED(grouped_attention_64),
+        KERNEL_NAMED(lookup),
+        KERNEL_NAMED(lora_gated),
+        KERNEL_NAMED(lora_linear),
+        KERNEL_NAMED(lora_qkv),
+        KERNEL_NAMED(lora_residual),
+        KERNEL_NAMED(rms_norm),
+    };
+    return all;
+}

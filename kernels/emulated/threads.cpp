@@ -1,0 +1,105 @@
+// How a block's threads take turns. See threads.h.
+#include "threads.h"
+
+#if defined(__x86_64__)
+// The registers that a function must keep, and the stack.
+asm(R"(
+.text
+.globl emulated_switch
+emulated_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
+#else
+#error "the emulator knows how to switch stacks on x86-64 alone"
+#endif
+
+namespace emulated {
+
+constexpr size_t STACK = 128 << 10;
+constexpr size_t ALIGNMENT = 1024;
+constexpr u8 POISON = 0xff; // NaN as f32 and as bf16
+
+static void thread_main() {
+    (*block->body)();
+    current->ended = true;
+    block->left--;
+    block->moved = true;
+    let_others();
+    abort(); // nobody goes on with a thread that has ended
+}
+
+// A stack as if its thread had been about to enter `thread_main`.
+static void* fresh_stack(u8* end) {
+    constexpr int SAVED = 6;
+    auto top = (void**)((uintptr_t)end & ~(uintptr_t)63);
+    void** bottom = top - (SAVED + 2); // the address to go to, and one that is never returned to
+    std::fill(bottom, top, nullptr);
+    bottom[SAVED] = (void*)thread_main;
+    return bottom;
+}
+
+static void make_threads(Block& now, std::vector<u8>& stacks) {
+    u32 count = now.size.x * now.size.y * now.size.z;
+    now.threads.resize(count);
+    now.warps.resize((count + WARP - 1) / WARP);
+    now.left = now.meeting.expected = count;
+    if (stacks.size() < STACK * count) stacks.resize(STACK * count);
+    for (u32 i = 0; i < count; i++) {
+        Thread& thread = now.threads[i];
+        thread.index = {i % now.size.x, i / now.size.x % now.size.y, i / now.size.x / now.size.y};
+        thread.lane = i % WARP;
+        thread.warp = i / WARP;
+        now.warps[thread.warp].meeting.expected++;
+        thread.stack_pointer = fresh_stack(stacks.data() + STACK * (i + 1));
+    }
+}
+
+static std::vector<u32> turns(const Block& now) {
+    std::vector<u32> order(now.threads.size());
+    std::iota(order.begin(), order.end(), 0);
+    if (now.order.seed == 1) std::reverse(order.begin(), order.end());
+    if (now.order.seed > 1) {
+        std::mt19937 random(now.order.seed);
+        std::shuffle(order.begin(), order.end(), random);
+    }
+    return order;
+}
+
+void run_block(Block& now, size_t memory_bytes) {
+    static std::vector<u8> stacks, memory;
+    make_threads(now, stacks);
+    memory.assign(memory_bytes + ALIGNMENT, POISON);
+    now.memory = memory.data() + (-(uintptr_t)memory.data() & (ALIGNMENT - 1));
+    block = &now;
+    std::vector<u32> order = turns(now);
+    while (now.left > 0) {
+        now.moved = false;
+        for (u32 i : order) {
+            if (now.threads[i].ended) continue;
+            current = &now.threads[i];
+            emulated_switch(&now.scheduler, current->stack_pointer);
+        }
+        if (!now.moved) fail("threads wait for others that never come");
+    }
+    for (const Thread& thread : now.threads) {
+        if (!thread.open.empty() && !now.order.eager) fail("a thread ends with copies under way");
+    }
+    block = nullptr;
+    current = nullptr;
+}
+
+} // namespace emulated

@@ -1,0 +1,138 @@
+// A block of threads on one thread of the processor: each has a stack of its own and runs until it
+// waits for others. Which goes first is up to `Order`: what is right under every order needs none.
+#pragma once
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../types.cuh"
+
+namespace emulated {
+
+// Ends the process after it has said why; main.cpp says how.
+[[noreturn]] void fail(const char* format, ...);
+
+struct Index {
+    u32 x, y, z;
+};
+
+// Forward, backward, or shuffled by a seed; asynchronous copies come at once or at the last moment.
+struct Order {
+    u32 seed = 0;
+    bool eager = false;
+};
+
+// A place in a kernel where threads wait, and whether this launch leaves the waiting out.
+struct Site {
+    const char* place;
+    bool seen = false, removed = false;
+    static std::vector<Site*>& all() {
+        static std::vector<Site*> sites;
+        return sites;
+    }
+    explicit Site(const char* place) : place(place), removed(without() == place) {
+        all().push_back(this);
+    }
+    static std::string& without() {
+        static std::string place;
+        return place;
+    }
+};
+
+// What an asynchronous copy will do; from nowhere, it writes zeros.
+struct Copy {
+    void* to;
+    const void* from;
+};
+
+struct Thread {
+    void* stack_pointer = nullptr;
+    Index index{};
+    u32 lane = 0, warp = 0;
+    bool ended = false;
+    u32 turn = 0; // which of a warp's two sets of slots is next
+    std::vector<Copy> open;
+    std::vector<std::vector<Copy>> groups;
+};
+
+constexpr size_t SLOT = 64; // bytes that a lane can show to the others
+
+// Threads that wait for each other.
+struct Meeting {
+    u32 arrived = 0, expected = 0;
+    u64 round = 0;
+    const char* place = nullptr;
+};
+
+struct Warp {
+    Meeting meeting;
+    alignas(16) u8 slots[2][WARP][SLOT];
+};
+
+struct Block {
+    u64 number = 0; // of all that this process has run, from 1
+    Index index{}, grid{}, size{};
+    std::vector<Thread> threads;
+    std::vector<Warp> warps;
+    Meeting meeting;
+    u32 left = 0;
+    bool moved = false; // whether any thread got further since the scheduler last asked
+    void* scheduler = nullptr;
+    u8* memory = nullptr;
+    const std::function<void()>* body = nullptr;
+    Order order;
+};
+
+inline Block* block = nullptr;
+inline Thread* current = nullptr;
+
+// Saves this stack's registers and goes on with those that another one saved.
+extern "C" void emulated_switch(void** from, void* to);
+
+inline void let_others() { emulated_switch(&current->stack_pointer, block->scheduler); }
+
+// Returns when as many have come as are expected.
+inline void meet(Meeting& meeting, const char* place) {
+    if (meeting.arrived == 0) meeting.place = place;
+    if (meeting.place != place) {
+        fail("threads wait at %s and at %s for each other", meeting.place, place);
+    }
+    if (++meeting.arrived == meeting.expected) {
+        meeting.arrived = 0;
+        meeting.round++;
+    } else {
+        for (u64 round = meeting.round; meeting.round == round;) let_others();
+    }
+    block->moved = true;
+}
+
+inline void meet_warp(const char* place) { meet(block->warps[current->warp].meeting, place); }
+
+// Shows a value to the other lanes, and returns what each of them shows.
+template <class T>
+const u8 (*exchange(const T& value, const char* place))[SLOT] {
+    static_assert(sizeof(T) <= SLOT, "a slot is too small");
+    auto& slots = block->warps[current->warp].slots[current->turn ^= 1];
+    memcpy(slots[current->lane], &value, sizeof(T));
+    meet_warp(place);
+    return slots;
+}
+
+template <class T>
+const T& shown(const u8 (*slots)[SLOT], u32 lane) {
+    return *reinterpret_cast<const T*>(slots[lane % WARP]);
+}
+
+void run_block(Block& now, size_t memory_bytes);
+
+} // namespace emulated

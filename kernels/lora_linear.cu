@@ -1,0 +1,48 @@
+// A product with each row's adapter, as lora.cuh says, and
+//
+//   lora_linear    out[r] = value[r]
+//   lora_residual  out[r] = residual[from[r]] + value[r], where from[r] = r if there is no from.
+//
+// Shapes:  out (rows, outputs), bf16 in lora_linear, f32 in lora_residual; residual (…, outputs)
+//          f32, which may be out itself if there is no from; from (rows) u32, or null.
+// Blocks:  (rows / 64, some); a block's steps lie as far apart as there are blocks along y.
+// Bound:   memory: 4 · outputs bytes a row for lora_linear, 10 · outputs for lora_residual.
+#include "lora.cuh"
+
+KERNEL(LORA_THREADS)
+lora_linear(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
+            const float* bias, u32 rows, u32 outputs, u32 stride, bf16* __restrict__ out) {
+    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+    for (u32 first = blockIdx.y * LORA_COLUMNS; first < outputs;
+         first += gridDim.y * LORA_COLUMNS) {
+        LoraTile tile;
+        lora_values(tile, lora, first);
+        u32 column = lora_column(first);
+        for (int which = 0; which < 2; which++) {
+            u32 row = lora_row(which);
+            if (row >= rows || column >= outputs) continue;
+            write_eight(out + (u64)row * outputs + column, tile.values[which]);
+        }
+    }
+}
+
+KERNEL(LORA_THREADS)
+lora_residual(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
+              const float* bias, u32 rows, u32 outputs, u32 stride, const float* residual,
+              const u32* from, float* out) {
+    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+    for (u32 first = blockIdx.y * LORA_COLUMNS; first < outputs;
+         first += gridDim.y * LORA_COLUMNS) {
+        LoraTile tile;
+        lora_values(tile, lora, first);
+        u32 column = lora_column(first);
+        for (int which = 0; which < 2; which++) {
+            u32 row = lora_row(which);
+            if (row >= rows || column >= outputs) continue;
+            float before[8];
+            read_eight(before, residual + (u64)(from ? from[row] : row) * outputs + column);
+            for (int i = 0; i < 8; i++) before[i] += tile.values[which][i];
+            write_eight(out + (u64)row * outputs + column, before);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The calls: each becomes a launch once its buffers fit its shape. What a kernel computes is said
+//! in its file of `kernels/`, which has the call's name.
+
+mod grouped_attention;
+mod indices;
+mod lookup;
+mod lora;
+mod lora_linear;
+mod rms_norm;
+
+pub use grouped_attention::{GroupedAttention, Paths};
+pub use indices::{Indices, Rows};
+pub use lookup::Lookup;
+pub use lora::{Adapter, Adapters, LoraSums};
+pub use lora_linear::{LoraGated, LoraLinear, LoraQkv, LoraResidual};
+pub use rms_norm::RmsNorm;
+
+use super::buffer::Buffer;
+use super::element::Element;
+use crate::error::{Error, Result};
+
+/// Threads of a warp.
+const WARP: usize = 32;
+/// Numbers that a thread reads together.
+const EIGHT: usize = 8;
+
+/// That a buffer is as long as its shape says.
+fn fits<T: Element>(kernel: &str, name: &str, buffer: &Buffer<T>, size: &[usize]) -> Result<()> {
+    let expected = size.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+    if expected != Some(buffer.len()) {
+        return Err(Error::Device(format!(
+            "{kernel}: {name}: expected {size:?} numbers, found {}",
+            buffer.len()
+        )));
+    }
+    Ok(())
+}
+
+/// That a dimension is a multiple of what its kernel reads together, and not too large for it.
+fn wide(kernel: &str, name: &str, found: usize, [multiple, most]: [usize; 2]) -> Result<()> {
+    if found == 0 || !found.is_multiple_of(multiple) || found > most {
+        return Err(Error::Device(format!(
+            "{kernel}: {name}: expected a multiple of {multiple}, at most {most}, found {found}"
+        )));
+    }
+    Ok(())
+}
+
+/// As a kernel's argument.
+fn u32_of(kernel: &str, number: usize) -> Result<u32> {
+    let most = i32::MAX; // kernels add to them
+    if number > most as usize {
+        return Err(Error::Device(format!("{kernel}: expected at most {most}, found {number}")));
+    }
+    Ok(number as u32)
+}

@@ -1,0 +1,155 @@
+//! A launch as data, and the kernels there are.
+
+use super::buffer::{Buffer, View};
+use super::element::{Element, Kind};
+use crate::error::{Error, Result};
+
+/// A file of `kernels/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub file: &'static str,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+/// A kernel: a function of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The function's name.
+    pub name: &'static str,
+    /// Where it is.
+    pub source: Source,
+}
+
+macro_rules! kernels {
+    ($($file:literal: $($name:ident $function:literal),+;)*) => {
+        $($(
+            pub(super) const $name: Kernel = Kernel {
+                name: $function,
+                source: Source {
+                    file: $file,
+                    text: include_str!(concat!("../../../kernels/", $file)),
+                },
+            };
+        )+)*
+        /// All kernels, those of a source next to each other.
+        pub const KERNELS: &[Kernel] = &[$($($name),+),*];
+    };
+}
+kernels! {
+    "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
+        GROUPED_ATTENTION_128 "grouped_attention_128";
+    "lookup.cu": LOOKUP "lookup";
+    "lora_gated.cu": LORA_GATED "lora_gated";
+    "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_RESIDUAL "lora_residual";
+    "lora_qkv.cu": LORA_QKV "lora_qkv";
+    "rms_norm.cu": RMS_NORM "rms_norm";
+}
+
+/// A kernel, how many threads run it, and what it is given. Calls make them ([`super::kernels`]),
+/// once they have seen that no thread will read or write outside its buffers.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    kernel: Kernel,
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared_bytes: u32,
+    arguments: Vec<Argument>,
+}
+
+/// What a kernel is given.
+#[derive(Clone, Debug)]
+pub enum Argument {
+    /// Where a buffer begins.
+    Buffer(View),
+    /// No buffer, where one of this type may be given.
+    Null(Kind),
+    /// A number.
+    U32(u32),
+    /// A number.
+    F32(f32),
+}
+
+impl From<u32> for Argument {
+    fn from(number: u32) -> Self {
+        Self::U32(number)
+    }
+}
+
+impl From<f32> for Argument {
+    fn from(number: f32) -> Self {
+        Self::F32(number)
+    }
+}
+
+impl<T: Element> From<&Buffer<T>> for Argument {
+    fn from(buffer: &Buffer<T>) -> Self {
+        Self::Buffer(buffer.view().clone())
+    }
+}
+
+impl<T: Element> From<Option<&Buffer<T>>> for Argument {
+    fn from(buffer: Option<&Buffer<T>>) -> Self {
+        buffer.map_or(Self::Null(T::KIND), Self::from)
+    }
+}
+
+/// The arguments of a launch, in the kernel's order.
+macro_rules! arguments {
+    ($($argument:expr),* $(,)?) => {
+        vec![$($crate::device::cuda::Argument::from($argument)),*]
+    };
+}
+pub(super) use arguments;
+
+impl Launch {
+    pub(super) fn new(kernel: Kernel, arguments: Vec<Argument>) -> Self {
+        Self { kernel, grid: [1; 3], block: [1; 3], shared_bytes: 0, arguments }
+    }
+
+    /// How many blocks, along x and y, of how many threads.
+    ///
+    /// # Errors
+    /// If there are more than a device can number.
+    pub(super) fn over(mut self, blocks: [usize; 2], threads: u32) -> Result<Self> {
+        let [x, y] = blocks;
+        if x > i32::MAX as usize || y > usize::from(u16::MAX) {
+            let name = self.kernel.name;
+            return Err(Error::Device(format!("{name}: {x} × {y} blocks are too many")));
+        }
+        (self.grid, self.block) = ([x as u32, y as u32, 1], [threads, 1, 1]);
+        Ok(self)
+    }
+
+    /// How much memory a block shares, apart from what its kernel declares.
+    pub(super) fn sharing(mut self, bytes: usize) -> Self {
+        self.shared_bytes = bytes as u32;
+        self
+    }
+
+    /// Which kernel.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// How many blocks. If one of the numbers is 0 there is nothing to do.
+    pub fn grid(&self) -> [u32; 3] {
+        self.grid
+    }
+
+    /// How many threads a block has.
+    pub fn block(&self) -> [u32; 3] {
+        self.block
+    }
+
+    /// How many bytes a block shares, apart from what its kernel declares.
+    pub fn shared_bytes(&self) -> u32 {
+        self.shared_bytes
+    }
+
+    /// What the kernel is given, in order.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+}

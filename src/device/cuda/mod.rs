@@ -1,0 +1,17 @@
+//! NVIDIA's devices: hand-written kernels, launched as data.
+//!
+//! A kernel is a file of `kernels/`, compiled where it runs. A *call* ([`kernels`]) names its
+//! buffers and dimensions, checks them, and becomes a [`Launch`]: which kernel, how many threads,
+//! which arguments. A [`Driver`] runs launches; so the same calls run on a device and, in the
+//! tests, on a processor that emulates one.
+
+mod buffer;
+mod driver;
+mod element;
+pub mod kernels;
+mod launch;
+
+pub use buffer::{Buffer, View};
+pub use driver::{Driver, Memory, Product};
+pub use element::{Bf16, Element, Kind};
+pub use launch::{Argument, KERNELS, Kernel, Launch, Source};

@@ -1,0 +1,86 @@
+//! Does each kernel of the CUDA backend compute its formula? The kernels run on the processor, by
+//! the emulator of `kernels/emulated`; values against f64, within twice the error of plain loops
+//! in the same precision, under several orders of the threads.
+
+mod attention;
+mod emulator;
+mod lora;
+mod norms;
+
+use crate::kernels::random;
+use emulator::{Emulator, Order};
+use steerage::device::cuda::{Bf16, Buffer, Driver, Launch};
+use steerage::error::Result;
+
+/// Random numbers rounded to bf16.
+fn random_bf16(seed: u64, count: usize) -> Vec<Bf16> {
+    random(seed, count).into_iter().map(Bf16::of).collect()
+}
+
+fn f32s(numbers: &[Bf16]) -> Vec<f32> {
+    numbers.iter().map(|x| x.f32()).collect()
+}
+
+/// Runs a case under every order of the threads, which must give the same; then, with each place
+/// where threads wait left out, which some order must notice. Nothing, where there is no emulator.
+///
+/// A case makes its buffers, launches, and returns the bits of what came out.
+fn under_all_orders(case: impl Fn(&Emulator) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
+    let first = Emulator::start(Order::ALL[0], None)?;
+    let expected = case(&first).unwrap();
+    for order in &Order::ALL[1..] {
+        let emulator = Emulator::start(*order, None)?;
+        assert!(case(&emulator).unwrap() == expected, "{order:?} gives something else");
+    }
+    for place in first.places() {
+        let noticed = Order::ALL.iter().any(|order| {
+            let emulator = Emulator::start(*order, Some(&place)).expect("it has started before");
+            case(&emulator).map_or(true, |found| found != expected)
+        });
+        assert!(noticed, "nobody misses the waiting at {place}");
+    }
+    Some(expected)
+}
+
+/// Runs a case once, in the first order.
+fn once<T>(case: impl Fn(&Emulator) -> Result<T>) -> Option<T> {
+    Some(case(&Emulator::start(Order::ALL[0], None)?).unwrap())
+}
+
+fn launch(driver: &dyn Driver, launch: Result<Launch>) -> Result<()> {
+    driver.launch(&launch?)
+}
+
+fn bits_of_bf16(numbers: &[Bf16]) -> Vec<u32> {
+    numbers.iter().map(|x| u32::from(x.0)).collect()
+}
+
+fn bits_of_f32(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|x| x.to_bits()).collect()
+}
+
+fn bf16_of_bits(bits: &[u32]) -> Vec<f32> {
+    bits.iter().map(|bits| f32::from_bits(bits << 16)).collect()
+}
+
+fn f32_of_bits(bits: &[u32]) -> Vec<f32> {
+    bits.iter().map(|bits| f32::from_bits(*bits)).collect()
+}
+
+/// Rounds plain results as a kernel rounds its own.
+fn rounded(numbers: &[f32]) -> Vec<f32> {
+    numbers.iter().map(|x| Bf16::of(*x).f32()).collect()
+}
+
+#[test]
+fn an_emulated_device_keeps_what_it_is_given_and_says_what_is_wrong() {
+    let Some(emulator) = Emulator::start(Order::ALL[0], None) else { return };
+    let numbers = random(1, 1000);
+    let buffer = Buffer::of(&emulator, &numbers).unwrap();
+    assert_eq!(buffer.read(&emulator).unwrap(), numbers);
+    let middle = buffer.slice(10..20).unwrap();
+    assert_eq!(middle.read(&emulator).unwrap(), numbers[10..20]);
+    assert!(buffer.slice(990..1001).is_err() && buffer.write(&emulator, &[1.0]).is_err());
+    let fresh = Buffer::<f32>::new(&emulator, 3).unwrap();
+    assert!(fresh.read(&emulator).unwrap().iter().all(|x| x.is_nan()));
+}

@@ -1,0 +1,126 @@
+//! Attention over packed sequences, some of which go on from others.
+
+use super::emulator::Emulator;
+use super::*;
+use crate::kernels::{Real, assert_close, dot, real};
+use steerage::device::Queries;
+use steerage::device::cuda::kernels::{GroupedAttention, Paths};
+use steerage::device::shape::GroupedShape;
+
+/// Outputs and statistics, by plain loops; `narrow` rounds each p.
+fn plain<F: Real>(
+    shape: &GroupedShape<'_>,
+    queries: Queries,
+    qkv: &[F],
+    narrow: impl Fn(F) -> F,
+) -> (Vec<F>, Vec<F>) {
+    let GroupedShape { heads, shared, width, .. } = *shape;
+    let (mut out, mut statistics) = (Vec::new(), Vec::new());
+    let ends = shape.ends();
+    for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
+        let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
+        let own = (shape.offsets[s + 1] - shape.offsets[s]) as usize;
+        let asking = if queries == Queries::All { own } else { 1 };
+        for i in rows.len() - asking..rows.len() {
+            for head in 0..heads {
+                let part = |row: usize, head: usize| {
+                    &qkv[rows[row] * shape.row() + head * width..][..width]
+                };
+                let group = head * shared / heads;
+                let scale = F::of(width as f64).sqrt();
+                let scores: Vec<F> =
+                    (0..=i).map(|j| dot(part(i, head), part(j, heads + group)) / scale).collect();
+                let largest = scores.iter().fold(scores[0], |a, b| if *b > a { *b } else { a });
+                let weights: Vec<F> = scores.iter().map(|x| (*x - largest).exp()).collect();
+                let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
+                let mut mixed = vec![F::of(0.0); width];
+                for (j, weight) in weights.iter().enumerate() {
+                    let p = narrow(*weight / total);
+                    for (to, v) in mixed.iter_mut().zip(part(j, heads + shared + group)) {
+                        *to += p * *v;
+                    }
+                }
+                out.extend(mixed);
+                statistics.push(F::of(largest.f64() + total.f64().ln()));
+            }
+        }
+    }
+    (out, statistics)
+}
+
+/// Bits of the outputs, then of the statistics.
+fn attend(
+    device: &Emulator,
+    shape: &GroupedShape<'_>,
+    queries: Queries,
+    qkv: &[Bf16],
+) -> Result<Vec<u32>> {
+    let paths = Paths::of(device, shape, queries)?;
+    let out = Buffer::new(device, paths.rows() * shape.queries())?;
+    let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
+    let qkv = Buffer::of(device, qkv)?;
+    let call = GroupedAttention { paths: &paths, qkv: &qkv, statistics: &statistics, out: &out };
+    launch(device, call.launch())?;
+    let mut bits = bits_of_bf16(&out.read(device)?);
+    bits.extend(bits_of_f32(&statistics.read(device)?));
+    Ok(bits)
+}
+
+/// Numbers in [−2, 2), so that some probabilities are far from the others.
+fn random_qkv(seed: u64, shape: &GroupedShape<'_>) -> Vec<Bf16> {
+    let numbers = random(seed, shape.tokens() * shape.row());
+    numbers.into_iter().map(|x| Bf16::of(2.0 * x)).collect()
+}
+
+#[test]
+fn attention_is_its_formula_whoever_goes_on_from_whom() {
+    let parents = [None, Some(0), Some(0), None, Some(2), None];
+    for (heads, shared, width, lengths) in [
+        (2, 1, 64, [63, 2, 65, 1, 5, 130]),
+        (6, 2, 64, [70, 1, 30, 64, 3, 9]),
+        (7, 1, 128, [5, 61, 4, 11, 1, 1]),
+        (2, 2, 128, [64, 1, 64, 65, 2, 3]),
+    ] {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = GroupedShape { offsets: &offsets, parents: &parents, heads, shared, width };
+        let qkv = random_qkv(61, &shape);
+        for queries in [Queries::All, Queries::Last] {
+            let case = |device: &Emulator| attend(device, &shape, queries, &qkv);
+            let found = if heads == 6 { under_all_orders(case) } else { once(case) };
+            let Some(found) = found else { return };
+            let numbers = f32s(&qkv);
+            let (exact, exact_statistics) = plain::<f64>(&shape, queries, &real(&numbers), |p| p);
+            let (naive, naive_statistics) =
+                plain::<f32>(&shape, queries, &numbers, |p| Bf16::of(p).f32());
+            let (out, statistics) = found.split_at(exact.len());
+            assert_close(&bf16_of_bits(out), &rounded(&naive), &exact);
+            assert_close(&f32_of_bits(statistics), &naive_statistics, &exact_statistics);
+        }
+    }
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_alone_and_with_others_and_with_what_it_goes_on_from() {
+    let (heads, shared, width) = (4, 2, 64);
+    let offsets = [0, 50, 90, 91, 161];
+    let parents = [None, Some(0), Some(1), Some(0)];
+    let shape = GroupedShape { offsets: &offsets, parents: &parents, heads, shared, width };
+    let qkv = random_qkv(62, &shape);
+    let (row, wide) = (shape.row(), shape.queries());
+    let Some(all) = once(|device| attend(device, &shape, Queries::All, &qkv)) else { return };
+    let last = once(|device| attend(device, &shape, Queries::Last, &qkv)).unwrap();
+    for (at, s) in [2, 3].into_iter().enumerate() {
+        let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
+        let own: Vec<Bf16> =
+            rows.iter().flat_map(|r| &qkv[r * row..(r + 1) * row]).copied().collect();
+        let offsets = [0, rows.len() as u32];
+        let alone = GroupedShape { offsets: &offsets, parents: &[], heads, shared, width };
+        let found = once(|device| attend(device, &alone, Queries::All, &own)).unwrap();
+        for (i, r) in rows.iter().enumerate() {
+            assert_eq!(found[i * wide..(i + 1) * wide], all[r * wide..(r + 1) * wide]);
+        }
+        let i = rows.len() - 1;
+        assert_eq!(found[i * wide..(i + 1) * wide], last[at * wide..(at + 1) * wide]);
+    }
+}
