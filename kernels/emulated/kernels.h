@@ -3,18 +3,21 @@
 
 #include <map>
 
+#include "../candidate_logits.cu"
 #include "../grouped_attention.cu"
 #include "../lookup.cu"
 #include "../lora_gated.cu"
 #include "../lora_linear.cu"
 #include "../lora_qkv.cu"
 #include "../rms_norm.cu"
+#include "../top_k.cu"
 #include "calls.h"
 
 #define KERNEL_NAMED(name) {#name, emulated::binding(name)}
 
 inline const std::map<std::string, emulated::Binding>& kernels() {
     static const std::map<std::string, emulated::Binding> all{
+        KERNEL_NAMED(candidate_logits),
         KERNEL_NAMED(grouped_attention_128),
         KERNEL_NAMED(grouped_attention_64),
         KERNEL_NAMED(lookup),
@@ -23,6 +26,9 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),
         KERNEL_NAMED(rms_norm),
+        KERNEL_NAMED(top_k_bf16),
+        KERNEL_NAMED(top_k_f32),
+        KERNEL_NAMED(top_k_merge),
     };
     return all;
 }

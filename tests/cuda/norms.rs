@@ -96,7 +96,7 @@ fn a_norm_is_its_formula_after_the_delta() {
         for delta in [None, Some(&delta[..])] {
             let case = |device: &Emulator| normed(device, hidden, &stream, delta, &weight);
             // Only several warps have anything to wait for.
-            let found = if hidden > 256 { under_all_orders(case) } else { once(case) };
+            let found = if hidden > 256 { with_every_wait(case) } else { under_all_orders(case) };
             let Some(found) = found else { return };
             let sum = match delta {
                 None => stream.clone(),

@@ -38,6 +38,7 @@ macro_rules! kernels {
     };
 }
 kernels! {
+    "candidate_logits.cu": CANDIDATE_LOGITS "candidate_logits";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
         GROUPED_ATTENTION_128 "grouped_attention_128";
     "lookup.cu": LOOKUP "lookup";
@@ -45,6 +46,7 @@ kernels! {
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_RESIDUAL "lora_residual";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
     "rms_norm.cu": RMS_NORM "rms_norm";
+    "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";
 }
 
 /// A kernel, how many threads run it, and what it is given. Calls make them ([`super::kernels`]),

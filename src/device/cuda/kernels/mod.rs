@@ -1,19 +1,23 @@
 //! The calls: each becomes a launch once its buffers fit its shape. What a kernel computes is said
 //! in its file of `kernels/`, which has the call's name.
 
+mod candidate_logits;
 mod grouped_attention;
 mod indices;
 mod lookup;
 mod lora;
 mod lora_linear;
 mod rms_norm;
+mod top_k;
 
+pub use candidate_logits::CandidateLogits;
 pub use grouped_attention::{GroupedAttention, Paths};
 pub use indices::{Indices, Rows};
 pub use lookup::Lookup;
 pub use lora::{Adapter, Adapters, LoraSums};
 pub use lora_linear::{LoraGated, LoraLinear, LoraQkv, LoraResidual};
 pub use rms_norm::RmsNorm;
+pub use top_k::{Exclusions, TopK, TopKNumber, found_length};
 
 use super::buffer::Buffer;
 use super::element::Element;

@@ -1,0 +1,132 @@
+//! Exact maximum-inner-product search.
+
+use super::super::launch::{Kernel, Launch, TOP_K_BF16, TOP_K_F32, TOP_K_MERGE, arguments};
+use super::super::{Bf16, Buffer, Driver, Element};
+use super::{WARP, fits, u32_of, wide};
+use crate::device::cpu::top_k::TopKShape;
+use crate::error::{Error, Result};
+
+/// Users of a block, a warp each.
+const USERS: usize = 8;
+const THREADS: u32 = (USERS * WARP) as u32;
+const WIDTH_MAX: usize = 512;
+const K_MAX: usize = 1024;
+/// Blocks that keep a large device busy.
+const BLOCKS: usize = 1024;
+/// Items of a part at least: fewer are not worth a list.
+const PART: usize = 512;
+
+/// What tables can hold.
+pub trait TopKNumber: Element {
+    /// Searches tables of it.
+    const KERNEL: Kernel;
+}
+impl TopKNumber for f32 {
+    const KERNEL: Kernel = TOP_K_F32;
+}
+impl TopKNumber for Bf16 {
+    const KERNEL: Kernel = TOP_K_BF16;
+}
+
+/// For each user the items that must not be in its list.
+#[derive(Clone, Debug)]
+pub struct Exclusions {
+    starts: Buffer<u32>,
+    ids: Buffer<u32>,
+}
+
+impl Exclusions {
+    /// Copies each user's ids, ascending, to the device.
+    ///
+    /// # Errors
+    /// If ids do not ascend; and those of [`Buffer::of`].
+    pub fn of(driver: &dyn Driver, users: &[&[u32]]) -> Result<Self> {
+        if !users.iter().all(|ids| ids.is_sorted()) {
+            return Err(Error::Device("top_k: excluded: ids must ascend".into()));
+        }
+        let (mut starts, mut ids) = (vec![0], Vec::new());
+        for user in users {
+            ids.extend_from_slice(user);
+            starts.push(u32_of("top_k", ids.len())?);
+        }
+        Ok(Self { starts: Buffer::of(driver, &starts)?, ids: Buffer::of(driver, &ids)? })
+    }
+}
+
+/// The K items with the largest inner products, for each user.
+#[derive(Clone, Copy, Debug)]
+pub struct TopK<'a, T> {
+    /// Dimensions: `width` at most 512, `k` at most 1024.
+    pub shape: TopKShape,
+    /// (users, width), of numbers whose products with the items' are finite.
+    pub users: &'a Buffer<T>,
+    /// (items, width).
+    pub items: &'a Buffer<T>,
+    /// For as many users.
+    pub excluded: &'a Exclusions,
+    /// A bit for each item, the first one the lowest of the first word: those in no list.
+    pub barred: Option<&'a Buffer<u32>>,
+    /// ([`found_length`]): scratch.
+    pub found: &'a Buffer<u64>,
+    /// (users, k): the items, best first; `u32::MAX` where there are fewer.
+    pub lists: &'a Buffer<u32>,
+    /// (users, k): their scores.
+    pub scores: &'a Buffer<f32>,
+}
+
+/// How long [`TopK::found`] is.
+pub fn found_length(shape: &TopKShape) -> usize {
+    shape.users.saturating_mul(shape.k).saturating_mul(parts(shape))
+}
+
+/// In how many parts the items are searched beside each other: the lists do not depend on it.
+fn parts(shape: &TopKShape) -> usize {
+    let blocks = shape.users.div_ceil(USERS).max(1);
+    BLOCKS.div_ceil(blocks).min(shape.items.div_ceil(PART)).max(1)
+}
+
+impl<T: TopKNumber> TopK<'_, T> {
+    /// Checks the call: the search, and then the merging of what its parts found.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape, or a dimension is too large.
+    pub fn launches(&self) -> Result<[Launch; 2]> {
+        let (name, TopKShape { users, items, width, k }) = ("top_k", self.shape);
+        wide(name, "width", width, [1, WIDTH_MAX])?;
+        wide(name, "k", k, [1, K_MAX])?;
+        self.shape.check(self.users.len(), self.items.len())?;
+        let parts = parts(&self.shape);
+        fits(name, "excluded", &self.excluded.starts, &[users + 1])?;
+        fits(name, "found", self.found, &[users, k, parts])?;
+        fits(name, "lists", self.lists, &[users, k])?;
+        fits(name, "scores", self.scores, &[users, k])?;
+        self.barred.map_or(Ok(()), |barred| fits(name, "barred", barred, &[items.div_ceil(32)]))?;
+        let room = (2 * k).max(k + WARP).next_power_of_two();
+        let blocks = users.div_ceil(USERS);
+        let lists = USERS * room * size_of::<u64>();
+        let rows = (USERS + WARP) * (width + 1) * size_of::<f32>();
+        let [user_count, item_count] = [u32_of(name, users)?, u32_of(name, items)?];
+        let (columns, length, room) = (width as u32, k as u32, room as u32);
+        let Exclusions { starts, ids } = self.excluded;
+        let search = arguments![
+            self.users,
+            self.items,
+            starts,
+            ids,
+            self.barred,
+            self.found,
+            user_count,
+            item_count,
+            columns,
+            length,
+            room,
+        ];
+        let candidates = u32_of(name, parts * k)?;
+        let merge =
+            arguments![self.found, self.lists, self.scores, user_count, candidates, length, room];
+        Ok([
+            Launch::new(T::KERNEL, search).sharing(lists + rows).over([blocks, parts], THREADS)?,
+            Launch::new(TOP_K_MERGE, merge).sharing(lists).over([blocks, 1], THREADS)?,
+        ])
+    }
+}

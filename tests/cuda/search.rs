@@ -1,0 +1,127 @@
+//! Candidates' logits, and the best of all items.
+
+use super::emulator::Emulator;
+use super::*;
+use crate::kernels::{assert_close, dot};
+use steerage::device::cpu::top_k::{BitSet, TopKQuery, TopKShape, reference};
+use steerage::device::cuda::kernels::{
+    CandidateLogits, Exclusions, Indices, Rows, TopK, TopKNumber, found_length,
+};
+
+#[test]
+fn logits_are_products_with_rows_of_two_tables() {
+    for (hidden, prompts, candidates) in [(8, 1, 1), (264, 5, 11), (1032, 3, 20)] {
+        let (table, own) = (random_bf16(71, 30 * hidden), random_bf16(72, 3 * hidden));
+        let h = random_bf16(73, prompts * hidden);
+        let rows: Vec<i32> = (0..2 * candidates as i32).map(|i| (i * 7 + 1) % 33 - 3).collect();
+        let lists: Vec<u32> = (0..prompts as u32).map(|p| p % 2).collect();
+        let run = |device: &Emulator, range: std::ops::Range<usize>| {
+            let logits = Buffer::new(device, range.len() * candidates)?;
+            let call = CandidateLogits {
+                hidden,
+                candidates,
+                h: &Buffer::of(device, &h[range.start * hidden..range.end * hidden])?,
+                table: &Buffer::of(device, &table)?,
+                own: Some(&Buffer::of(device, &own)?),
+                rows: &Rows::of(device, &rows)?,
+                lists: &Indices::of(device, &lists[range])?,
+                logits: &logits,
+            };
+            launch(device, call.launch())?;
+            Ok(bits_of_f32(&logits.read(device)?))
+        };
+        let Some(found) = under_all_orders(|device| run(device, 0..prompts)) else { return };
+        let row = |prompt: usize, j: usize| match rows[lists[prompt] as usize * candidates + j] {
+            row if row >= 0 => f32s(&table[row as usize * hidden..][..hidden]),
+            row => f32s(&own[(-1 - row) as usize * hidden..][..hidden]),
+        };
+        let (mut exact, mut naive) = (Vec::new(), Vec::new());
+        for (p, h) in h.chunks(hidden).enumerate() {
+            let h = f32s(h);
+            for j in 0..candidates {
+                let row = row(p, j);
+                naive.push(dot(&h, &row));
+                exact.push(h.iter().zip(&row).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum());
+            }
+            let alone = once(|device| run(device, p..p + 1)).unwrap();
+            assert_eq!(alone, found[p * candidates..(p + 1) * candidates]);
+        }
+        assert_close(&f32_of_bits(&found), &naive, &exact);
+    }
+}
+
+/// The lists, then the scores' bits.
+fn search<T: TopKNumber>(
+    device: &Emulator,
+    shape: TopKShape,
+    [users, items]: [&[T]; 2],
+    excluded: &[&[u32]],
+    barred: Option<&[u32]>,
+) -> Result<Vec<u32>> {
+    let places = shape.users * shape.k;
+    let (lists, scores) = (Buffer::new(device, places)?, Buffer::new(device, places)?);
+    let barred = barred.map(|barred| Buffer::of(device, barred)).transpose()?;
+    let call = TopK {
+        shape,
+        users: &Buffer::of(device, users)?,
+        items: &Buffer::of(device, items)?,
+        excluded: &Exclusions::of(device, excluded)?,
+        barred: barred.as_ref(),
+        found: &Buffer::new(device, found_length(&shape))?,
+        lists: &lists,
+        scores: &scores,
+    };
+    call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+    let mut bits = lists.read(device)?;
+    bits.extend(bits_of_f32(&scores.read(device)?));
+    Ok(bits)
+}
+
+/// What the definition finds, laid out as the kernel lays it out.
+fn expected(shape: TopKShape, [users, items]: [&[f32]; 2], query: &TopKQuery<'_>) -> Vec<u32> {
+    let found = reference::top_k(items, users, shape.width, query);
+    let mut lists = vec![u32::MAX; shape.users * shape.k];
+    let mut scores = vec![0x7fc0_0000; shape.users * shape.k];
+    for (u, ends) in found.offsets.windows(2).enumerate() {
+        for (place, i) in (ends[0]..ends[1]).enumerate() {
+            lists[u * shape.k + place] = found.items[i];
+            scores[u * shape.k + place] = found.scores[i].to_bits();
+        }
+    }
+    lists.extend(scores);
+    lists
+}
+
+#[test]
+fn lists_are_those_of_the_definition_bit_for_bit() {
+    for (users, items, width, k) in
+        [(1, 1, 1, 1), (9, 700, 17, 5), (3, 1500, 64, 40), (2, 20, 33, 40)]
+    {
+        let shape = TopKShape { users, items, width, k };
+        let (u, mut v) = (random(81, users * width), random(82, items * width));
+        if items > 10 {
+            // Equal scores: the lower id comes first.
+            v.copy_within(0..5 * width, (items - 5) * width);
+            v[7 * width..8 * width].fill(0.0);
+        }
+        let some: Vec<u32> = (0..items as u32).filter(|i| i % 9 == 4).collect();
+        let excluded: Vec<&[u32]> = (0..users).map(|u| &some[..some.len() * (u % 2)]).collect();
+        let mut barred = BitSet::new(items);
+        let mut words = vec![0; items.div_ceil(32)];
+        for id in (0..items as u32).filter(|id| id % 13 == 6) {
+            barred.insert(id);
+            words[id as usize / 32] |= 1 << (id % 32);
+        }
+        let query = TopKQuery { k, excluded: &excluded, barred: Some(&barred), threads: 1 };
+        let case = |device: &Emulator| search(device, shape, [&u, &v], &excluded, Some(&words));
+        let found = if k == 40 && items > k { with_every_wait(case) } else { once(case) };
+        let Some(found) = found else { return };
+        assert_eq!(found, expected(shape, [&u, &v], &query));
+        let [narrow_u, narrow_v] =
+            [&u, &v].map(|x| x.iter().copied().map(Bf16::of).collect::<Vec<Bf16>>());
+        let found = once(|device| search(device, shape, [&narrow_u, &narrow_v], &excluded, None));
+        let query = TopKQuery { barred: None, ..query };
+        let wide = [&narrow_u, &narrow_v].map(|x| f32s(x));
+        assert_eq!(found.unwrap(), expected(shape, [&wide[0], &wide[1]], &query));
+    }
+}
