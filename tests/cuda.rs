@@ -3,10 +3,13 @@
 //! in the same precision, under several orders of the threads.
 
 mod attention;
+mod backward;
+mod compile;
 mod emulator;
 mod lora;
 mod norms;
 mod search;
+mod wrappers;
 
 use crate::kernels::random;
 use emulator::{Emulator, Order};

@@ -3,32 +3,47 @@
 
 #include <map>
 
+#include "../adam_w.cu"
 #include "../candidate_logits.cu"
+#include "../column_sums.cu"
+#include "../gated_backward.cu"
 #include "../grouped_attention.cu"
 #include "../lookup.cu"
+#include "../lookup_backward.cu"
 #include "../lora_gated.cu"
 #include "../lora_linear.cu"
 #include "../lora_qkv.cu"
 #include "../rms_norm.cu"
+#include "../rms_norm_backward.cu"
+#include "../rotary_backward.cu"
 #include "../top_k.cu"
+#include "../wrappers.cu"
 #include "calls.h"
 
 #define KERNEL_NAMED(name) {#name, emulated::binding(name)}
 
 inline const std::map<std::string, emulated::Binding>& kernels() {
     static const std::map<std::string, emulated::Binding> all{
+        KERNEL_NAMED(adam_w),
         KERNEL_NAMED(candidate_logits),
+        KERNEL_NAMED(column_sums),
+        KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),
         KERNEL_NAMED(grouped_attention_64),
         KERNEL_NAMED(lookup),
+        KERNEL_NAMED(lookup_backward),
         KERNEL_NAMED(lora_gated),
         KERNEL_NAMED(lora_linear),
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),
         KERNEL_NAMED(rms_norm),
+        KERNEL_NAMED(rms_norm_backward),
+        KERNEL_NAMED(rotary_backward),
         KERNEL_NAMED(top_k_bf16),
         KERNEL_NAMED(top_k_f32),
         KERNEL_NAMED(top_k_merge),
+        KERNEL_NAMED(wrapped_matrices),
+        KERNEL_NAMED(wrapped_multiply),
     };
     return all;
 }

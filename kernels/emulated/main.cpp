@@ -100,24 +100,46 @@ static void launch(Reader& message, const Memory& memory) {
     answer('=', seen.data(), seen.size());
 }
 
-// c (rows, outputs) = a (rows, inputs) · b (outputs, inputs)ᵀ, sums f32.
+// A matrix whose rows, as it lies, are some numbers apart.
+template <class T>
+struct Matrix {
+    T* numbers;
+    u64 apart;
+    bool turned;
+
+    T& at(u64 row, u64 column) const {
+        return turned ? numbers[column * apart + row] : numbers[row * apart + column];
+    }
+};
+
+template <class T>
+static Matrix<T> matrix(Reader& message, const Memory& memory, u64 high, u64 wide, u64 apart,
+                        bool turned) {
+    u64 count = turned ? (wide - 1) * apart + high : (high - 1) * apart + wide;
+    return {(T*)memory.at(message.value<u64>(), sizeof(T) * count), apart, turned};
+}
+
+// c (rows, outputs) = scale · a (rows, inputs) · b (outputs, inputs)ᵀ, or += that; sums f32.
 template <class C>
 static void product(Reader& message, const Memory& memory) {
-    u64 rows = message.value<u64>(), outputs = message.value<u64>(), inputs = message.value<u64>();
-    auto a = (const bf16*)memory.at(message.value<u64>(), 2 * rows * inputs);
-    auto b = (const bf16*)memory.at(message.value<u64>(), 2 * outputs * inputs);
-    auto c = (C*)memory.at(message.value<u64>(), sizeof(C) * rows * outputs);
+    u64 numbers[10];
+    for (u64& number : numbers) number = message.value<u64>();
+    auto [rows, outputs, inputs, a_apart, b_apart, c_apart, a_turned, b_turned, add, bits] =
+        numbers;
+    auto a = matrix<bf16>(message, memory, rows, inputs, a_apart, a_turned);
+    auto b = matrix<bf16>(message, memory, outputs, inputs, b_apart, b_turned);
+    auto c = matrix<C>(message, memory, rows, outputs, c_apart, false);
     auto wide = [](bf16 x) { return float_of((u32)x.bits << 16); };
     for (u64 row = 0; row < rows; row++) {
         for (u64 output = 0; output < outputs; output++) {
             float sum = 0.0f;
-            for (u64 i = 0; i < inputs; i++) {
-                sum += wide(a[row * inputs + i]) * wide(b[output * inputs + i]);
-            }
+            for (u64 i = 0; i < inputs; i++) sum += wide(a.at(row, i)) * wide(b.at(output, i));
+            sum *= float_of((u32)bits);
+            C& to = c.at(row, output);
             if constexpr (sizeof(C) == 2) {
-                c[row * outputs + output] = to_bf16(sum);
+                to = to_bf16(add ? wide(to) + sum : sum);
             } else {
-                c[row * outputs + output] = sum;
+                to = add ? to + sum : sum;
             }
         }
     }

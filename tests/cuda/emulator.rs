@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use steerage::device::cuda::{Argument, Driver, Kind, Launch, Memory, Product, View};
+use steerage::device::cuda::{Argument, Driver, Form, Kind, Launch, Memory, Product, View};
 use steerage::error::{Error, Result};
 
 /// In which order a block's threads take turns; and whether asynchronous copies come at once or at
@@ -157,9 +157,12 @@ impl Driver for Emulator {
 
     fn product(&self, product: &Product) -> Result<()> {
         let letter = if product.kind() == Kind::Bf16 { b'P' } else { b'Q' };
-        let sizes = product.size().into_iter().map(|size| size as u64);
-        let places = product.operands().into_iter().map(View::address);
-        let message = numbers(&sizes.chain(places).collect::<Vec<_>>());
+        let Form { a_turned, b_turned, apart, scale, add } = product.form();
+        let sizes = product.size().into_iter().chain(apart).map(|size| size as u64);
+        let flags = [a_turned, b_turned, add].map(u64::from);
+        let places = product.operands().each_ref().map(View::address);
+        let all = sizes.chain(flags).chain([u64::from(scale.to_bits())]).chain(places);
+        let message = numbers(&all.collect::<Vec<_>>());
         ask(&self.channel, letter, &[&message]).map(drop)
     }
 

@@ -49,57 +49,101 @@ pub trait Driver {
     fn synchronize(&self) -> Result<()>;
 }
 
-/// c = a · bᵀ: rows times a weight. Sums are f32; each row's order of summation depends on the
-/// weight's dimensions alone.
+/// c = scale · a · bᵀ: rows times a weight; or c += that. Sums are f32; with the same weight each
+/// row's order of summation is the same, however many rows there are.
 #[derive(Clone, Debug)]
 pub struct Product {
-    rows: usize,
-    outputs: usize,
-    inputs: usize,
-    a: View,
-    b: View,
-    c: View,
+    size: [usize; 3],
+    operands: [View; 3],
+    form: Form,
+}
+
+/// How a product's operands lie in memory, and what becomes of the result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Form {
+    /// Whether a lies as (inputs, rows).
+    pub a_turned: bool,
+    /// Whether b lies as (inputs, outputs).
+    pub b_turned: bool,
+    /// How far apart the rows of a, b and c lie, as they lie; 0 for next to each other.
+    pub apart: [usize; 3],
+    /// What the result is multiplied by.
+    pub scale: f32,
+    /// Whether it is added to c.
+    pub add: bool,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { a_turned: false, b_turned: false, apart: [0; 3], scale: 1.0, add: false }
+    }
 }
 
 impl Product {
     /// Shapes: a (rows, inputs), b (outputs, inputs), c (rows, outputs): bf16, c also f32.
     ///
     /// # Errors
-    /// If a buffer's length is another, or a dimension is 0.
+    /// If a buffer is too short, or a dimension is 0.
     pub fn new<C: Output>(
-        [rows, outputs, inputs]: [usize; 3],
+        size: [usize; 3],
         a: &Buffer<Bf16>,
         b: &Buffer<Bf16>,
         c: &Buffer<C>,
     ) -> Result<Self> {
-        for (name, size, found) in [
-            ("a", [rows, inputs], a.len()),
-            ("b", [outputs, inputs], b.len()),
+        Self::of(size, a, b, c, Form::default())
+    }
+
+    /// As [`Product::new`], of what lies in another form.
+    ///
+    /// # Errors
+    /// If a buffer is too short, or a dimension is 0.
+    pub fn of<C: Output>(
+        size: [usize; 3],
+        a: &Buffer<Bf16>,
+        b: &Buffer<Bf16>,
+        c: &Buffer<C>,
+        mut form: Form,
+    ) -> Result<Self> {
+        let [rows, outputs, inputs] = size;
+        let turn = |size: [usize; 2], turned| if turned { [size[1], size[0]] } else { size };
+        let stored = [
+            ("a", turn([rows, inputs], form.a_turned), a.len()),
+            ("b", turn([outputs, inputs], form.b_turned), b.len()),
             ("c", [rows, outputs], c.len()),
-        ] {
-            if size.contains(&0) || size[0].checked_mul(size[1]) != Some(found) {
+        ];
+        for ((name, [high, wide], found), apart) in stored.into_iter().zip(&mut form.apart) {
+            *apart = if *apart == 0 { wide } else { *apart };
+            let needed = high.checked_sub(1).and_then(|above| above.checked_mul(*apart));
+            let needed = needed.and_then(|needed| needed.checked_add(wide));
+            if wide == 0 || *apart < wide || needed.is_none_or(|needed| needed > found) {
                 return Err(Error::Device(format!(
-                    "product: {name}: expected {size:?} numbers, at least one, found {found}"
+                    "product: {name}: expected {high} rows of {wide} numbers, at least one, {apart} \
+                     apart, found {found} numbers"
                 )));
             }
         }
-        let [a, b, c] = [a.view(), b.view(), c.view()].map(View::clone);
-        Ok(Self { rows, outputs, inputs, a, b, c })
+        let operands = [a.view(), b.view(), c.view()].map(View::clone);
+        Ok(Self { size, operands, form })
     }
 
     /// Rows, outputs, inputs.
     pub fn size(&self) -> [usize; 3] {
-        [self.rows, self.outputs, self.inputs]
+        self.size
     }
 
     /// Rows, weight and what comes out.
-    pub fn operands(&self) -> [&View; 3] {
-        [&self.a, &self.b, &self.c]
+    pub fn operands(&self) -> &[View; 3] {
+        &self.operands
+    }
+
+    /// How they lie; no distance is 0.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// In what the result is written.
     pub fn kind(&self) -> Kind {
-        self.c.kind()
+        self.operands[2].kind()
     }
 }
 

@@ -38,15 +38,22 @@ macro_rules! kernels {
     };
 }
 kernels! {
+    "adam_w.cu": ADAM_W "adam_w";
     "candidate_logits.cu": CANDIDATE_LOGITS "candidate_logits";
+    "column_sums.cu": COLUMN_SUMS "column_sums";
+    "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
         GROUPED_ATTENTION_128 "grouped_attention_128";
     "lookup.cu": LOOKUP "lookup";
+    "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_RESIDUAL "lora_residual";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
     "rms_norm.cu": RMS_NORM "rms_norm";
+    "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
+    "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";
+    "wrappers.cu": WRAPPED_MULTIPLY "wrapped_multiply", WRAPPED_MATRICES "wrapped_matrices";
 }
 
 /// A kernel, how many threads run it, and what it is given. Calls make them ([`super::kernels`]),

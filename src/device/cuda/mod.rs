@@ -6,12 +6,17 @@
 //! tests, on a processor that emulates one.
 
 mod buffer;
+mod compile;
 mod driver;
 mod element;
 pub mod kernels;
 mod launch;
+mod nvidia;
+mod product;
 
 pub use buffer::{Buffer, View};
-pub use driver::{Driver, Memory, Product};
+pub use compile::{Compiled, Compiler};
+pub use driver::{Driver, Form, Memory, Product};
 pub use element::{Bf16, Element, Kind};
 pub use launch::{Argument, KERNELS, Kernel, Launch, Source};
+pub use nvidia::Nvidia;

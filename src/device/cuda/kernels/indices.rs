@@ -107,7 +107,7 @@ impl Rows {
     }
 }
 
-fn inside(kernel: &str, name: &str, needed: usize, found: usize) -> Result<()> {
+pub(super) fn inside(kernel: &str, name: &str, needed: usize, found: usize) -> Result<()> {
     if needed > found {
         return Err(Error::Device(format!(
             "{kernel}: {name}: row {} of a table that has {found}",

@@ -1,22 +1,33 @@
 //! The calls: each becomes a launch once its buffers fit its shape. What a kernel computes is said
 //! in its file of `kernels/`, which has the call's name.
 
+mod adam_w;
 mod candidate_logits;
+mod gated_backward;
 mod grouped_attention;
 mod indices;
 mod lookup;
+mod lookup_backward;
 mod lora;
 mod lora_linear;
 mod rms_norm;
+mod rms_norm_backward;
+mod rotary_backward;
 mod top_k;
+pub mod wrappers;
 
+pub use adam_w::AdamW;
 pub use candidate_logits::CandidateLogits;
+pub use gated_backward::GatedBackward;
 pub use grouped_attention::{GroupedAttention, Paths};
 pub use indices::{Indices, Rows};
 pub use lookup::Lookup;
+pub use lookup_backward::{LookupBackward, Uses};
 pub use lora::{Adapter, Adapters, LoraSums};
 pub use lora_linear::{LoraGated, LoraLinear, LoraQkv, LoraResidual};
 pub use rms_norm::RmsNorm;
+pub use rms_norm_backward::{NormWeight, RmsNormBackward};
+pub use rotary_backward::RotaryBackward;
 pub use top_k::{Exclusions, TopK, TopKNumber, found_length};
 
 use super::buffer::Buffer;

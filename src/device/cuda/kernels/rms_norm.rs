@@ -7,7 +7,7 @@ use crate::device::shape::NormShape;
 use crate::error::Result;
 
 /// What a row can be wide: a block has at most 1024 threads.
-const HIDDEN_MAX: usize = 1024 * EIGHT;
+pub(super) const HIDDEN_MAX: usize = 1024 * EIGHT;
 
 /// stream += delta; out = weight ⊙ stream / √(mean(stream²) + epsilon), row by row.
 #[derive(Clone, Copy, Debug)]

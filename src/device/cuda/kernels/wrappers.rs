@@ -1,0 +1,31 @@
+//! The wrappers of instructions by themselves: for tests, on a device as elsewhere.
+
+use super::super::launch::{Launch, WRAPPED_MATRICES, WRAPPED_MULTIPLY, arguments};
+use super::super::{Bf16, Buffer};
+use super::{WARP, fits};
+use crate::error::Result;
+
+/// out (16, 8) = left (16, 16) · right (8, 16)ᵀ, by one instruction of the matrix units.
+///
+/// # Errors
+/// If a buffer is longer or shorter.
+pub fn multiply(left: &Buffer<Bf16>, right: &Buffer<Bf16>, out: &Buffer<f32>) -> Result<Launch> {
+    let name = WRAPPED_MULTIPLY.name;
+    fits(name, "left", left, &[16, 16])?;
+    fits(name, "right", right, &[8, 16])?;
+    fits(name, "out", out, &[16, 8])?;
+    Launch::new(WRAPPED_MULTIPLY, arguments![left, right, out]).over([1, 1], WARP as u32)
+}
+
+/// What each lane gets of four matrices, the rows (32, 8) one after the other and the last one
+/// replaced by zeros: out (2, 32, 4), straight and turned.
+///
+/// # Errors
+/// If a buffer is longer or shorter.
+pub fn matrices(rows: &Buffer<Bf16>, out: &Buffer<u32>) -> Result<Launch> {
+    let name = WRAPPED_MATRICES.name;
+    fits(name, "rows", rows, &[WARP, 8])?;
+    fits(name, "out", out, &[2, WARP, 4])?;
+    let launch = Launch::new(WRAPPED_MATRICES, arguments![rows, out]);
+    launch.sharing(WARP * 8 * size_of::<Bf16>()).over([1, 1], WARP as u32)
+}

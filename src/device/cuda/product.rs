@@ -1,0 +1,223 @@
+//! Products with weights, by cuBLASLt.
+//!
+//! A weight's algorithm is chosen once, for many rows, and stays for any number of them; what is
+//! left out are algorithms that split a sum among blocks. So a row's sums are made in an order that
+//! depends on the weight's dimensions alone. Sums over rows, for a weight's gradient, have their
+//! algorithm by how many rows there are.
+#![allow(unsafe_code)]
+
+use super::buffer::View;
+use super::driver::{Form, Product};
+use super::element::Kind;
+use crate::error::{Error, Result};
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::mem::size_of_val;
+use std::sync::{Mutex, PoisonError};
+
+/// How many rows an algorithm is chosen for.
+const ROWS: usize = 4096;
+
+/// CUBLAS_OP_T, of cuBLAS's header; cuBLASLt's does not have it. CUBLAS_OP_N is 0.
+const TRANSPOSED: i32 = 1;
+
+/// cuBLASLt, and what it has chosen.
+pub(super) struct Products {
+    handle: Handle,
+    chosen: Mutex<HashMap<Choice, sys::cublasLtMatmulAlgo_t>>,
+}
+
+/// What an algorithm is chosen by: dimensions, distances, what is turned, and in what the result is
+/// written.
+type Choice = ([usize; 3], [usize; 3], [bool; 2], u8);
+
+struct Handle(sys::cublasLtHandle_t);
+
+// SAFETY: cuBLASLt's handle may be used by several threads at a time (its manual, §3.1.1).
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: made by the library, given back once.
+        let _ = unsafe { result::destroy_handle(self.0) };
+    }
+}
+
+fn failed(error: CublasError) -> Error {
+    Error::Device(format!("cublaslt: {:?}", error.0))
+}
+
+impl Products {
+    /// Loads the library. A context must be bound.
+    pub(super) fn open() -> Result<Self> {
+        // SAFETY: loads the library if it is there and calls nothing in it.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(Error::Device(
+                "libcublasLt is not there: it comes with the CUDA toolkit, or with `pip install \
+                 nvidia-cublas` and its folder in LD_LIBRARY_PATH"
+                    .into(),
+            ));
+        }
+        let handle = Handle(result::create_handle().map_err(failed)?);
+        Ok(Self { handle, chosen: Mutex::default() })
+    }
+
+    /// Starts a product on a stream.
+    pub(super) fn run(
+        &self,
+        product: &Product,
+        stream: cudarc::driver::sys::CUstream,
+    ) -> Result<()> {
+        let Form { scale, add, .. } = product.form();
+        let algorithm = self.algorithm(product)?;
+        let plan = Plan::new(product.size(), product.form(), product.kind())?;
+        let [a, b, c] = product.operands().each_ref().map(View::address);
+        let kept = f32::from(u8::from(add));
+        // SAFETY: the plan is alive; the operands are as long as its layouts say, which
+        // `Product::new` has seen, and their handles keep them until the driver, when freeing, has
+        // waited; the scales are read before the call returns. There is no workspace.
+        unsafe {
+            result::matmul(
+                self.handle.0,
+                plan.description,
+                (&raw const scale).cast(),
+                (&raw const kept).cast(),
+                b as *const c_void,
+                plan.weight,
+                a as *const c_void,
+                plan.rows,
+                c as *const c_void,
+                plan.out,
+                c as *mut c_void,
+                plan.out,
+                &raw const algorithm,
+                std::ptr::null_mut(),
+                0,
+                stream.cast(),
+            )
+        }
+        .map_err(failed)
+    }
+
+    fn algorithm(&self, product: &Product) -> Result<sys::cublasLtMatmulAlgo_t> {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        let ([mut rows, outputs, inputs], form) = (product.size(), product.form());
+        if !form.a_turned {
+            rows = ROWS; // any number of rows
+        }
+        let size = [rows, outputs, inputs];
+        let choice = (size, form.apart, [form.a_turned, form.b_turned], product.kind() as u8);
+        if let Some(algorithm) = chosen.get(&choice) {
+            return Ok(*algorithm);
+        }
+        let algorithm = Plan::new(size, form, product.kind())?.choose(&self.handle)?;
+        chosen.insert(choice, algorithm);
+        Ok(algorithm)
+    }
+}
+
+/// The dimensions of a product, as cuBLASLt wants them: its matrices are column-major, so it
+/// computes outᵀ (outputs, rows) = weight (outputs, inputs) · rowsᵀ (inputs, rows).
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    weight: sys::cublasLtMatrixLayout_t,
+    rows: sys::cublasLtMatrixLayout_t,
+    out: sys::cublasLtMatrixLayout_t,
+}
+
+impl Plan {
+    fn new([rows, outputs, inputs]: [usize; 3], form: Form, kind: Kind) -> Result<Self> {
+        let bf16 = sys::cudaDataType_t::CUDA_R_16BF;
+        let c_kind = if kind == Kind::Bf16 { bf16 } else { sys::cudaDataType_t::CUDA_R_32F };
+        // What lies row by row is, read by columns, its transpose.
+        let layout = |kind, [high, wide]: [usize; 2], turned: bool, apart: usize| {
+            let [high, wide] = if turned { [wide, high] } else { [high, wide] };
+            result::create_matrix_layout(kind, wide as u64, high as u64, apart as i64)
+                .map_err(failed)
+        };
+        let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let scale = sys::cudaDataType_t::CUDA_R_32F;
+        let description = result::create_matmul_desc(compute, scale).map_err(failed)?;
+        let null = std::ptr::null_mut();
+        let mut plan = Self { description, weight: null, rows: null.cast(), out: null.cast() };
+        let [a, b, c] = form.apart;
+        plan.weight = layout(bf16, [outputs, inputs], form.b_turned, b)?;
+        plan.rows = layout(bf16, [rows, inputs], form.a_turned, a)?;
+        plan.out = layout(c_kind, [rows, outputs], false, c)?;
+        use sys::cublasLtMatmulDescAttributes_t as Attribute;
+        plan.turn(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, !form.b_turned)?;
+        plan.turn(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, form.a_turned)?;
+        Ok(plan)
+    }
+
+    /// Says whether an operand is to be transposed.
+    fn turn(&self, which: sys::cublasLtMatmulDescAttributes_t, turned: bool) -> Result<()> {
+        let operation = i32::from(turned) * TRANSPOSED;
+        // SAFETY: the description is alive, and the attribute is an i32.
+        unsafe {
+            let (value, bytes) = ((&raw const operation).cast(), size_of_val(&operation));
+            result::set_matmul_desc_attribute(self.description, which, value, bytes)
+        }
+        .map_err(failed)
+    }
+
+    /// The algorithm that the library thinks fastest, of those that need no workspace and do not
+    /// split sums.
+    fn choose(&self, handle: &Handle) -> Result<sys::cublasLtMatmulAlgo_t> {
+        use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+        let preference = result::create_matmul_pref().map_err(failed)?;
+        let (workspace, splits) = (0usize, 0u32);
+        // SAFETY: the preference is alive until it is given back, and each attribute is of the type
+        // that is given: a u64 and a mask of 32 bits, where 0 is no reduction among blocks.
+        let found = unsafe {
+            let set = |attribute, value: *const c_void, bytes| {
+                result::set_matmul_pref_attribute(preference, attribute, value, bytes)
+            };
+            set(
+                Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                (&raw const workspace).cast(),
+                size_of_val(&workspace),
+            )
+            .and_then(|()| {
+                set(
+                    Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                    (&raw const splits).cast(),
+                    size_of_val(&splits),
+                )
+            })
+            .and_then(|()| {
+                let Self { description, weight, rows, out } = *self;
+                result::get_matmul_algo_heuristic(
+                    handle.0,
+                    description,
+                    weight,
+                    rows,
+                    out,
+                    out,
+                    preference,
+                )
+            })
+        };
+        // SAFETY: made by the library, given back once.
+        let _ = unsafe { result::destroy_matmul_pref(preference) };
+        Ok(found.map_err(failed)?.algo)
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: made by the library, given back once; those that were never made are null.
+        unsafe {
+            let _ = result::destroy_matmul_desc(self.description);
+            for layout in [self.weight, self.rows, self.out] {
+                if !layout.is_null() {
+                    let _ = result::destroy_matrix_layout(layout);
+                }
+            }
+        }
+    }
+}

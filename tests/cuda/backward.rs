@@ -1,0 +1,262 @@
+//! Gradients of what is not attention, and the optimiser's step.
+
+use super::emulator::Emulator;
+use super::*;
+use crate::kernels::{Real, assert_close, dot, real};
+use steerage::device::cuda::kernels::{
+    self, GatedBackward, Indices, LookupBackward, NormWeight, RmsNormBackward, RotaryBackward, Uses,
+};
+use steerage::device::cuda::{Form, Product};
+use steerage::device::shape::{GatedShape, NormShape};
+use steerage::device::{AdamW, Backend, Cpu};
+
+fn gated<F: Real>(x: &[F], d_out: &[F], hidden: usize) -> Vec<F> {
+    let one = F::of(1.0);
+    let row = |(x, d): (&[F], &[F])| {
+        let open = |i: usize| one / (one + (-x[i]).exp());
+        let gates = |i: usize| d[i] * x[hidden + i] * open(i) * (one + x[i] * (one - open(i)));
+        let values = |i: usize| d[i] * x[i] * open(i);
+        (0..hidden).map(gates).chain((0..hidden).map(values)).collect::<Vec<F>>()
+    };
+    x.chunks(2 * hidden).zip(d_out.chunks(hidden)).flat_map(row).collect()
+}
+
+#[test]
+fn a_gates_gradient_is_its_formula() {
+    for (rows, hidden) in [(1, 8), (3, 264), (2, 2056)] {
+        let (x, d_out) = (random_bf16(1, 2 * rows * hidden), random_bf16(2, rows * hidden));
+        let found = under_all_orders(|device| {
+            let d_x = Buffer::new(device, 2 * rows * hidden)?;
+            let call = GatedBackward {
+                shape: GatedShape { rows, hidden },
+                x: &Buffer::of(device, &x)?,
+                d_out: &Buffer::of(device, &d_out)?,
+                d_x: &d_x,
+            };
+            launch(device, call.launch())?;
+            Ok(bits_of_bf16(&d_x.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let (x, d_out) = (f32s(&x), f32s(&d_out));
+        let exact = gated::<f64>(&real(&x), &real(&d_out), hidden);
+        let naive = rounded(&gated::<f32>(&x, &d_out, hidden));
+        assert_close(&bf16_of_bits(&found), &naive, &exact);
+    }
+}
+
+/// What is added to d_x, and to d_weight.
+fn rms_norm<F: Real>(x: &[F], weight: &[F], d_out: &[F]) -> (Vec<F>, Vec<F>) {
+    let hidden = weight.len();
+    let count = F::of(hidden as f64);
+    let (mut d_x, mut d_weight) = (Vec::new(), vec![F::of(0.0); hidden]);
+    for (x, d) in x.chunks(hidden).zip(d_out.chunks(hidden)) {
+        let inverse = F::of(1.0) / (dot(x, x) / count + F::of(f64::from(1e-5f32))).sqrt();
+        let hat: Vec<F> = x.iter().map(|x| *x * inverse).collect();
+        let g: Vec<F> = d.iter().zip(weight).map(|(d, w)| *d * *w).collect();
+        let along = dot(&g, &hat) / count;
+        d_x.extend(g.iter().zip(&hat).map(|(g, hat)| inverse * (*g - *hat * along)));
+        for ((to, d), hat) in d_weight.iter_mut().zip(d).zip(&hat) {
+            *to += *d * *hat;
+        }
+    }
+    (d_x, d_weight)
+}
+
+#[test]
+fn a_norms_gradient_is_its_formula() {
+    for (rows, hidden) in [(1, 8), (67, 264), (3, 1032)] {
+        let (x, weight) = (random(3, rows * hidden), random(4, hidden));
+        let (d_out, before) = (random_bf16(5, rows * hidden), random(6, (rows + 1) * hidden));
+        let statistics: Vec<f32> =
+            x.chunks(hidden).map(|x| 1.0 / (dot(x, x) / hidden as f32 + 1e-5).sqrt()).collect();
+        let case = |device: &Emulator| {
+            let d_x = Buffer::of(device, &before[..rows * hidden])?;
+            let d_weight = Buffer::of(device, &before[rows * hidden..])?;
+            let parts = Buffer::new(device, rows.div_ceil(64) * hidden)?;
+            let call = RmsNormBackward {
+                shape: NormShape { rows, hidden },
+                x: &Buffer::of(device, &x)?,
+                statistics: &Buffer::of(device, &statistics)?,
+                weight: &Buffer::of(device, &weight)?,
+                d_out: &Buffer::of(device, &d_out)?,
+                d_x: &d_x,
+                d_weight: Some(NormWeight { parts: &parts, d_weight: &d_weight }),
+            };
+            call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+            let mut bits = bits_of_f32(&d_x.read(device)?);
+            bits.extend(bits_of_f32(&d_weight.read(device)?));
+            Ok(bits)
+        };
+        let found = if rows == 67 { with_every_wait(case) } else { under_all_orders(case) };
+        let Some(found) = found else { return };
+        let d_out = f32s(&d_out);
+        let (d_x, d_weight) = rms_norm::<f64>(&real(&x), &real(&weight), &real(&d_out));
+        let exact: Vec<f64> =
+            d_x.iter().chain(&d_weight).zip(&before).map(|(x, b)| x + f64::from(*b)).collect();
+        let (d_x, d_weight) = rms_norm::<f32>(&x, &weight, &d_out);
+        let naive: Vec<f32> =
+            d_x.iter().chain(&d_weight).zip(&before).map(|(x, b)| x + b).collect();
+        assert_close(&f32_of_bits(&found), &naive, &exact);
+    }
+}
+
+#[test]
+fn what_was_turned_is_turned_back() {
+    let (heads, turned, rows) = (5, 3, 4);
+    for width in [16, 48, 128] {
+        let d = random_bf16(7, rows * heads * width);
+        let angles: Vec<f32> = random(8, 6 * width / 2).iter().map(|x| 3.0 * x).collect();
+        let table: Vec<f32> = angles
+            .chunks(width / 2)
+            .flat_map(|a| a.iter().map(|a| a.cos()).chain(a.iter().map(|a| a.sin())))
+            .collect();
+        let positions = [5, 0, 2, 2];
+        let found = under_all_orders(|device| {
+            let d_qkv = Buffer::of(device, &d)?;
+            let call = RotaryBackward {
+                heads,
+                turned,
+                width,
+                positions: &Indices::of(device, &positions)?,
+                table: &Buffer::of(device, &table)?,
+                d_qkv: &d_qkv,
+            };
+            launch(device, call.launch())?;
+            Ok(bits_of_bf16(&d_qkv.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let (d, half) = (f32s(&d), width / 2);
+        let (mut exact, mut naive) = (real::<f64>(&d), d.clone());
+        for i in 0..d.len() {
+            let (row, head, column) = (i / heads / width, i / width % heads, i % width);
+            if head >= turned {
+                continue;
+            }
+            let at = positions[row] as usize * width + column % half;
+            let (cosine, sine) = (table[at], table[at + half]);
+            let (other, sign) = if column < half { (i + half, 1.0) } else { (i - half, -1.0) };
+            naive[i] = d[i] * cosine + sign * d[other] * sine;
+            exact[i] = f64::from(d[i]) * f64::from(cosine)
+                + f64::from(sign) * f64::from(d[other]) * f64::from(sine);
+        }
+        assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
+    }
+}
+
+#[test]
+fn trained_rows_get_the_gradients_of_their_tokens_in_order() {
+    for hidden in [1, 300] {
+        let rows = [Some(1), None, Some(0), Some(1), None, Some(1)];
+        let (d_out, before) = (random(9, rows.len() * hidden), random(10, 3 * hidden));
+        let found = under_all_orders(|device| {
+            let d_rows = Buffer::of(device, &before)?;
+            let call = LookupBackward {
+                hidden,
+                uses: &Uses::of(device, 3, &rows)?,
+                d_out: &Buffer::of(device, &d_out)?,
+                d_rows: &d_rows,
+            };
+            launch(device, call.launch())?;
+            Ok(bits_of_f32(&d_rows.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let mut sums = vec![0.0; 3 * hidden];
+        for (row, d_out) in rows.iter().zip(d_out.chunks(hidden)) {
+            if let Some(row) = row {
+                let sums: &mut [f32] = &mut sums[*row as usize * hidden..];
+                sums.iter_mut().zip(d_out).for_each(|(sum, d)| *sum += d);
+            }
+        }
+        let expected: Vec<f32> = before.iter().zip(&sums).map(|(x, sum)| x + sum).collect();
+        assert_eq!(f32_of_bits(&found), expected);
+        once(|device| {
+            let said = Uses::of(device, 1, &[Some(1)]).unwrap_err().to_string();
+            assert!(said.contains("row 1 of a table that has 1"), "{said}");
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_step_is_the_processors() {
+    let length = 301;
+    let [gradient, w, m] = [11, 12, 13].map(|seed| random(seed, length));
+    let v: Vec<f32> = random(14, length).iter().map(|x| x * x).collect();
+    for step in [1, 70] {
+        let (rate, betas, decay, scale) = (0.01, (0.9, 0.98), 0.1, 0.5);
+        let found = under_all_orders(|device| {
+            let state = [&w, &m, &v].map(|x| Buffer::of(device, x).unwrap());
+            let rounded = Buffer::new(device, length)?;
+            let call = kernels::AdamW {
+                step,
+                rate,
+                betas,
+                decay,
+                scale,
+                gradient: &Buffer::of(device, &gradient)?,
+                state: state.each_ref(),
+                rounded: Some(&rounded),
+            };
+            launch(device, call.launch())?;
+            let mut bits = Vec::new();
+            for buffer in &state {
+                bits.extend(bits_of_f32(&buffer.read(device)?));
+            }
+            bits.extend(bits_of_bf16(&rounded.read(device)?));
+            Ok(bits)
+        });
+        let Some(found) = found else { return };
+        let mut state = [w.clone(), m.clone(), v.clone()];
+        let [to_w, to_m, to_v] = &mut state;
+        let state_mut = (&mut to_w[..], &mut to_m[..], &mut to_v[..]);
+        Cpu.adam_w(AdamW {
+            step,
+            rate,
+            betas,
+            decay,
+            scale,
+            gradient: &gradient,
+            state: state_mut,
+        });
+        let (numbers, rounded_weights) = found.split_at(3 * length);
+        for (found, expected) in f32_of_bits(numbers).iter().zip(state.iter().flatten()) {
+            assert!((found - expected).abs() <= 4.0 * f32::EPSILON * expected.abs().max(0.1));
+        }
+        assert_eq!(bf16_of_bits(rounded_weights), rounded(&f32_of_bits(&numbers[..length])));
+    }
+}
+
+#[test]
+fn a_product_takes_operands_as_they_lie() {
+    let [rows, outputs, inputs] = [3, 5, 4];
+    for form in 0..8 {
+        let form = Form {
+            a_turned: form & 1 == 1,
+            b_turned: form & 2 == 2,
+            apart: [7, 9, 6],
+            scale: 0.5,
+            add: form & 4 == 4,
+        };
+        let (a, b, before) = (random_bf16(21, 7 * 7), random_bf16(22, 9 * 9), random(23, 6 * 3));
+        let found = once(|device| {
+            let [a, b] = [&a, &b].map(|x| Buffer::of(device, x).unwrap());
+            let c = Buffer::of(device, &before)?;
+            device.product(&Product::of([rows, outputs, inputs], &a, &b, &c, form)?)?;
+            let too_long = Product::of([rows, 20, inputs], &a, &b, &c, form);
+            assert!(too_long.unwrap_err().to_string().starts_with("product: "));
+            c.read(device)
+        });
+        let Some(found) = found else { return };
+        let at = |x: &[Bf16], row: usize, i: usize, apart: usize, turned: bool| {
+            if turned { x[i * apart + row].f32() } else { x[row * apart + i].f32() }
+        };
+        let mut expected = before.clone();
+        for (r, o) in (0..rows).flat_map(|r| (0..outputs).map(move |o| (r, o))) {
+            let products = (0..inputs)
+                .map(|i| at(&a, r, i, 7, form.a_turned) * at(&b, o, i, 9, form.b_turned));
+            let sum = 0.5 * products.sum::<f32>();
+            expected[r * 6 + o] = if form.add { before[r * 6 + o] + sum } else { sum };
+        }
+        assert_eq!(found, expected);
+    }
+}

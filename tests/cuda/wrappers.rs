@@ -1,0 +1,47 @@
+//! Do the wrapped instructions move what the manual says?
+
+use super::*;
+use steerage::device::cuda::kernels::wrappers;
+
+#[test]
+fn a_product_of_the_matrix_units_is_a_product() {
+    let (left, right) = (random_bf16(1, 16 * 16), random_bf16(2, 8 * 16));
+    let found = under_all_orders(|device| {
+        let (left, right) = (Buffer::of(device, &left)?, Buffer::of(device, &right)?);
+        let out = Buffer::new(device, 16 * 8)?;
+        launch(device, wrappers::multiply(&left, &right, &out))?;
+        Ok(bits_of_f32(&out.read(device)?))
+    });
+    let Some(found) = found else { return };
+    for (i, found) in f32_of_bits(&found).into_iter().enumerate() {
+        let (left, right) = (&left[i / 8 * 16..][..16], &right[i % 8 * 16..][..16]);
+        let exact: f64 =
+            left.iter().zip(right).map(|(x, y)| f64::from(x.f32()) * f64::from(y.f32())).sum();
+        assert!((f64::from(found) - exact).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn a_lane_gets_its_part_of_a_matrix_straight_and_turned() {
+    let rows = random_bf16(3, 32 * 8);
+    let found = under_all_orders(|device| {
+        let out = Buffer::new(device, 2 * 32 * 4)?;
+        launch(device, wrappers::matrices(&Buffer::of(device, &rows)?, &out))?;
+        out.read(device)
+    });
+    let Some(found) = found else { return };
+    // The last row of the last matrix was replaced by zeros.
+    let at = |matrix: usize, row: usize, column: usize| match (matrix, row) {
+        (3, 7) => 0,
+        _ => u32::from(rows[(matrix * 8 + row) * 8 + column].0),
+    };
+    for lane in 0..32 {
+        let (g, t) = (lane / 4, lane % 4);
+        for matrix in 0..4 {
+            let straight = at(matrix, g, 2 * t) | at(matrix, g, 2 * t + 1) << 16;
+            let turned = at(matrix, 2 * t, g) | at(matrix, 2 * t + 1, g) << 16;
+            assert_eq!(found[lane * 4 + matrix], straight);
+            assert_eq!(found[128 + lane * 4 + matrix], turned);
+        }
+    }
+}
