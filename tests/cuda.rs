@@ -5,6 +5,7 @@
 mod attention;
 mod backward;
 mod compile;
+mod decoder;
 mod emulator;
 mod lora;
 mod norms;

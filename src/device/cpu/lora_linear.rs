@@ -39,6 +39,11 @@ impl Lora {
         Self { down, up, scale, spans }
     }
 
+    /// Down, up and scale.
+    pub fn factors(&self) -> (&Matrix, &Matrix, f32) {
+        (&self.down, &self.up, self.scale)
+    }
+
     /// The change of the transposed weight: scale · downᵀ · upᵀ.
     pub fn transposed(&self) -> Self {
         Self::new(self.up.transposed(), self.down.transposed(), self.scale)

@@ -117,8 +117,8 @@ impl Product {
             let needed = needed.and_then(|needed| needed.checked_add(wide));
             if wide == 0 || *apart < wide || needed.is_none_or(|needed| needed > found) {
                 return Err(Error::Device(format!(
-                    "product: {name}: expected {high} rows of {wide} numbers, at least one, {apart} \
-                     apart, found {found} numbers"
+                    "product: {name}: expected {high} rows of {wide} numbers, at least one, \
+                     {apart} apart, found {found} numbers"
                 )));
             }
         }

@@ -1,5 +1,6 @@
 //! A decoder's `config.json`: what of it is implemented, checked; the rest refused by name.
 
+use super::Prompt;
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -42,6 +43,29 @@ impl DecoderConfig {
         let qkv = (self.heads + 2 * self.shared) * self.width;
         let attention = qkv + self.heads * self.width + self.heads + 1;
         size_of::<f32>() * (4 * self.hidden + attention + 3 * self.inner + 1)
+    }
+
+    pub(super) fn unknown(&self, token: u32) -> String {
+        let last = self.vocabulary - 1;
+        format!("token {token}: expected one of the vocabulary, 0 to {last}")
+    }
+
+    /// What keeps a prompt from being scored with so many adapters, if anything does.
+    pub(super) fn refusal(&self, prompt: &Prompt, adapters: u32) -> Option<String> {
+        let (length, longest) = (prompt.tokens.len(), self.context_max);
+        if length == 0 {
+            return Some("expected at least one token, found none".into());
+        }
+        if length > longest {
+            return Some(format!(
+                "expected at most {longest} tokens, the model's context, found {length}"
+            ));
+        }
+        if let Some(adapter) = prompt.adapter.filter(|adapter| *adapter >= adapters) {
+            return Some(format!("adapter {adapter}: expected one of {adapters}"));
+        }
+        let outside = |token: &&u32| **token as usize >= self.vocabulary;
+        prompt.tokens.iter().find(outside).map(|token| self.unknown(*token))
     }
 
     /// Reads a folder's `config.json`.

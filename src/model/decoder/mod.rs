@@ -14,6 +14,7 @@ mod learner;
 mod load;
 mod pass;
 mod random;
+mod resident;
 mod rope;
 mod save;
 mod table;
@@ -24,6 +25,7 @@ pub use config::DecoderConfig;
 pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
+pub use resident::{Memory, Resident, SharedDriver};
 pub use rope::{Rope, Scaling};
 pub use table::Table;
 
@@ -35,6 +37,8 @@ use table::Rows;
 /// Tokens that are scored together: enough rows to fill the kernels with each weight that is
 /// fetched.
 const BATCH_TOKENS: usize = 1024;
+
+const DAMAGED: &str = "its logits hold NaN or infinity: the weights or the adapter are damaged";
 
 /// A decoder with its weights and adapters.
 #[derive(Clone, Debug)]
@@ -106,31 +110,13 @@ impl Decoder {
     pub fn labels(&self, tokens: &[u32]) -> Result<Table> {
         match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
             None => Ok(self.head.gather(tokens)),
-            Some(token) => Err(Error::Model(self.unknown(*token))),
+            Some(token) => Err(Error::Model(self.config.unknown(*token))),
         }
-    }
-
-    fn unknown(&self, token: u32) -> String {
-        let last = self.config.vocabulary - 1;
-        format!("token {token}: expected one of the vocabulary, 0 to {last}")
     }
 
     /// What keeps a prompt from being scored, if anything does.
     pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
-        let (length, longest) = (prompt.tokens.len(), self.config.context_max);
-        if length == 0 {
-            return Some("expected at least one token, found none".into());
-        }
-        if length > longest {
-            return Some(format!(
-                "expected at most {longest} tokens, the model's context, found {length}"
-            ));
-        }
-        if let Some(adapter) = prompt.adapter.filter(|adapter| *adapter >= self.adapters()) {
-            return Some(format!("adapter {adapter}: expected one of {}", self.adapters()));
-        }
-        let outside = |token: &&u32| **token as usize >= self.config.vocabulary;
-        prompt.tokens.iter().find(outside).map(|token| self.unknown(*token))
+        self.config.refusal(prompt, self.adapters())
     }
 
     /// The last-position logits of each prompt, (prompts, outputs of the table), where the table is
@@ -168,10 +154,7 @@ impl Decoder {
         });
         match out.iter().position(|logit| !logit.is_finite()) {
             None => Ok(out),
-            Some(at) => {
-                let why = "its logits hold NaN or infinity: the weights or the adapter are damaged";
-                Err(number((at / table.outputs(), why.to_owned())))
-            }
+            Some(at) => Err(number((at / table.outputs(), DAMAGED.to_owned()))),
         }
     }
 }

@@ -1,0 +1,71 @@
+//! How much of a device's memory a decoder takes.
+
+use super::heads::Heads;
+use crate::model::decoder::layout::{Projection, SITES};
+use crate::model::decoder::{Decoder, DecoderConfig};
+
+/// Ranks that kernels take together.
+const RANKS: usize = 16;
+
+/// What a decoder takes on a device, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Weights and adapters.
+    pub weights_bytes: usize,
+    /// What a batch is computed in.
+    pub batch_bytes: usize,
+}
+
+impl Memory {
+    /// Of a decoder with its adapters, for batches of so many tokens.
+    pub(super) fn of(decoder: &Decoder, heads: Heads, tokens_max: usize) -> Self {
+        let mut ranks = [0; 4];
+        for layer in &decoder.layers {
+            for (ranks, site) in ranks.iter_mut().zip(layer.sites()) {
+                let changes = site.adapters.iter().flatten();
+                let filled =
+                    |lora: &crate::device::Lora| lora.factors().0.outputs().next_multiple_of(RANKS);
+                *ranks = changes.map(filled).sum::<usize>().max(*ranks);
+            }
+        }
+        let own: usize = decoder.rows.iter().flatten().map(|rows| rows.places.len()).sum();
+        Self::planned(&decoder.config, heads, ranks, own, tokens_max)
+    }
+
+    /// Of a decoder that is not loaded yet: its adapters have so many ranks at each site together,
+    /// and so many rows of the embeddings.
+    pub(super) fn planned(
+        config: &DecoderConfig,
+        heads: Heads,
+        ranks: [usize; 4],
+        own: usize,
+        tokens_max: usize,
+    ) -> Self {
+        let (bf16, f32) = (size_of::<u16>(), size_of::<f32>());
+        let sizes = SITES.map(|parts| size(config, heads, parts));
+        let site = |([outputs, inputs], ranks): ([usize; 2], usize)| {
+            (outputs * inputs + ranks * (outputs + inputs)) * bf16
+        };
+        let layer: usize = sizes.into_iter().zip(ranks).map(site).sum();
+        let tables = (2 - usize::from(config.tied)) * config.vocabulary + own;
+        let positions = config.context_max.min(tokens_max);
+        let norms = (2 * config.layers + 1) * config.hidden * f32;
+        let weights_bytes = config.layers * layer
+            + tables * config.hidden * bf16
+            + positions * heads.wide * f32
+            + norms;
+        let columns = sizes.iter().zip(ranks).map(|([outputs, _], ranks)| outputs + ranks).max();
+        let [qkv, mixed] = [sizes[0][0], sizes[1][1]];
+        let token = 2 * config.hidden * f32
+            + config.heads * f32
+            + (config.hidden + columns.unwrap_or(0) + qkv + mixed + config.inner) * bf16;
+        Self { weights_bytes, batch_bytes: tokens_max * token }
+    }
+}
+
+/// Outputs and inputs of weights that are kept as one, in the device's heads.
+fn size(config: &DecoderConfig, heads: Heads, parts: &[Projection]) -> [usize; 2] {
+    let laid = DecoderConfig { width: heads.wide, ..config.clone() };
+    let shapes: Vec<[usize; 2]> = parts.iter().map(|part| part.shape(&laid)).collect();
+    [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]]
+}

@@ -1,0 +1,285 @@
+//! A decoder whose weights lie on a device, where a batch of prompts becomes logits.
+//!
+//! What is multiplied is bf16; sums and the stream between layers are f32, as on the processor with
+//! weights in bf16. A prompt's logits have the same bits whatever prompts are scored with it.
+
+mod heads;
+mod memory;
+mod pass;
+
+pub use memory::Memory;
+
+use super::layout::SITES;
+use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
+use crate::device::cuda::kernels::{Adapter, Adapters, Rows};
+use crate::device::cuda::{Bf16, Buffer, Driver};
+use crate::device::{Lora, Matrix};
+use crate::error::{Error, Result};
+use heads::Heads;
+use pass::Room;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A device's driver that threads share.
+pub type SharedDriver = Arc<dyn Driver + Send + Sync>;
+
+/// A decoder on a device.
+pub struct Resident {
+    driver: SharedDriver,
+    config: DecoderConfig,
+    heads: Heads,
+    weights: Weights,
+    /// How many adapters prompts may choose from.
+    adapters: u32,
+    /// Tokens of a batch.
+    tokens_max: usize,
+    /// What a pass computes in: one at a time.
+    room: Mutex<Room>,
+}
+
+/// What stays on the device.
+struct Weights {
+    embeddings: Buffer<Bf16>,
+    /// Unless it is the embeddings.
+    head: Option<Buffer<Bf16>>,
+    own: OwnRows,
+    layers: Vec<Layer>,
+    last_norm: Buffer<f32>,
+    /// (positions, wide).
+    angles: Buffer<f32>,
+}
+
+struct Layer {
+    attention_norm: Buffer<f32>,
+    forward_norm: Buffer<f32>,
+    /// In the order of [`SITES`].
+    sites: [Multiplied; 4],
+}
+
+/// A weight with its adapters and bias.
+struct Multiplied {
+    adapters: Adapters,
+    bias: Option<Buffer<f32>>,
+}
+
+/// The rows of the embeddings that adapters replace, one after the other.
+#[derive(Default)]
+struct OwnRows {
+    buffer: Option<Buffer<Bf16>>,
+    /// By adapter and token.
+    places: HashMap<(u32, u32), i32>,
+}
+
+impl OwnRows {
+    fn of(driver: &dyn Driver, decoder: &Decoder) -> Result<Self> {
+        let (mut places, mut numbers) = (HashMap::new(), Vec::new());
+        for (adapter, rows) in (0..).zip(&decoder.rows) {
+            let Some(rows) = rows else { continue };
+            for token in &rows.places {
+                places.insert((adapter, *token), places.len() as i32);
+            }
+            numbers.extend(unpacked(&rows.matrix).into_iter().map(Bf16::of));
+        }
+        let buffer = (!places.is_empty()).then(|| Buffer::of(driver, &numbers)).transpose()?;
+        Ok(Self { buffer, places })
+    }
+
+    /// The row of a token for a prompt of an adapter: its own as −1, −2 ….
+    fn row(&self, adapter: Option<u32>, token: u32) -> i32 {
+        let own = adapter.and_then(|adapter| self.places.get(&(adapter, token)));
+        own.map_or(token as i32, |place| -1 - place)
+    }
+}
+
+impl Resident {
+    /// Copies a decoder with its adapters to a device, with room for batches of so many tokens.
+    ///
+    /// Errors: [`Error::Device`] for dimensions that its kernels do not take, and if the device has
+    /// too little memory or fails.
+    pub fn of(driver: SharedDriver, decoder: &Decoder, tokens_max: usize) -> Result<Self> {
+        let config = decoder.config.clone();
+        let heads = Heads::new(config.width)?;
+        let needed = Memory::of(decoder, heads, tokens_max);
+        let refused = |error: Error| match error {
+            Error::Device(why) => Error::Device(format!(
+                "{why}; the decoder's weights need {} MiB, and batches of {tokens_max} tokens {}: \
+                 fewer of them need less",
+                needed.weights_bytes >> 20,
+                needed.batch_bytes >> 20,
+            )),
+            other => other,
+        };
+        let weights = Weights::of(&*driver, decoder, heads, tokens_max).map_err(refused)?;
+        let columns = weights.columns();
+        let room = Room::new(&*driver, &config, heads, columns, tokens_max).map_err(refused)?;
+        let (adapters, room) = (decoder.adapters(), Mutex::new(room));
+        Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
+    }
+
+    /// The last-position logits of prompts, (prompts, tokens), of some tokens of the vocabulary, as
+    /// [`Decoder::logits`].
+    ///
+    /// Errors: [`Error::Model`] for a prompt that [`Decoder::refusal`] refuses or that has more
+    /// tokens than a batch, for a token that is not there, and for logits that are not finite;
+    /// [`Error::Device`] if the device fails.
+    pub fn logits(&self, prompts: &[Prompt], tokens: &[u32]) -> Result<Vec<f32>> {
+        let number = |at: usize, why: String| Error::Model(format!("prompt {}: {why}", at + 1));
+        for (at, prompt) in prompts.iter().enumerate() {
+            let long = (prompt.tokens.len() > self.tokens_max).then(|| {
+                format!(
+                    "expected at most {} tokens, a batch on the device, found {}",
+                    self.tokens_max,
+                    prompt.tokens.len()
+                )
+            });
+            let refused = self.config.refusal(prompt, self.adapters).or(long);
+            if let Some(why) = refused {
+                return Err(number(at, why));
+            }
+        }
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocabulary) {
+            return Err(Error::Model(self.config.unknown(*token)));
+        }
+        let candidates = self.candidates(tokens)?;
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut all, mut left) = (Vec::new(), prompts);
+        while !left.is_empty() {
+            let (some, after) = left.split_at(fitting(left, self.tokens_max));
+            all.extend(self.pass(&mut room, &Batch::of(some), &candidates, tokens.len())?);
+            left = after;
+        }
+        match all.iter().position(|logit| !logit.is_finite()) {
+            None => Ok(all),
+            Some(at) => Err(number(at / tokens.len(), super::DAMAGED.into())),
+        }
+    }
+
+    /// For each adapter, and at last for none, the rows of some tokens in the logits' matrix.
+    fn candidates(&self, tokens: &[u32]) -> Result<Rows> {
+        let choices = (0..self.adapters).map(Some).chain([None]);
+        let row = |adapter, token: &u32| match self.config.tied {
+            true => self.weights.own.row(adapter, *token),
+            false => *token as i32,
+        };
+        let rows: Vec<i32> =
+            choices.flat_map(|a| tokens.iter().map(move |token| row(a, token))).collect();
+        Rows::of(&*self.driver, &rows)
+    }
+}
+
+impl Weights {
+    fn of(driver: &dyn Driver, decoder: &Decoder, heads: Heads, tokens_max: usize) -> Result<Self> {
+        let table = |matrix: &Matrix| {
+            let rows: Vec<Bf16> = unpacked(matrix).into_iter().map(Bf16::of).collect();
+            Buffer::of(driver, &rows)
+        };
+        let layer = |layer: &super::Layer| {
+            let mut sites = Vec::with_capacity(SITES.len());
+            for (at, site) in layer.sites().into_iter().enumerate() {
+                sites.push(Multiplied::of(driver, &decoder.config, heads, at, site)?);
+            }
+            let Ok(sites) = <[Multiplied; 4]>::try_from(sites) else {
+                unreachable!("a layer has four sites")
+            };
+            Ok(Layer {
+                attention_norm: Buffer::of(driver, &layer.attention_norm)?,
+                forward_norm: Buffer::of(driver, &layer.forward_norm)?,
+                sites,
+            })
+        };
+        let positions = decoder.config.context_max.min(tokens_max);
+        Ok(Self {
+            embeddings: table(decoder.embeddings())?,
+            head: decoder.untied.as_ref().map(|_| table(&decoder.head.matrix)).transpose()?,
+            own: OwnRows::of(driver, decoder)?,
+            layers: decoder.layers.iter().map(layer).collect::<Result<_>>()?,
+            last_norm: Buffer::of(driver, &decoder.last_norm)?,
+            angles: Buffer::of(driver, &heads.angles(&decoder.config.rope, positions))?,
+        })
+    }
+
+    /// Columns of the widest product.
+    fn columns(&self) -> usize {
+        let sites = self.layers.iter().flat_map(|layer| &layer.sites);
+        sites.map(|site| site.adapters.columns()).max().unwrap_or(0)
+    }
+}
+
+/// A weight or a factor of a change of it, as it lies in a file, in the device's heads.
+struct Laid<'a> {
+    config: &'a DecoderConfig,
+    heads: Heads,
+    /// Its place in [`SITES`].
+    site: usize,
+}
+
+impl Laid<'_> {
+    /// (outputs, columns).
+    fn outputs(&self, from: Vec<f32>, columns: usize) -> Vec<f32> {
+        match self.site {
+            0 => self.heads.rows(&from, columns, self.config.heads),
+            _ => from,
+        }
+    }
+
+    fn factors(&self, lora: &Lora) -> Factors {
+        let (down, up, scale) = lora.factors();
+        let ranks = down.outputs();
+        let (down, up) = (self.inputs(unpacked(down)), self.outputs(unpacked(up), ranks));
+        Factors { ranks, down, up, scale }
+    }
+
+    /// (rows, inputs).
+    fn inputs(&self, from: Vec<f32>) -> Vec<f32> {
+        match self.site {
+            1 => self.heads.columns(&from),
+            _ => from,
+        }
+    }
+}
+
+/// A change of a weight, in the device's heads.
+struct Factors {
+    ranks: usize,
+    down: Vec<f32>,
+    up: Vec<f32>,
+    scale: f32,
+}
+
+impl Factors {
+    fn adapter(&self) -> Adapter<'_> {
+        Adapter { ranks: self.ranks, down: &self.down, up: &self.up, scale: self.scale }
+    }
+}
+
+impl Multiplied {
+    fn of(
+        driver: &dyn Driver,
+        config: &DecoderConfig,
+        heads: Heads,
+        at: usize,
+        site: &Site,
+    ) -> Result<Self> {
+        let laid = Laid { config, heads, site: at };
+        let weight = laid.outputs(laid.inputs(unpacked(&site.weight)), site.weight.inputs());
+        let inputs = laid.inputs(vec![0.0; site.weight.inputs()]).len();
+        let bias = laid.outputs(site.bias.clone(), 1);
+        let factors: Vec<Option<Factors>> =
+            site.adapters.iter().map(|lora| Some(laid.factors(lora.as_ref()?))).collect();
+        let adapters: Vec<Option<Adapter<'_>>> =
+            factors.iter().map(|factors| factors.as_ref().map(Factors::adapter)).collect();
+        let outputs = weight.len() / inputs;
+        Ok(Self {
+            adapters: Adapters::of(driver, &weight, [outputs, inputs], &adapters)?,
+            bias: (!bias.is_empty()).then(|| Buffer::of(driver, &bias)).transpose()?,
+        })
+    }
+}
+
+/// A matrix row by row.
+fn unpacked(matrix: &Matrix) -> Vec<f32> {
+    let mut rows = vec![0.0; matrix.outputs() * matrix.inputs()];
+    let width = matrix.inputs().max(1);
+    rows.chunks_exact_mut(width).enumerate().for_each(|(row, to)| matrix.row(row, to));
+    rows
+}

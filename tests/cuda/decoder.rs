@@ -1,0 +1,60 @@
+//! Does a decoder on a device give the logits that it gives on the processor, and the same bits in
+//! every batch?
+
+use super::{Emulator, Order};
+use crate::decoder::{MODELS, bits, expected, load};
+use std::sync::Arc;
+use steerage::device::Precision;
+use steerage::model::decoder::{Decoder, Prompt, Resident};
+
+const TOKENS_MAX: usize = 160;
+
+fn resident(decoder: &Decoder) -> Option<Resident> {
+    let emulator = Arc::new(Emulator::start(Order::ALL[0], None)?);
+    Some(Resident::of(emulator, decoder, TOKENS_MAX).unwrap())
+}
+
+/// As transformers and PEFT say, within twice the error of their own bf16.
+#[test]
+fn logits_are_those_of_transformers_and_peft() {
+    for model in MODELS {
+        let decoder = load(model, Precision::Bf16);
+        let Some(resident) = resident(&decoder) else { return };
+        let vocabulary: Vec<u32> = (0..decoder.config().vocabulary as u32).collect();
+        let expected = expected(model);
+        for (place, (name, exact, bf16_error)) in expected.adapters.iter().enumerate() {
+            let adapter = place.checked_sub(1).map(|adapter| adapter as u32);
+            let prompts = expected.prompts.iter();
+            let prompts: Vec<Prompt> =
+                prompts.map(|tokens| Prompt { tokens: tokens.clone(), adapter }).collect();
+            let found = resident.logits(&prompts, &vocabulary).unwrap();
+            let pairs = found.iter().zip(exact.iter().flatten());
+            let worst = pairs.map(|(x, y)| (f64::from(*x) - y).abs()).fold(0.0, f64::max);
+            assert!(worst <= 2.0 * bf16_error, "{model} {name:?}: {worst} against {bf16_error}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_has_the_same_bits_in_every_batch() {
+    let decoder = load("qwen2", Precision::Bf16);
+    let Some(resident) = resident(&decoder) else { return };
+    let tokens = &expected("qwen2").prompts;
+    let start: Vec<u32> = tokens.iter().flatten().copied().take(40).collect();
+    let mut prompts: Vec<Prompt> = tokens
+        .iter()
+        .zip([None, Some(0), None, Some(0), None])
+        .map(|(tokens, adapter)| Prompt { tokens: tokens.clone(), adapter })
+        .collect();
+    // Neighbours that begin alike.
+    for (end, adapter) in [(1, None), (2, None), (3, Some(0)), (4, Some(0))] {
+        let tokens = start.iter().copied().chain([end, end + 7]).collect();
+        prompts.push(Prompt { tokens, adapter });
+    }
+    let labels = [3, 0, 49, 17, 3];
+    let together = resident.logits(&prompts, &labels).unwrap();
+    for (p, prompt) in prompts.iter().enumerate() {
+        let alone = resident.logits(std::slice::from_ref(prompt), &labels).unwrap();
+        assert_eq!(bits(&alone), bits(&together[p * labels.len()..][..labels.len()]), "{p}");
+    }
+}
