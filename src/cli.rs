@@ -8,7 +8,7 @@ use steerage::device::Precision;
 use steerage::error::{Error, Result};
 use steerage::flow::cluster::Cluster;
 use steerage::flow::rendezvous::Hosts;
-use steerage::spec::{GenerateSpec, RunSpec};
+use steerage::spec::{DeviceSpec, GenerateSpec, RunSpec};
 use steerage::store::import::{ColumnNames, Format, ImportRequest};
 use steerage::store::input::KeyType;
 use steerage::store::{RunDir, Store};
@@ -131,8 +131,8 @@ pub struct LogitsArgs {
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
     /// Where to compute.
-    #[arg(long, value_enum, default_value_t = LogitsDevice::Cpu)]
-    pub device: LogitsDevice,
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    pub device: DeviceSpec,
     /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.
     #[arg(long, value_name = "f32|bf16", value_parser = precision)]
     pub precision: Option<Precision>,
@@ -142,12 +142,6 @@ pub struct LogitsArgs {
     /// Writes an array of f32 here instead of a JSON array for each line on standard output.
     #[arg(long, value_name = "FILE.npy")]
     pub out: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum LogitsDevice {
-    /// The processor.
-    Cpu,
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -160,13 +154,13 @@ fn precision(text: &str) -> Result<Precision, String> {
 
 impl From<&LogitsArgs> for LogitsRequest {
     fn from(args: &LogitsArgs) -> Self {
-        let LogitsDevice::Cpu = args.device;
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         LogitsRequest {
             model: args.model.clone(),
             adapter: args.adapter.clone(),
             tokens: args.tokens.clone(),
             precision: args.precision,
+            device: args.device,
             threads: args.threads.unwrap_or_else(cores).max(1),
         }
     }

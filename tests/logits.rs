@@ -4,6 +4,7 @@ use crate::decoder::golden;
 use std::fs;
 use std::path::{Path, PathBuf};
 use steerage::commands::{LogitsRequest, logits};
+use steerage::spec::DeviceSpec;
 
 /// What is said of a file of tokens for the golden Llama 2, which has 50 tokens and reads 64.
 fn said(tokens: impl AsRef<[u8]>) -> String {
@@ -16,7 +17,8 @@ fn said(tokens: impl AsRef<[u8]>) -> String {
 /// The error, with the folder as DIR.
 fn refused(model: &Path, adapter: Option<PathBuf>, tokens: PathBuf, folder: &Path) -> String {
     let model = model.to_owned();
-    let request = LogitsRequest { model, adapter, tokens, precision: None, threads: 1 };
+    let device = DeviceSpec::Cpu;
+    let request = LogitsRequest { model, adapter, tokens, precision: None, device, threads: 1 };
     let error = logits(&request, false, &mut std::io::sink()).expect_err("this to be refused");
     error.to_string().replace(&folder.display().to_string(), "DIR")
 }

@@ -3,7 +3,8 @@
 use crate::rerankers::prompter;
 use std::sync::Arc;
 use steerage::device::Precision;
-use steerage::model::decoder::{Decoder, DecoderConfig, Rope};
+use steerage::model::decoder::{Decoder, DecoderConfig, Rope, SharedDriver};
+use steerage::stage::reader::Reader;
 use steerage::stage::rerank::retrieval_order;
 use steerage::stage::token_control::{Memo, Scorer, TokenControl};
 use steerage::stage::{Outcomes, Setback};
@@ -11,6 +12,15 @@ use steerage::types::{ArmList, Candidates, Cost, StageName};
 
 /// Three items have labels. Every weight of the decoder is `weight`.
 fn step(weight: f32, tokens_max: usize) -> TokenControl {
+    step_with(&|_| weight, tokens_max, None)
+}
+
+/// The n-th weight of a row of a tensor is `weight(n)`, a little of it for each tensor and row.
+pub fn step_with(
+    weight: &dyn Fn(usize) -> f32,
+    tokens_max: usize,
+    device: Option<(SharedDriver, usize)>,
+) -> TokenControl {
     let prompter = prompter(tokens_max);
     let config = DecoderConfig {
         vocabulary: prompter.vocabulary(),
@@ -27,25 +37,25 @@ fn step(weight: f32, tokens_max: usize) -> TokenControl {
         qkv_bias: false,
         output_bias: false,
     };
-    let fill = |_: &str, _: usize, to: &mut [f32]| {
-        to.fill(weight);
+    let fill = |name: &str, row: usize, to: &mut [f32]| {
+        let first = name.len() * 31 + row * 7;
+        to.iter_mut().enumerate().for_each(|(i, to)| *to = weight(first + i));
         Ok(())
     };
     let decoder = Decoder::fill(config, Precision::F32, &fill).unwrap();
     let labels: Vec<u32> = prompter.labels().collect();
-    let labels = decoder.labels(&labels).unwrap();
-    let scorer =
-        Arc::new(Scorer { prompter, decoder, labels, adapter: None, meter: Arc::default() });
+    let reader = Reader::new(decoder, &labels, device).unwrap();
+    let scorer = Arc::new(Scorer { prompter, reader, adapter: None, meter: Arc::default() });
     TokenControl { scorer, weight: 0.5, permutations: 2, seed: 1 }
 }
 
-fn row(scores: &[f32]) -> Candidates {
+pub fn row(scores: &[f32]) -> Candidates {
     let items = (0..scores.len() as u32).collect();
     Candidates { items, scores: scores.into(), met: vec![0; scores.len()], ..Default::default() }
 }
 
 /// The lists of some rows, and what was said of them.
-fn apply(step: &TokenControl, rows: &[Candidates]) -> (Vec<ArmList>, Vec<Setback>) {
+pub fn apply(step: &TokenControl, rows: &[Candidates]) -> (Vec<ArmList>, Vec<Setback>) {
     let mut out = Outcomes::<()>::new(StageName::Rerank);
     let lists = rows.iter().map(retrieval_order).collect();
     let mut costs = vec![Cost::default(); rows.len()];

@@ -1,14 +1,18 @@
 //! `steerage logits`: the last-position logits of lines of tokens, so that anybody can compare them
 //! with anything.
 
+use super::devices;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, Prompt};
+use crate::model::decoder::{Decoder, Prompt, Resident};
+use crate::spec::DeviceSpec;
 use std::io::Write;
 use std::path::PathBuf;
 
 /// Lines that are scored before they are written.
 const LINES: usize = 64;
+/// Tokens that a device computes together.
+const TOKENS: usize = 4096;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct LogitsRequest {
     pub tokens: PathBuf,
     /// In what weights are kept; as in the file, f32 or else bf16, when left out.
     pub precision: Option<Precision>,
+    /// On what they are computed; a device keeps them in bf16.
+    pub device: DeviceSpec,
     /// Threads that share the prompts.
     pub threads: usize,
 }
@@ -44,8 +50,16 @@ pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<
     if npy {
         write(&npy_header(prompts.len(), vocabulary))?;
     }
+    let tokens: Vec<u32> = (0..vocabulary as u32).collect();
+    let resident = match devices::open(request.device)? {
+        None => None,
+        Some(driver) => Some(Resident::of(driver, &decoder, batch_tokens(&prompts))?),
+    };
     for some in prompts.chunks(LINES) {
-        let all = decoder.logits(&Cpu, some, decoder.head(), request.threads)?;
+        let all = match &resident {
+            None => decoder.logits(&Cpu, some, decoder.head(), request.threads)?,
+            Some(resident) => resident.logits(some, &tokens)?,
+        };
         for row in all.chunks(vocabulary) {
             let bytes = match npy {
                 true => row.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -59,6 +73,11 @@ pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<
         }
     }
     to.flush().map_err(Error::io("write", "the logits"))
+}
+
+/// Tokens of a batch: enough for the longest prompt.
+fn batch_tokens(prompts: &[Prompt]) -> usize {
+    prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0).max(TOKENS)
 }
 
 /// The file's prompts, checked.

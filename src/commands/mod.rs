@@ -3,6 +3,7 @@
 mod bring_up;
 mod compare;
 pub mod demo_data;
+mod devices;
 mod doctor;
 mod explain;
 mod logits;

@@ -2,6 +2,7 @@
 //! with its path in the file.
 
 mod check;
+mod device;
 mod prepare;
 mod read;
 mod rerank;
@@ -11,6 +12,7 @@ mod train_reranker;
 mod train_retriever;
 
 pub use check::Problems;
+pub use device::DeviceSpec;
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,

@@ -1,13 +1,14 @@
 //! `kind = "rerank"`: sequences to ranked lists for every arm, and metrics.
 
 use super::Problems;
+use super::device::DeviceSpec;
 use super::step::StepSpec;
 use super::sweep::SweepSpec;
 use crate::types::{Asked, Relation};
 use serde::{Deserialize, Serialize};
 
 /// The job as written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RerankSpec {
     /// `run:JOB`, a prepare job: the users, their histories and the catalogue.
@@ -20,6 +21,13 @@ pub struct RerankSpec {
     pub candidates: Option<CandidatesSpec>,
     /// What the lists are judged by. Default `test`.
     pub target: Target,
+    /// On what models compute: `cpu`, or `cuda:N` for an NVIDIA device, whose last bits differ from
+    /// the processor's. Default `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
+    pub device: DeviceSpec,
+    /// Tokens of a batch on a device, 64 to 1048576: more need more of its memory. Default 16384.
+    #[serde(skip_serializing)] // the same lists
+    pub device_tokens_max: usize,
     /// The top K.
     pub retrieve: RetrieveSpec,
     /// Hard business rules: `[[rule]]`; an item that fails one is never a candidate.
@@ -206,6 +214,27 @@ pub struct RerankOutput {
     pub published_only: bool,
 }
 
+impl Default for RerankSpec {
+    fn default() -> Self {
+        Self {
+            sequences: String::new(),
+            retriever: String::new(),
+            candidates: None,
+            target: Target::default(),
+            device: DeviceSpec::Cpu,
+            device_tokens_max: 16_384,
+            retrieve: RetrieveSpec::default(),
+            rules: Vec::new(),
+            controls: ControlsSpec::default(),
+            arms: Vec::new(),
+            publish: None,
+            metrics: MetricsSpec::default(),
+            sweep: None,
+            output: RerankOutput::default(),
+        }
+    }
+}
+
 impl Default for RetrieveSpec {
     fn default() -> Self {
         Self { k: 100, exclude_seen: true, exclude: None }
@@ -259,6 +288,7 @@ impl RerankSpec {
             None => problems.reference("retriever", &self.retriever),
             Some(candidates) => self.check_candidates(candidates, problems),
         }
+        problems.range("device_tokens_max", self.device_tokens_max, 64, 1 << 20);
         problems.range("retrieve.k", self.retrieve.k, 1, 10_000);
         self.check_controls(problems);
         self.check_arms(problems);

@@ -6,6 +6,7 @@ pub mod examples;
 mod meter;
 pub mod prompt;
 pub mod read;
+pub mod reader;
 pub mod rerank;
 pub mod retrieve;
 pub mod scatter;

@@ -13,10 +13,10 @@
 //! Source: COREC (2025), §1.4 of its released code for reading the logits; LlamaRec (2023).
 
 use super::prompt::Prompter;
+use super::reader::Reader;
 use super::{Meter, Outcomes};
-use crate::device::Cpu;
 use crate::error::Error;
-use crate::model::decoder::{Decoder, Prompt, Table};
+use crate::model::decoder::Prompt;
 use crate::types::{ArmList, Candidates, Control, Cost, FaultKind, ItemId, Origin, mix64};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,10 +26,8 @@ use std::time::Instant;
 pub struct Scorer {
     /// Makes its prompts.
     pub prompter: Prompter,
-    /// The weights.
-    pub decoder: Decoder,
-    /// The rows of the labels.
-    pub labels: Table,
+    /// Reads them.
+    pub reader: Reader,
     /// Which adapter; none is the base model.
     pub adapter: Option<u32>,
     /// Tokens of the prompts that it was asked, and the time that these took to be made and read.
@@ -140,8 +138,8 @@ impl TokenControl {
         }
         let prompts: Vec<Prompt> =
             asked.iter_mut().map(|a| std::mem::take(&mut a.prompt)).collect();
-        let labels = self.scorer.labels.outputs();
-        let logits = self.scorer.decoder.logits(&Cpu, &prompts, &self.scorer.labels, 1)?;
+        let labels = self.scorer.reader.labels();
+        let logits = self.scorer.reader.logits(&prompts)?;
         for (Asked { answer, shown, .. }, logits) in asked.iter().zip(logits.chunks_exact(labels)) {
             let Ok(sums) = &mut answers[*answer].1.sums else { continue };
             for (place, logit) in shown.iter().zip(logits) {
@@ -169,7 +167,7 @@ impl TokenControl {
         row: &'a Candidates,
         list: &'a ArmList,
     ) -> impl Iterator<Item = ItemId> + use<'a> {
-        let shown = list.order.iter().take(self.scorer.labels.outputs());
+        let shown = list.order.iter().take(self.scorer.reader.labels());
         shown.map(|at| row.items[*at as usize])
     }
 
@@ -192,7 +190,7 @@ impl TokenControl {
 
     /// The places of a list that a prompt shows, in the order in which it does, and their items.
     fn shown(&self, row: &Candidates, list: &ArmList, permutation: u64) -> (Vec<u32>, Vec<ItemId>) {
-        let count = list.order.len().min(self.scorer.labels.outputs());
+        let count = list.order.len().min(self.scorer.reader.labels());
         let draw = mix64(row.query.user.hash64() ^ mix64(self.seed ^ permutation));
         let shown = permuted(count, draw);
         let item = |place: &u32| row.items[list.order[*place as usize] as usize];
@@ -212,7 +210,7 @@ impl TokenControl {
             let (shown, items) = self.shown(row, list, permutation);
             let made = prompter.prompt(&row.query.history, &row.query.controls, &items)?;
             let prompt = Prompt { tokens: made.tokens, adapter: self.scorer.adapter };
-            if let Some(found) = self.scorer.decoder.refusal(&prompt) {
+            if let Some(found) = self.scorer.reader.refusal(&prompt) {
                 return Err(FaultKind::Unreadable { column: "prompt".into(), found });
             }
             Ok(Asked { answer, shown, prompt })

@@ -3,9 +3,11 @@
 
 use super::{Emulator, Order};
 use crate::decoder::{MODELS, bits, expected, load};
+use crate::scorers::{apply, row, step_with};
 use std::sync::Arc;
 use steerage::device::Precision;
-use steerage::model::decoder::{Decoder, Prompt, Resident};
+use steerage::model::decoder::{Decoder, Prompt, Resident, SharedDriver};
+use steerage::types::ArmList;
 
 const TOKENS_MAX: usize = 160;
 
@@ -57,4 +59,28 @@ fn a_prompt_has_the_same_bits_in_every_batch() {
         let alone = resident.logits(std::slice::from_ref(prompt), &labels).unwrap();
         assert_eq!(bits(&alone), bits(&together[p * labels.len()..][..labels.len()]), "{p}");
     }
+}
+
+/// A step of an arm on a device makes the lists that it makes on the processor, up to neighbours
+/// that it can hardly tell apart.
+#[test]
+fn lists_are_those_of_the_processor() {
+    let Some(emulator) = Emulator::start(Order::ALL[0], None) else { return };
+    let weight = |n: usize| ((n * 37 + n / 3) % 19) as f32 / 19.0 - 0.45;
+    let rows = [row(&[3.0, 2.0, 1.0]), row(&[1.0, 1.5, 1.0]), row(&[2.0]), row(&[])];
+    let device = Some((Arc::new(emulator) as SharedDriver, TOKENS_MAX));
+    let [here, there] = [None, device].map(|device| apply(&step_with(&weight, 500, device), &rows));
+    assert!(here.1.is_empty() && there.1.is_empty(), "{:?}", there.1);
+    for (here, there) in here.0.iter().zip(&there.0) {
+        let score = |list: &ArmList, item| {
+            let place = list.order.iter().position(|at| *at == item).unwrap();
+            list.scores[place]
+        };
+        for item in 0..here.order.len() as u32 {
+            let apart = (score(here, item) - score(there, item)).abs();
+            assert!(apart < 0.05, "item {item}: {here:?} {there:?}");
+        }
+    }
+    let distinct = here.0.iter().any(|list| list.order != [0, 1, 2][..list.order.len()]);
+    assert!(distinct, "the decoder changes nothing");
 }

@@ -1,7 +1,9 @@
 //! The arms' models, each loaded once however many arms use it.
 
 use super::Opened;
+use crate::commands::devices;
 use crate::error::Result;
+use crate::model::decoder::SharedDriver;
 use crate::spec::RerankSpec;
 use crate::stage::token_control::Scorer;
 use std::sync::Arc;
@@ -12,12 +14,14 @@ pub struct Models<'a> {
     opened: &'a Opened,
     /// By the re-ranker's position, and whether with what it learned.
     loaded: Vec<(usize, bool, Arc<Scorer>)>,
+    /// Opened for the first of them.
+    device: Option<SharedDriver>,
 }
 
 impl<'a> Models<'a> {
     /// Nothing yet.
     pub fn new(spec: &'a RerankSpec, opened: &'a Opened) -> Models<'a> {
-        Models { spec, opened, loaded: Vec::new() }
+        Models { spec, opened, loaded: Vec::new(), device: None }
     }
 
     /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
@@ -33,7 +37,12 @@ impl<'a> Models<'a> {
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
-        let scorer = Arc::new(trained.scorer(&self.opened.prepared.catalogue, learned)?);
+        if self.device.is_none() {
+            self.device = devices::open(self.spec.device)?;
+        }
+        let device = self.device.clone().map(|driver| (driver, self.spec.device_tokens_max));
+        let catalogue = &self.opened.prepared.catalogue;
+        let scorer = Arc::new(trained.scorer(catalogue, learned, device)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }

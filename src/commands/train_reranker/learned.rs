@@ -5,10 +5,11 @@ use super::{Facts, facts, key};
 use crate::commands::runs::unfinished;
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
-use crate::model::decoder::{Decoder, DecoderConfig};
+use crate::model::decoder::{Decoder, DecoderConfig, SharedDriver};
 use crate::model::tensors::Tensors;
 use crate::spec::TrainRerankerSpec;
 use crate::stage::prompt::Prompter;
+use crate::stage::reader::Reader;
 use crate::stage::token_control::Scorer;
 use crate::store::RunDir;
 use crate::types::Catalogue;
@@ -33,10 +34,16 @@ impl Reranker {
         Ok(Reranker { facts: facts(&run)?, run, spec: spec.clone() })
     }
 
-    /// The decoder, ready to score; `learned` or as it was before.
+    /// The decoder, ready to score on the processor or a device; `learned` or as it was before.
     ///
-    /// Errors: files that are gone or changed; a decoder that was nothing before it learned.
-    pub fn scorer(&self, catalogue: &Arc<Catalogue>, learned: bool) -> Result<Scorer> {
+    /// Errors: files that are gone or changed; a decoder that was nothing before it learned; a
+    /// device that does not take it.
+    pub fn scorer(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        learned: bool,
+        device: Option<(SharedDriver, usize)>,
+    ) -> Result<Scorer> {
         let (decoder, prompter, adapter) = match &self.spec.base.path {
             Some(folder) => self.of_folder(&PathBuf::from(folder), catalogue, learned)?,
             None if learned => {
@@ -52,8 +59,8 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
-        let (labels, meter) = (decoder.labels(&labels)?, Arc::default());
-        Ok(Scorer { labels, decoder, prompter, adapter, meter })
+        let reader = Reader::new(decoder, &labels, device)?;
+        Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
 
     fn of_folder(

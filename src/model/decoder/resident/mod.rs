@@ -116,24 +116,24 @@ impl Resident {
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
     }
 
+    /// What keeps a prompt from being scored, if anything does.
+    pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
+        let (length, most) = (prompt.tokens.len(), self.tokens_max);
+        let long =
+            || format!("expected at most {most} tokens, a batch on the device, found {length}");
+        let refused = self.config.refusal(prompt, self.adapters);
+        refused.or_else(|| (length > most).then(long))
+    }
+
     /// The last-position logits of prompts, (prompts, tokens), of some tokens of the vocabulary, as
     /// [`Decoder::logits`].
     ///
-    /// Errors: [`Error::Model`] for a prompt that [`Decoder::refusal`] refuses or that has more
-    /// tokens than a batch, for a token that is not there, and for logits that are not finite;
-    /// [`Error::Device`] if the device fails.
+    /// Errors: [`Error::Model`] for a prompt that [`Resident::refusal`] refuses, for a token that
+    /// is not there, and for logits that are not finite; [`Error::Device`] if the device fails.
     pub fn logits(&self, prompts: &[Prompt], tokens: &[u32]) -> Result<Vec<f32>> {
         let number = |at: usize, why: String| Error::Model(format!("prompt {}: {why}", at + 1));
         for (at, prompt) in prompts.iter().enumerate() {
-            let long = (prompt.tokens.len() > self.tokens_max).then(|| {
-                format!(
-                    "expected at most {} tokens, a batch on the device, found {}",
-                    self.tokens_max,
-                    prompt.tokens.len()
-                )
-            });
-            let refused = self.config.refusal(prompt, self.adapters).or(long);
-            if let Some(why) = refused {
+            if let Some(why) = self.refusal(prompt) {
                 return Err(number(at, why));
             }
         }
