@@ -39,7 +39,7 @@ use super::Backend;
 
 /// A kernel's body. `run` must be `#[inline(always)]`, like what it calls in its loops, so that it
 /// takes on the processor features of the function it is inlined into.
-trait Kernel {
+pub trait Kernel {
     /// What the kernel returns.
     type Output;
     /// Computes.
@@ -52,8 +52,9 @@ fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
-/// Runs a kernel with the widest instructions this processor has.
-fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+/// Runs a kernel with the widest instructions this processor has. Outside of `device` for loops
+/// that are no model's and yet want vectors.
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
