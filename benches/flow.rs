@@ -26,7 +26,7 @@ use steerage::stage::{Outcomes, Stage};
 use steerage::types::{Epoch, StageName, mix64};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::{Operator, Probe};
+use timely::dataflow::operators::Operator;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -166,7 +166,7 @@ fn flow(shard: &Shard, workers: usize) -> Vec<Sums> {
         let (kept, read) = (Arc::clone(&found), ReadRows(shard.clone()));
         worker.dataflow::<Epoch, _, _>(|scope| {
             let (epochs, meters) = (epochs.clone(), Arc::clone(&meters));
-            let groups = tasks(scope, epochs, WINDOW_EPOCHS, done.clone(), Arc::clone(&meters));
+            let groups = tasks(scope, epochs, WINDOW_EPOCHS, &done, Arc::clone(&meters));
             let (rows, _) = apply(groups, read, &meters);
             let by_user = Exchange::new(|row: &Row| mix64(row.0));
             let summed = rows.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
@@ -186,7 +186,7 @@ fn flow(shard: &Shard, workers: usize) -> Vec<Sums> {
                     }
                 },
             );
-            summed.probe_with(&done);
+            done.follow(summed);
         });
         drive(worker, &done, &meters, &mine);
     };

@@ -128,7 +128,7 @@ impl Cluster {
 pub fn drive(worker: &mut Worker, done: &Done, meters: &Meters, cluster: &Cluster) {
     let mut last_move = Instant::now();
     let mut last_seen = (0, 0);
-    while !done.done() {
+    while !done.all() {
         worker.step_or_park(Some(Duration::from_millis(20)));
         let rows: u64 = meters.stages().iter().map(|(_, meter)| meter.rows()).sum();
         let seen = (rows, meters.epochs_done.load(Relaxed));

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use timely::ExchangeData;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map};
-use timely::dataflow::operators::{Concat, Inspect, Probe};
+use timely::dataflow::operators::{Concat, Inspect};
 
 /// What the commit of an epoch is made of. `X` is what a job adds of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub fn commit<'s, X: ExchangeData + Send + Clone>(
             told.stop(why.clone());
         }
     });
-    committed.concat(failed.map(|_| ())).probe_with(done);
+    done.follow(committed.concat(failed.map(|_| ())));
 }
 
 impl<X: Send + 'static> Stage for Ledger<X> {

@@ -5,6 +5,7 @@ mod apply;
 pub mod cluster;
 pub mod commit;
 mod core;
+mod done;
 mod meter;
 mod offload;
 mod outlets;
@@ -16,6 +17,7 @@ mod tasks;
 
 pub use crate::stage::Meter;
 pub use apply::apply;
+pub use done::Done;
 pub use meter::{ArmMeters, Meters};
 pub use tasks::tasks;
 
@@ -23,6 +25,3 @@ use crate::types::Epoch;
 
 /// A stream of rows stamped with their epoch.
 pub type Flow<'s, D> = timely::dataflow::StreamVec<'s, Epoch, D>;
-
-/// Moves when an epoch is committed.
-pub type Done = timely::dataflow::operators::probe::Handle<Epoch>;

@@ -152,7 +152,7 @@ where
         let done = Done::new();
         worker.dataflow::<Epoch, _, _>(|scope| {
             let (epochs, window) = (pass.plan.epochs.clone(), pass.window_epochs);
-            let tasks = tasks(scope, epochs, window, done.clone(), Arc::clone(&pass.meters));
+            let tasks = tasks(scope, epochs, window, &done, Arc::clone(&pass.meters));
             graph(scope, tasks, (pass.build)(), &pass, &done);
         });
         drive(worker, &done, &pass.meters, &mine);

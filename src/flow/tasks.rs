@@ -3,13 +3,8 @@
 use super::{Done, Flow, Meters};
 use crate::types::Epoch;
 use std::sync::Arc;
-use std::time::Duration;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::operator::source;
-
-/// How soon a source that waits for a commit looks again. Nothing wakes a source when a probe
-/// moves, and asking to be scheduled at once would spin.
-const LOOK_AGAIN: Duration = Duration::from_micros(500);
 
 /// Emits each epoch's tasks, task i on worker i modulo workers, at most `window_epochs` ahead of
 /// the last commit. Ends early when the process is told to stop.
@@ -17,13 +12,14 @@ pub fn tasks<'s, D: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     epochs: Vec<(Epoch, Vec<D>)>,
     window_epochs: u64,
-    done: Done,
+    done: &Done,
     meters: Arc<Meters>,
 ) -> Flow<'s, D> {
     assert!(window_epochs > 0, "a window of no epochs would never start");
     let (index, peers) = (scope.index(), scope.peers());
     source(scope, "tasks", move |capability, info| {
-        let activator = scope.activator_for(info.address);
+        done.wakes(scope.activator_for(info.address));
+        let done = done.clone();
         let mut capability = Some(capability);
         let mut pending = epochs.into_iter().enumerate().peekable();
         let mut released: Vec<Epoch> = Vec::new();
@@ -31,7 +27,7 @@ pub fn tasks<'s, D: Clone + 'static>(
             let Some(held) = capability.as_mut() else { return };
             while let Some((at, _)) = pending.peek() {
                 let gate = at.checked_sub(window_epochs as usize).map(|i| released[i]);
-                if meters.stopped() || gate.is_some_and(|epoch| done.less_equal(&epoch)) {
+                if meters.stopped() || gate.is_some_and(|epoch| !done.is(epoch)) {
                     break;
                 }
                 let Some((_, (epoch, tasks))) = pending.next() else { break };
@@ -41,10 +37,7 @@ pub fn tasks<'s, D: Clone + 'static>(
                 output.session(&*held).give_iterator(mine.map(|(_, task)| task));
             }
             match pending.peek() {
-                Some((_, (epoch, _))) if !meters.stopped() => {
-                    held.downgrade(epoch);
-                    activator.activate_after(LOOK_AGAIN);
-                }
+                Some((_, (epoch, _))) if !meters.stopped() => held.downgrade(epoch),
                 _ => capability = None,
             }
         }
