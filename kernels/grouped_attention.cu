@@ -16,20 +16,15 @@
 //          is query m / group, head m % group, so that keys and values are read once for a group.
 //          A tile has at most 64 / group queries. A warp has 16 pairs.
 // Memory:  queries, and two tiles of 64 keys and values: one is computed with while the other
-//          comes. Rows are cut into pieces of 16 bytes, which lie where the lowest three bits of
-//          row and piece differ: then no two rows of a matrix load share banks.
+//          comes.
 // Order:   keys go in tiles of 64 from the path's first position on, so a query's sums depend on
 //          what it sees alone. Sums are f32; p is rounded to bf16 before it meets the values.
 // Limits:  group at most 64; width 64 or 128.
 // Bound:   arithmetic for long sequences: 4 · heads · width operations for each pair of a query
 //          and a key it sees.
 // Source:  Dao, FlashAttention-2 (2023), algorithm 1; Ainslie et al., GQA (2023), §2.2.
-#include "common.cuh"
+#include "attention.cuh"
 
-constexpr int ATTENTION_TILE = 64; // pairs of a block; keys of a step
-constexpr int ATTENTION_THREADS = 128;
-constexpr float LOG2_E = 1.4426950408889634f;
-constexpr float LN_2 = 0.6931471805599453f;
 constexpr float UNSEEN = -1e30f; // finite: the difference of two is a number
 
 struct Attention {
@@ -41,25 +36,9 @@ struct Attention {
 };
 
 template <int WIDTH>
-struct AttentionTile {
-    bf16 at[ATTENTION_TILE * WIDTH];
-
-    // Where a piece of eight numbers of a row is.
-    METHOD bf16* piece(int row, int piece) {
-        return at + row * WIDTH + ((piece ^ (row & 7)) << 3);
-    }
-};
-
-template <int WIDTH>
 struct AttentionMemory {
     AttentionTile<WIDTH> queries, keys[2], values[2];
 };
-
-// The row of a position; `segment` is the path's first, or one that does not lie after it.
-DEVICE u32 row_of(const u32* segments, u32 segment, u32 position) {
-    while (position >= segments[2 * segment]) segment++;
-    return position + segments[2 * segment + 1];
-}
 
 template <int WIDTH>
 DEVICE void copy_queries(AttentionTile<WIDTH>& tile, const Attention& with, u32 group) {
@@ -153,25 +132,6 @@ DEVICE void soften(AttentionSums<WIDTH>& sums, float (&scores)[8][4], const int 
     }
 }
 
-// out (16, WIDTH) += p (16, 64) · values.
-template <int WIDTH>
-DEVICE void mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4], AttentionTile<WIDTH>& values) {
-    int lane = lane_of_thread();
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const float(&left)[4] = p[2 * k], (&right)[4] = p[2 * k + 1];
-        u32 a[4] = {pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3]),
-                    pack_bf16(right[0], right[1]), pack_bf16(right[2], right[3])};
-#pragma unroll
-        for (int n = 0; n < WIDTH / 16; n++) {
-            u32 b[4];
-            load_matrices_turned(b, values.piece(k * 16 + lane % 16, n * 2 + lane / 16));
-            multiply(sums.out[2 * n], a, b[0], b[1]);
-            multiply(sums.out[2 * n + 1], a, b[2], b[3]);
-        }
-    }
-}
-
 template <int WIDTH>
 DEVICE void put(const AttentionSums<WIDTH>& sums, const Attention& with, u32 group, u32 out_row,
                 bf16* out, float* statistics) {
@@ -217,14 +177,13 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with,
         if (step == 0) {
 #pragma unroll
             for (int k = 0; k < WIDTH / 16; k++) {
-                bf16* row = memory.queries.piece(warp * 16 + lane % 16, k * 2 + lane / 16);
-                load_matrices(queries[k], row);
+                load_left(queries[k], memory.queries, warp * 16, k);
             }
         }
         float scores[8][4];
         score(scores, queries, memory.keys[step % 2]);
         soften(sums, scores, sees, step * ATTENTION_TILE, scale);
-        mix(sums, scores, memory.values[step % 2]);
+        multiply_columns(sums.out, scores, memory.values[step % 2], 0);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "../column_sums.cu"
 #include "../gated_backward.cu"
 #include "../grouped_attention.cu"
+#include "../grouped_attention_backward.cu"
 #include "../lookup.cu"
 #include "../lookup_backward.cu"
 #include "../lora_gated.cu"
@@ -25,6 +26,11 @@
 inline const std::map<std::string, emulated::Binding>& kernels() {
     static const std::map<std::string, emulated::Binding> all{
         KERNEL_NAMED(adam_w),
+        KERNEL_NAMED(attention_alongs),
+        KERNEL_NAMED(attention_keys_128),
+        KERNEL_NAMED(attention_keys_64),
+        KERNEL_NAMED(attention_queries_128),
+        KERNEL_NAMED(attention_queries_64),
         KERNEL_NAMED(candidate_logits),
         KERNEL_NAMED(column_sums),
         KERNEL_NAMED(gated_backward),

@@ -4,7 +4,7 @@ use super::emulator::Emulator;
 use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::Queries;
-use steerage::device::cuda::kernels::{GroupedAttention, Paths};
+use steerage::device::cuda::kernels::{GroupedAttention, GroupedAttentionBackward, Paths, Visits};
 use steerage::device::shape::GroupedShape;
 
 /// Outputs and statistics, by plain loops; `narrow` rounds each p.
@@ -122,5 +122,102 @@ fn a_sequence_has_the_same_bits_alone_and_with_others_and_with_what_it_goes_on_f
         }
         let i = rows.len() - 1;
         assert_eq!(found[i * wide..(i + 1) * wide], last[at * wide..(at + 1) * wide]);
+    }
+}
+
+/// The gradient by plain loops over what each query sees; `narrow` rounds p and the scores' own.
+fn plain_backward<F: Real>(
+    shape: &GroupedShape<'_>,
+    queries: Queries,
+    qkv: &[F],
+    d_out: &[F],
+    narrow: impl Fn(F) -> F,
+) -> Vec<F> {
+    let GroupedShape { heads, shared, width, .. } = *shape;
+    let mut d_qkv = vec![F::of(0.0); qkv.len()];
+    let ends = shape.ends();
+    let mut d_outs = d_out.chunks(width);
+    for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
+        let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
+        let own = (shape.offsets[s + 1] - shape.offsets[s]) as usize;
+        let asking = if queries == Queries::All { own } else { 1 };
+        for (i, head) in
+            (rows.len() - asking..rows.len()).flat_map(|i| (0..heads).map(move |h| (i, h)))
+        {
+            let d_out = d_outs.next().unwrap();
+            let at = |row: usize, head: usize| rows[row] * shape.row() + head * width;
+            let (key, value) =
+                (heads + head * shared / heads, heads + shared + head * shared / heads);
+            let part = |from: usize| &qkv[from..from + width];
+            let scale = F::of(1.0) / F::of(width as f64).sqrt();
+            let weights: Vec<F> =
+                (0..=i).map(|j| (dot(part(at(i, head)), part(at(j, key))) * scale).exp()).collect();
+            let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
+            let a: Vec<F> = (0..=i).map(|j| dot(d_out, part(at(j, value)))).collect();
+            let along =
+                weights.iter().zip(&a).fold(F::of(0.0), |sum, (w, a)| sum + *w / total * *a);
+            for j in 0..=i {
+                let p = weights[j] / total;
+                let d = narrow(p * (a[j] - along) * scale);
+                for c in 0..width {
+                    d_qkv[at(i, head) + c] += d * qkv[at(j, key) + c];
+                    d_qkv[at(j, key) + c] += d * qkv[at(i, head) + c];
+                    d_qkv[at(j, value) + c] += narrow(p) * d_out[c];
+                }
+            }
+        }
+    }
+    d_qkv
+}
+
+/// Bits of the gradient, after the forward kernel.
+fn attend_backward(
+    device: &Emulator,
+    shape: &GroupedShape<'_>,
+    queries: Queries,
+    [qkv, d_out]: [&[Bf16]; 2],
+) -> Result<Vec<u32>> {
+    let visits = Visits::of(device, shape, queries)?;
+    let paths = visits.paths();
+    let (qkv, out) = (Buffer::of(device, qkv)?, Buffer::new(device, d_out.len())?);
+    let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
+    let call = GroupedAttention { paths, qkv: &qkv, statistics: &statistics, out: &out };
+    launch(device, call.launch())?;
+    let d_qkv = Buffer::new(device, qkv.len())?;
+    let call = GroupedAttentionBackward {
+        visits: &visits,
+        qkv: &qkv,
+        statistics: &statistics,
+        out: &out,
+        d_out: &Buffer::of(device, d_out)?,
+        alongs: &Buffer::new(device, statistics.len())?,
+        d_qkv: &d_qkv,
+    };
+    call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+    Ok(bits_of_bf16(&d_qkv.read(device)?))
+}
+
+#[test]
+fn the_gradient_of_attention_is_its_formula_whoever_goes_on_from_whom() {
+    let parents = [None, Some(0), Some(0), Some(2)];
+    for (heads, shared, width, lengths) in
+        [(6, 2, 64, [70, 1, 9, 3]), (3, 1, 128, [33, 70, 2, 1]), (2, 2, 64, [64, 65, 1, 66])]
+    {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = GroupedShape { offsets: &offsets, parents: &parents, heads, shared, width };
+        let qkv = random_qkv(63, &shape);
+        for queries in [Queries::All, Queries::Last] {
+            let rows = if queries == Queries::All { shape.tokens() } else { 2 };
+            let d_out = random_bf16(64, rows * shape.queries());
+            let case = |device: &Emulator| attend_backward(device, &shape, queries, [&qkv, &d_out]);
+            let all = heads == 6 && queries == Queries::All;
+            let found = if all { with_every_wait(case) } else { once(case) };
+            let Some(found) = found else { return };
+            let (qkv, d_out) = (f32s(&qkv), f32s(&d_out));
+            let exact = plain_backward::<f64>(&shape, queries, &real(&qkv), &real(&d_out), |x| x);
+            let naive = plain_backward::<f32>(&shape, queries, &qkv, &d_out, |x| Bf16::of(x).f32());
+            assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
+        }
     }
 }

@@ -14,8 +14,14 @@ macro_rules! headers {
     };
 }
 /// What kernels include.
-const HEADERS: [Source; 5] =
-    headers!["best.cuh", "common.cuh", "instructions.cuh", "lora.cuh", "types.cuh"];
+const HEADERS: [Source; 6] = headers![
+    "attention.cuh",
+    "best.cuh",
+    "common.cuh",
+    "instructions.cuh",
+    "lora.cuh",
+    "types.cuh"
+];
 
 /// Machine code, and what the compiler says of each kernel: registers, spills.
 #[derive(Clone, Debug)]

@@ -44,6 +44,9 @@ kernels! {
     "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
         GROUPED_ATTENTION_128 "grouped_attention_128";
+    "grouped_attention_backward.cu": ATTENTION_ALONGS "attention_alongs",
+        ATTENTION_QUERIES_64 "attention_queries_64", ATTENTION_KEYS_64 "attention_keys_64",
+        ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128";
     "lookup.cu": LOOKUP "lookup";
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";

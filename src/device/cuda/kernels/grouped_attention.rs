@@ -13,20 +13,20 @@ use std::ops::Range;
 
 const NAME: &str = "grouped_attention";
 /// Pairs of a query and a head that a block takes; keys that it takes in a step.
-const TILE: usize = 64;
-const THREADS: u32 = 128;
+pub(super) const TILE: usize = 64;
+pub(super) const THREADS: u32 = 128;
 
 /// What a batch's sequences see, and how their queries are shared out among blocks: made once, used
 /// in every layer.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    heads: usize,
-    shared: usize,
-    width: usize,
-    tokens: usize,
-    rows: usize,
-    segments: Buffer<u32>,
-    tiles: Buffer<u32>,
+    pub(super) heads: usize,
+    pub(super) shared: usize,
+    pub(super) width: usize,
+    pub(super) tokens: usize,
+    pub(super) rows: usize,
+    pub(super) segments: Buffer<u32>,
+    pub(super) tiles: Buffer<u32>,
 }
 
 impl Paths {

@@ -1,0 +1,162 @@
+//! The gradient of causal attention with heads in groups.
+
+use super::super::launch::{
+    ATTENTION_ALONGS, ATTENTION_KEYS_64, ATTENTION_KEYS_128, ATTENTION_QUERIES_64,
+    ATTENTION_QUERIES_128, Launch, arguments,
+};
+use super::super::{Bf16, Buffer, Driver};
+use super::grouped_attention::{Paths, THREADS, TILE};
+use super::{WARP, fits, u32_of};
+use crate::device::Queries;
+use crate::device::shape::GroupedShape;
+use crate::error::Result;
+use std::ops::Range;
+
+const NAME: &str = "grouped_attention_backward";
+
+/// Which queries each tile of keys is seen by: made once for a batch, used in every layer.
+#[derive(Clone, Debug)]
+pub struct Visits {
+    paths: Paths,
+    tiles: usize,
+    keys: Buffer<u32>,
+    visits: Buffer<u32>,
+}
+
+impl Visits {
+    /// Lays out a batch and copies that to the device.
+    ///
+    /// # Errors
+    /// Those of [`Paths::of`].
+    pub fn of(driver: &dyn Driver, shape: &GroupedShape<'_>, queries: Queries) -> Result<Self> {
+        let paths = Paths::of(driver, shape, queries)?;
+        let block = TILE / (shape.heads / shape.shared);
+        let (mut keys, mut visits) = (Vec::new(), Vec::new());
+        for (s, asking) in askers(shape, queries).iter().enumerate() {
+            let path = shape.path(s);
+            let own = path[path.len() - 1].clone();
+            let before: usize = path[..path.len() - 1].iter().map(Range::len).sum();
+            for first in (0..own.len()).step_by(TILE) {
+                let count = TILE.min(own.len() - first);
+                let tile = [own.start + first, before + first, count, visits.len()];
+                keys.push(tile.map(|number| number as u32));
+                for asker in asking {
+                    visits.extend(asker.visits(before + first, block));
+                }
+            }
+        }
+        let tiles = keys.len();
+        keys.push([0, 0, 0, u32_of(NAME, visits.len())?]);
+        let keys = Buffer::of(driver, keys.as_flattened())?;
+        let visits = Buffer::of(driver, visits.as_flattened())?;
+        Ok(Self { paths, tiles, keys, visits })
+    }
+
+    /// Those of the forward kernel.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+}
+
+/// Queries that follow each other.
+#[derive(Clone, Copy)]
+struct Asker {
+    row: usize,
+    position: usize,
+    count: usize,
+    out_row: usize,
+}
+
+impl Asker {
+    /// Its queries, in blocks, less the blocks that see no key from `first` on.
+    fn visits(&self, first: usize, block: usize) -> impl Iterator<Item = [u32; 4]> {
+        let Self { row, position, count, out_row } = *self;
+        let blocks = (0..count).step_by(block).map(move |at| (at, block.min(count - at)));
+        blocks.filter(move |(at, some)| position + at + some > first).map(move |(at, some)| {
+            [row + at, position + at, some, out_row + at].map(|number| number as u32)
+        })
+    }
+}
+
+/// For each sequence the queries that see it, in the order of the output's rows.
+fn askers(shape: &GroupedShape<'_>, queries: Queries) -> Vec<Vec<Asker>> {
+    let mut askers = vec![Vec::new(); shape.sequences()];
+    let (ends, mut out_row) = (shape.ends(), 0);
+    for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
+        let seen: usize = shape.path(s).iter().map(Range::len).sum();
+        let end = shape.offsets[s + 1] as usize;
+        let count = match queries {
+            Queries::All => end - shape.offsets[s] as usize,
+            Queries::Last => 1,
+        };
+        let asker = Asker { row: end - count, position: seen - count, count, out_row };
+        out_row += count;
+        let mut at = Some(s);
+        while let Some(sequence) = at {
+            askers[sequence].push(asker);
+            at = shape.parents.get(sequence).copied().flatten().map(|parent| parent as usize);
+        }
+    }
+    askers
+}
+
+/// The gradient of [`super::GroupedAttention`].
+#[derive(Clone, Copy, Debug)]
+pub struct GroupedAttentionBackward<'a> {
+    /// Dimensions, and who sees what.
+    pub visits: &'a Visits,
+    /// As forward.
+    pub qkv: &'a Buffer<Bf16>,
+    /// From the forward kernel.
+    pub statistics: &'a Buffer<f32>,
+    /// From the forward kernel.
+    pub out: &'a Buffer<Bf16>,
+    /// (rows, heads · width).
+    pub d_out: &'a Buffer<Bf16>,
+    /// (rows, heads): scratch.
+    pub alongs: &'a Buffer<f32>,
+    /// (tokens, (heads + 2 · shared) · width).
+    pub d_qkv: &'a Buffer<Bf16>,
+}
+
+impl GroupedAttentionBackward<'_> {
+    /// Checks the call: what queries have along their outputs, the keys' and values' gradients, the
+    /// queries' gradients.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape.
+    pub fn launches(&self) -> Result<[Launch; 3]> {
+        let Visits { paths, tiles: key_tiles, keys, visits } = self.visits;
+        let Paths { heads, shared, width, tokens, rows, segments, tiles } = paths;
+        let Self { qkv, statistics, out, d_out, alongs, d_qkv, .. } = *self;
+        for (name, buffer) in [("qkv", qkv), ("d_qkv", d_qkv)] {
+            fits(NAME, name, buffer, &[*tokens, heads + 2 * shared, *width])?;
+        }
+        for (name, buffer) in [("out", out), ("d_out", d_out)] {
+            fits(NAME, name, buffer, &[*rows, *heads, *width])?;
+        }
+        for (name, buffer) in [("statistics", statistics), ("alongs", alongs)] {
+            fits(NAME, name, buffer, &[*rows, *heads])?;
+        }
+        let (all, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
+        let (by_query, by_key) = match width {
+            64 => (ATTENTION_QUERIES_64, ATTENTION_KEYS_64),
+            _ => (ATTENTION_QUERIES_128, ATTENTION_KEYS_128),
+        };
+        let tile = TILE * width * size_of::<Bf16>();
+        let pairs = 2 * tile + 2 * TILE * size_of::<f32>();
+        let first = arguments![out, d_out, alongs, *width as u32];
+        let of_keys = arguments![qkv, d_out, statistics, alongs, d_qkv, keys, visits, all, groups];
+        let of_queries =
+            arguments![qkv, d_out, statistics, alongs, d_qkv, segments, tiles, all, groups];
+        Ok([
+            Launch::new(ATTENTION_ALONGS, first).over([*rows, *heads], WARP as u32)?,
+            Launch::new(by_key, of_keys)
+                .sharing(2 * tile + 2 * pairs)
+                .over([*key_tiles, *shared], THREADS)?,
+            Launch::new(by_query, of_queries)
+                .sharing(pairs + 4 * tile)
+                .over([tiles.len() / 4, *shared], THREADS)?,
+        ])
+    }
+}
