@@ -73,6 +73,15 @@ DEVICE float block_sum(float x, float* parts) {
     return warp_sum(lane_of_thread() < warps ? parts[lane_of_thread()] : 0.0f);
 }
 
+// As block_sum: the largest.
+DEVICE float block_max(float x, float* parts) {
+    x = warp_max(x);
+    if (lane_of_thread() == 0) parts[warp_of_thread()] = x;
+    BLOCK_BARRIER();
+    int warps = blockDim.x / WARP;
+    return warp_max(lane_of_thread() < warps ? parts[lane_of_thread()] : parts[0]);
+}
+
 // 1 / (1 + exp(−x)).
 DEVICE float logistic(float x) {
     float e = expf(-fabsf(x));

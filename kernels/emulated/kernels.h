@@ -5,15 +5,19 @@
 
 #include "../adam_w.cu"
 #include "../candidate_logits.cu"
+#include "../candidate_logits_backward.cu"
 #include "../column_sums.cu"
 #include "../gated_backward.cu"
 #include "../grouped_attention.cu"
 #include "../grouped_attention_backward.cu"
+#include "../layer_norm.cu"
 #include "../lookup.cu"
 #include "../lookup_backward.cu"
 #include "../lora_gated.cu"
 #include "../lora_linear.cu"
 #include "../lora_qkv.cu"
+#include "../pool.cu"
+#include "../quantise.cu"
 #include "../rms_norm.cu"
 #include "../rms_norm_backward.cu"
 #include "../rotary_backward.cu"
@@ -32,16 +36,23 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(attention_queries_128),
         KERNEL_NAMED(attention_queries_64),
         KERNEL_NAMED(candidate_logits),
+        KERNEL_NAMED(candidates_backward),
         KERNEL_NAMED(column_sums),
         KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),
         KERNEL_NAMED(grouped_attention_64),
+        KERNEL_NAMED(layer_norm),
+        KERNEL_NAMED(layer_norm_backward),
         KERNEL_NAMED(lookup),
         KERNEL_NAMED(lookup_backward),
         KERNEL_NAMED(lora_gated),
         KERNEL_NAMED(lora_linear),
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),
+        KERNEL_NAMED(own_rows_backward),
+        KERNEL_NAMED(pool_last),
+        KERNEL_NAMED(pool_mean),
+        KERNEL_NAMED(quantise),
         KERNEL_NAMED(rms_norm),
         KERNEL_NAMED(rms_norm_backward),
         KERNEL_NAMED(rotary_backward),

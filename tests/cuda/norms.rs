@@ -2,9 +2,13 @@
 
 use super::emulator::Emulator;
 use super::*;
+use crate::kernels::plain;
 use crate::kernels::{Real, assert_close, dot, real};
-use steerage::device::cuda::kernels::{Lookup, RmsNorm, Rows};
+use steerage::device::cuda::kernels::{
+    LayerNorm, LayerNormBackward, Lookup, Offsets, Pool, Pooling, Quantise, RmsNorm, Rows,
+};
 use steerage::device::shape::NormShape;
+use steerage::device::{Backend, Cpu};
 
 #[test]
 fn a_lookup_copies_rows_of_two_tables() {
@@ -115,6 +119,143 @@ fn a_norm_is_its_formula_after_the_delta() {
                 assert_eq!(alone[hidden..2 * hidden], found[elements..][range.clone()]);
                 assert_eq!(alone[2 * hidden], found[2 * elements + r]);
             }
+        }
+    }
+}
+
+#[test]
+fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
+    for (rows, hidden) in [(1, 1), (67, 50), (3, 301), (2, 1024)] {
+        let elements = rows * hidden;
+        let (x, affine) = (random(11, elements), random(12, 2 * hidden));
+        let (d_out, before) = (random(13, elements), random(14, elements + 2 * hidden));
+        let shape = NormShape { rows, hidden };
+        let case = |device: &Emulator| {
+            let (x, affine) = (Buffer::of(device, &x)?, Buffer::of(device, &affine)?);
+            let (out, statistics) =
+                (Buffer::new(device, elements)?, Buffer::new(device, 2 * rows)?);
+            let call =
+                LayerNorm { shape, x: &x, affine: &affine, out: &out, statistics: &statistics };
+            launch(device, call.launch())?;
+            let d_x = Buffer::of(device, &before[..elements])?;
+            let d_affine = Buffer::of(device, &before[elements..])?;
+            let call = LayerNormBackward {
+                shape,
+                x: &x,
+                affine: &affine,
+                statistics: &statistics,
+                d_out: &Buffer::of(device, &d_out)?,
+                d_x: &d_x,
+                parts: &Buffer::new(device, rows.div_ceil(64) * 2 * hidden)?,
+                d_affine: &d_affine,
+            };
+            call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+            let buffers = [&out, &d_x, &d_affine].map(|buffer| buffer.read(device));
+            let mut bits = Vec::new();
+            for numbers in buffers {
+                bits.extend(bits_of_f32(&numbers?));
+            }
+            Ok(bits)
+        };
+        let found = if rows == 67 { with_every_wait(case) } else { under_all_orders(case) };
+        let Some(found) = found else { return };
+        let found = f32_of_bits(&found);
+        let exact = plain::layer_norm::<f64>(&real(&x), &real(&affine));
+        assert_close(&found[..elements], &plain::layer_norm::<f32>(&x, &affine), &exact);
+        let (mut out, mut statistics) = (vec![0.0; elements], vec![0.0; 2 * rows]);
+        Cpu.layer_norm(steerage::device::LayerNorm {
+            shape,
+            x: &x,
+            affine: &affine,
+            out: &mut out,
+            statistics: &mut statistics,
+        });
+        let mut expected = before.clone();
+        let (d_x, d_affine) = expected.split_at_mut(elements);
+        Cpu.layer_norm_backward(steerage::device::LayerNormBackward {
+            shape,
+            x: &x,
+            affine: &affine,
+            statistics: &statistics,
+            d_out: &d_out,
+            d_x,
+            d_affine,
+        });
+        let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        for (found, expected) in found[elements..].iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-5 * largest.max(1.0), "{found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_sequence_becomes_its_mean_or_its_last_row() {
+    let offsets = [0, 1, 8, 10];
+    for hidden in [1, 300] {
+        let x = random(15, 10 * hidden);
+        for pooling in [Pooling::Mean, Pooling::Last] {
+            let found = under_all_orders(|device| {
+                let out = Buffer::new(device, 3 * hidden)?;
+                let offsets = &Offsets::of(device, &offsets)?;
+                let x = &Buffer::of(device, &x)?;
+                launch(device, Pool { hidden, pooling, x, offsets, out: &out }.launch())?;
+                Ok(bits_of_f32(&out.read(device)?))
+            });
+            let Some(found) = found else { return };
+            for (i, found) in f32_of_bits(&found).into_iter().enumerate() {
+                let ends = &offsets[i / hidden..];
+                let mut rows = (ends[0]..ends[1]).map(|row| x[row as usize * hidden + i % hidden]);
+                let expected = match pooling {
+                    Pooling::Mean => rows.sum::<f32>() / (ends[1] - ends[0]) as f32,
+                    Pooling::Last => rows.next_back().unwrap(),
+                };
+                assert_eq!(found, expected);
+            }
+        }
+    }
+}
+
+/// The number that FP8 bits stand for.
+fn of_fp8(bits: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
+    let size = match exponent {
+        0 => fraction * 2f32.powi(-9),
+        _ => (8.0 + fraction) * 2f32.powi(exponent - 10),
+    };
+    if bits >> 7 == 1 { -size } else { size }
+}
+
+#[test]
+fn rows_become_the_nearest_fp8_numbers() {
+    for (rows, hidden) in [(3, 8), (2, 264), (2, 1032)] {
+        let mut x = random_bf16(16, rows * hidden);
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = Bf16::of(x.f32() * 2f32.powi(-(i as i32 % 21))); // some of them subnormal
+        }
+        x[..hidden].fill(Bf16::of(0.0));
+        let case = |device: &Emulator| {
+            let (out, scales) = (Buffer::new(device, x.len())?, Buffer::new(device, rows)?);
+            let shape = NormShape { rows, hidden };
+            let x = &Buffer::of(device, &x)?;
+            launch(device, Quantise { shape, x, out: &out, scales: &scales }.launch())?;
+            let mut bits: Vec<u32> = out.read(device)?.into_iter().map(u32::from).collect();
+            bits.extend(bits_of_f32(&scales.read(device)?));
+            Ok(bits)
+        };
+        let found = if hidden == 1032 { with_every_wait(case) } else { under_all_orders(case) };
+        let Some(found) = found else { return };
+        let (numbers, scales) = found.split_at(x.len());
+        let (x, scales) = (f32s(&x), f32_of_bits(scales));
+        let all: Vec<f32> = (0..=255u8).filter(|bits| bits & 127 < 127).map(of_fp8).collect();
+        for (i, (x, bits)) in x.iter().zip(numbers).enumerate() {
+            let scale = scales[i / hidden];
+            let (found, sought) = (of_fp8(*bits as u8), if scale > 0.0 { x / scale } else { 0.0 });
+            let nearest = all.iter().map(|y| (y - sought).abs()).fold(f32::INFINITY, f32::min);
+            assert!((found - sought).abs() <= nearest * 1.0001 + 1e-6, "{found} for {sought}");
+        }
+        let largest = |row: &[f32]| row.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        for (row, scale) in x.chunks(hidden).zip(&scales) {
+            assert!((largest(row) - scale * 448.0).abs() <= 1e-6);
         }
     }
 }

@@ -5,7 +5,8 @@ use super::*;
 use crate::kernels::{assert_close, dot};
 use steerage::device::cpu::top_k::{BitSet, TopKQuery, TopKShape, reference};
 use steerage::device::cuda::kernels::{
-    CandidateLogits, Exclusions, Indices, Rows, TopK, TopKNumber, found_length,
+    CandidateLogits, CandidateLogitsBackward, Exclusions, Indices, OwnRows, Rows, TopK, TopKNumber,
+    Uses, found_length,
 };
 
 #[test]
@@ -123,5 +124,64 @@ fn lists_are_those_of_the_definition_bit_for_bit() {
         let query = TopKQuery { barred: None, ..query };
         let wide = [&narrow_u, &narrow_v].map(|x| f32s(x));
         assert_eq!(found.unwrap(), expected(shape, [&wide[0], &wide[1]], &query));
+    }
+}
+
+#[test]
+fn the_gradient_of_logits_reaches_rows_and_prompts() {
+    let (hidden, prompts, candidates) = (264, 3, 7);
+    let (table, own) = (random_bf16(91, 30 * hidden), random_bf16(92, 3 * hidden));
+    let h = random_bf16(93, prompts * hidden);
+    let (d_logits, before) = (random(94, prompts * candidates), random(95, 3 * hidden));
+    let rows: Vec<i32> = (0..2 * candidates as i32).map(|i| (i * 7 + 1) % 33 - 3).collect();
+    let lists = [1, 0, 1];
+    let row = |i: usize| rows[lists[i / candidates] as usize * candidates + i % candidates];
+    let used: Vec<Option<u32>> =
+        (0..prompts * candidates).map(|i| u32::try_from(-1 - row(i)).ok()).collect();
+    let found = under_all_orders(|device| {
+        let (d_h, d_own) = (Buffer::new(device, h.len())?, Buffer::of(device, &before)?);
+        let call = CandidateLogitsBackward {
+            forward: CandidateLogits {
+                hidden,
+                candidates,
+                h: &Buffer::of(device, &h)?,
+                table: &Buffer::of(device, &table)?,
+                own: Some(&Buffer::of(device, &own)?),
+                rows: &Rows::of(device, &rows)?,
+                lists: &Indices::of(device, &lists)?,
+                logits: &Buffer::new(device, prompts * candidates)?,
+            },
+            d_logits: &Buffer::of(device, &d_logits)?,
+            d_h: &d_h,
+            d_own: Some(OwnRows { uses: &Uses::of(device, 3, &used)?, d_own: &d_own }),
+        };
+        call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+        let mut bits = bits_of_bf16(&d_h.read(device)?);
+        bits.extend(bits_of_f32(&d_own.read(device)?));
+        Ok(bits)
+    });
+    let Some(found) = found else { return };
+    let (mut exact_h, mut exact_own) = (vec![0.0; h.len()], vec![0.0; before.len()]);
+    for (i, d) in d_logits.iter().enumerate() {
+        let (p, row) = (i / candidates, row(i));
+        for c in 0..hidden {
+            let x = match usize::try_from(row) {
+                Ok(row) => table[row * hidden + c],
+                Err(_) => {
+                    let own_row = (-1 - row) as usize;
+                    exact_own[own_row * hidden + c] +=
+                        f64::from(*d) * f64::from(h[p * hidden + c].f32());
+                    own[own_row * hidden + c]
+                }
+            };
+            exact_h[p * hidden + c] += f64::from(*d) * f64::from(x.f32());
+        }
+    }
+    let (d_h, d_own) = found.split_at(h.len());
+    for (found, exact) in bf16_of_bits(d_h).iter().zip(&exact_h) {
+        assert!((f64::from(*found) - exact).abs() <= exact.abs() / 255.0 + 1e-5);
+    }
+    for ((found, exact), before) in f32_of_bits(d_own).iter().zip(&exact_own).zip(&before) {
+        assert!((f64::from(*found) - exact - f64::from(*before)).abs() <= 1e-5);
     }
 }

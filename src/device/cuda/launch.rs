@@ -40,6 +40,8 @@ macro_rules! kernels {
 kernels! {
     "adam_w.cu": ADAM_W "adam_w";
     "candidate_logits.cu": CANDIDATE_LOGITS "candidate_logits";
+    "candidate_logits_backward.cu": CANDIDATES_BACKWARD "candidates_backward",
+        OWN_ROWS_BACKWARD "own_rows_backward";
     "column_sums.cu": COLUMN_SUMS "column_sums";
     "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
@@ -47,11 +49,14 @@ kernels! {
     "grouped_attention_backward.cu": ATTENTION_ALONGS "attention_alongs",
         ATTENTION_QUERIES_64 "attention_queries_64", ATTENTION_KEYS_64 "attention_keys_64",
         ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128";
+    "layer_norm.cu": LAYER_NORM "layer_norm", LAYER_NORM_BACKWARD "layer_norm_backward";
     "lookup.cu": LOOKUP "lookup";
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_RESIDUAL "lora_residual";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
+    "pool.cu": POOL_MEAN "pool_mean", POOL_LAST "pool_last";
+    "quantise.cu": QUANTISE "quantise";
     "rms_norm.cu": RMS_NORM "rms_norm";
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";

@@ -3,7 +3,7 @@
 use super::super::launch::{LOOKUP_BACKWARD, Launch, arguments};
 use super::super::{Buffer, Driver};
 use super::{fits, u32_of, wide};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const THREADS: u32 = 256;
 
@@ -37,6 +37,22 @@ impl Uses {
         let (starts, uses) = (Buffer::of(driver, &starts)?, Buffer::of(driver, &uses)?);
         Ok(Self { rows, tokens: tokens.len(), starts, uses })
     }
+
+    /// How many rows there are, where each one's tokens begin, and the tokens; of as many tokens.
+    pub(super) fn parts(
+        &self,
+        kernel: &str,
+        tokens: usize,
+    ) -> Result<(usize, &Buffer<u32>, &Buffer<u32>)> {
+        let Self { rows, starts, uses, .. } = self;
+        if self.tokens != tokens {
+            let found = self.tokens;
+            return Err(Error::Device(format!(
+                "{kernel}: uses: expected {tokens} tokens, found {found}"
+            )));
+        }
+        Ok((*rows, starts, uses))
+    }
 }
 
 /// Adds each token's gradient to that of its row, in the order of the tokens.
@@ -59,12 +75,12 @@ impl LookupBackward<'_> {
     /// If a buffer's length disagrees with the shape.
     pub fn launch(&self) -> Result<Launch> {
         let (name, hidden) = (LOOKUP_BACKWARD.name, self.hidden);
-        let Uses { rows, tokens, starts, uses } = self.uses;
         wide(name, "hidden", hidden, [1, i32::MAX as usize])?;
-        fits(name, "d_out", self.d_out, &[*tokens, hidden])?;
-        fits(name, "d_rows", self.d_rows, &[*rows, hidden])?;
+        let (rows, starts, uses) = self.uses.parts(name, self.d_out.len() / hidden)?;
+        fits(name, "d_out", self.d_out, &[self.uses.tokens, hidden])?;
+        fits(name, "d_rows", self.d_rows, &[rows, hidden])?;
         let arguments = arguments![self.d_out, starts, uses, self.d_rows, u32_of(name, hidden)?];
-        let blocks = [*rows, hidden.div_ceil(THREADS as usize)];
+        let blocks = [rows, hidden.div_ceil(THREADS as usize)];
         Launch::new(LOOKUP_BACKWARD, arguments).over(blocks, THREADS)
     }
 }

@@ -3,14 +3,18 @@
 
 mod adam_w;
 mod candidate_logits;
+mod candidate_logits_backward;
 mod gated_backward;
 mod grouped_attention;
 mod grouped_attention_backward;
 mod indices;
+mod layer_norm;
 mod lookup;
 mod lookup_backward;
 mod lora;
 mod lora_linear;
+mod pool;
+mod quantise;
 mod rms_norm;
 mod rms_norm_backward;
 mod rotary_backward;
@@ -19,14 +23,18 @@ pub mod wrappers;
 
 pub use adam_w::AdamW;
 pub use candidate_logits::CandidateLogits;
+pub use candidate_logits_backward::{CandidateLogitsBackward, OwnRows};
 pub use gated_backward::GatedBackward;
 pub use grouped_attention::{GroupedAttention, Paths};
 pub use grouped_attention_backward::{GroupedAttentionBackward, Visits};
 pub use indices::{Indices, Rows};
+pub use layer_norm::{LayerNorm, LayerNormBackward};
 pub use lookup::Lookup;
 pub use lookup_backward::{LookupBackward, Uses};
 pub use lora::{Adapter, Adapters, LoraSums};
 pub use lora_linear::{LoraGated, LoraLinear, LoraQkv, LoraResidual};
+pub use pool::{Offsets, Pool, Pooling};
+pub use quantise::Quantise;
 pub use rms_norm::RmsNorm;
 pub use rms_norm_backward::{NormWeight, RmsNormBackward};
 pub use rotary_backward::RotaryBackward;
