@@ -7,16 +7,20 @@ constexpr int ATTENTION_THREADS = 128;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-// Rows of WIDTH numbers. They are cut into pieces of 16 bytes, which lie where the lowest three
-// bits of row and piece differ: then no two rows of a matrix load share banks.
+// Rows of WIDTH numbers, 64 columns after the other: rows of 128 bytes, whose pieces of 16 lie
+// where the lowest three bits of row and piece differ, so that no two rows of a matrix load share
+// banks. That is what PTX calls the 128-byte swizzle, if a tile begins at a multiple of 1024 bytes.
 template <int WIDTH>
 struct AttentionTile {
     bf16 at[ATTENTION_TILE * WIDTH];
 
     // Where a piece of eight numbers of a row is.
     METHOD bf16* piece(int row, int piece) {
-        return at + row * WIDTH + ((piece ^ (row & 7)) << 3);
+        return half(piece / 8) + row * 64 + ((piece % 8 ^ (row & 7)) << 3);
     }
+
+    // Where each row's numbers from 64 · which on are.
+    METHOD bf16* half(int which) { return at + which * ATTENTION_TILE * 64; }
 };
 
 // The row of a position; `segment` is the path's first, or one that does not lie after it.

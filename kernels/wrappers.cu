@@ -2,9 +2,11 @@
 //
 // Shapes:  wrapped_multiply: left (16, 16), right (8, 16) bf16, out (16, 8) f32 = left · rightᵀ;
 //          wrapped_matrices: rows (32, 8) bf16: four matrices, copied to shared memory; out
-//          (2, 32, 4) u32: each lane's parts, straight, then turned.
-// Blocks:  one, of one warp.
-#include "common.cuh"
+//          (2, 32, 4) u32: each lane's parts, straight, then turned; wrapped_group: left (64, 64)
+//          and right (64, 64) bf16, out (2, 64, 64) f32: left · rightᵀ, then left · right.
+// Blocks:  one, of one warp; of four warps for wrapped_group.
+#include "attention.cuh"
+#include "hopper.cuh"
 
 KERNEL(WARP)
 wrapped_multiply(const bf16* __restrict__ left, const bf16* __restrict__ right,
@@ -33,4 +35,42 @@ wrapped_matrices(const bf16* __restrict__ rows, u32* __restrict__ out) {
         out[lane_of_thread() * 4 + i] = straight[i];
         out[(WARP + lane_of_thread()) * 4 + i] = turned[i];
     }
+}
+
+// A lane's numbers of a group's product, to where they belong.
+DEVICE void put_group(float* out, const float (&sums)[8][4]) {
+    int g = lane_of_thread() / 4, t = lane_of_thread() % 4;
+    for (int i = 0; i < 32; i++) {
+        int row = warp_of_thread() * 16 + g + i % 4 / 2 * 8;
+        out[row * 64 + i / 4 * 8 + 2 * t + i % 2] = sums[i / 4][i % 4];
+    }
+}
+
+KERNEL(ATTENTION_THREADS)
+wrapped_group(const bf16* __restrict__ left, const bf16* __restrict__ right,
+              float* __restrict__ out) {
+    LAUNCH_MEMORY(bytes);
+    auto* tiles = reinterpret_cast<AttentionTile<64>*>(bytes);
+    for (int i = threadIdx.x; i < 64 * 8; i += ATTENTION_THREADS) {
+        async_copy(tiles[0].piece(i / 8, i % 8), left + i * 8, true);
+        async_copy(tiles[1].piece(i / 8, i % 8), right + i * 8, true);
+    }
+    async_commit();
+    ASYNC_WAIT(0);
+    shared_fence();
+    BLOCK_BARRIER();
+    float rows[8][4] = {}, columns[8][4] = {};
+    u32 parts[4][4];
+#pragma unroll
+    for (int k = 0; k < 4; k++) load_left(parts[k], tiles[0], warp_of_thread() * 16, k);
+    group_fence();
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        group_multiply(rows, tiles[0].half(0) + k * 16, tiles[1].half(0) + k * 16);
+        group_multiply_columns(columns, parts[k], tiles[1].half(0) + k * 16 * 64);
+    }
+    group_commit();
+    GROUP_WAIT(0);
+    put_group(out, rows);
+    put_group(out + 64 * 64, columns);
 }

@@ -10,6 +10,7 @@
 #include "../gated_backward.cu"
 #include "../grouped_attention.cu"
 #include "../grouped_attention_backward.cu"
+#include "../grouped_attention_hopper.cu"
 #include "../layer_norm.cu"
 #include "../lookup.cu"
 #include "../lookup_backward.cu"
@@ -41,6 +42,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),
         KERNEL_NAMED(grouped_attention_64),
+        KERNEL_NAMED(hopper_attention_128),
+        KERNEL_NAMED(hopper_attention_64),
         KERNEL_NAMED(layer_norm),
         KERNEL_NAMED(layer_norm_backward),
         KERNEL_NAMED(lookup),
@@ -59,6 +62,7 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(top_k_bf16),
         KERNEL_NAMED(top_k_f32),
         KERNEL_NAMED(top_k_merge),
+        KERNEL_NAMED(wrapped_group),
         KERNEL_NAMED(wrapped_matrices),
         KERNEL_NAMED(wrapped_multiply),
     };

@@ -68,15 +68,35 @@ static void make_threads(Block& now, std::vector<u8>& stacks) {
     }
 }
 
-static std::vector<u32> turns(const Block& now) {
-    std::vector<u32> order(now.threads.size());
-    std::iota(order.begin(), order.end(), 0);
-    if (now.order.seed == 1) std::reverse(order.begin(), order.end());
-    if (now.order.seed > 1) {
-        std::mt19937 random(now.order.seed);
-        std::shuffle(order.begin(), order.end(), random);
-    }
-    return order;
+template <class T>
+static void arrange(std::vector<T>& items, u32 seed, std::mt19937& random) {
+    if (seed == 1) std::reverse(items.begin(), items.end());
+    if (seed > 1) std::shuffle(items.begin(), items.end(), random);
+}
+
+// Warps in their turn, each as its threads in theirs.
+static std::vector<std::vector<u32>> turns(const Block& now) {
+    std::mt19937 random(now.order.seed);
+    std::vector<std::vector<u32>> warps(now.warps.size());
+    for (u32 i = 0; i < now.threads.size(); i++) warps[i / WARP].push_back(i);
+    for (auto& threads : warps) arrange(threads, now.order.seed, random);
+    arrange(warps, now.order.seed, random);
+    return warps;
+}
+
+// Lets a warp's threads go on until all of them wait for others; whether any of them moved.
+static bool run_warp(Block& now, const std::vector<u32>& threads) {
+    bool ever = false;
+    do {
+        now.moved = false;
+        for (u32 i : threads) {
+            if (now.threads[i].ended) continue;
+            current = &now.threads[i];
+            emulated_switch(&now.scheduler, current->stack_pointer);
+        }
+        ever |= now.moved;
+    } while (now.moved);
+    return ever;
 }
 
 void run_block(Block& now, size_t memory_bytes) {
@@ -85,18 +105,15 @@ void run_block(Block& now, size_t memory_bytes) {
     memory.assign(memory_bytes + ALIGNMENT, POISON);
     now.memory = memory.data() + (-(uintptr_t)memory.data() & (ALIGNMENT - 1));
     block = &now;
-    std::vector<u32> order = turns(now);
+    auto warps = turns(now);
     while (now.left > 0) {
-        now.moved = false;
-        for (u32 i : order) {
-            if (now.threads[i].ended) continue;
-            current = &now.threads[i];
-            emulated_switch(&now.scheduler, current->stack_pointer);
-        }
-        if (!now.moved) fail("threads wait for others that never come");
+        bool moved = false;
+        for (const auto& threads : warps) moved |= run_warp(now, threads);
+        if (!moved) fail("threads wait for others that never come");
     }
     for (const Thread& thread : now.threads) {
-        if (!thread.open.empty() && !now.order.eager) fail("a thread ends with copies under way");
+        bool under_way = !thread.open.empty() || !thread.products.empty();
+        if (under_way) fail("a thread ends with copies or products that are in no group");
     }
     block = nullptr;
     current = nullptr;

@@ -1,5 +1,6 @@
 // A block of threads on one thread of the processor: each has a stack of its own and runs until it
-// waits for others. Which goes first is up to `Order`: what is right under every order needs none.
+// waits for others; a warp goes on until all of its threads wait, so that it is as far ahead of the
+// others as it can be. Which goes first is up to `Order`: what is right under all needs none.
 #pragma once
 
 #include <algorithm>
@@ -63,6 +64,8 @@ struct Thread {
     u32 turn = 0; // which of a warp's two sets of slots is next
     std::vector<Copy> open;
     std::vector<std::vector<Copy>> groups;
+    std::vector<std::function<void()>> products; // of a group of warps, as copies
+    std::vector<std::vector<std::function<void()>>> sets;
 };
 
 constexpr size_t SLOT = 64; // bytes that a lane can show to the others

@@ -48,13 +48,15 @@ fn plain<F: Real>(
     (out, statistics)
 }
 
-/// Bits of the outputs, then of the statistics.
+/// Bits of the outputs, then of the statistics; with the products of Hopper, or without.
 fn attend(
     device: &Emulator,
+    hopper: bool,
     shape: &GroupedShape<'_>,
     queries: Queries,
     qkv: &[Bf16],
 ) -> Result<Vec<u32>> {
+    device.set_group_products(hopper);
     let paths = Paths::of(device, shape, queries)?;
     let out = Buffer::new(device, paths.rows() * shape.queries())?;
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
@@ -85,9 +87,12 @@ fn attention_is_its_formula_whoever_goes_on_from_whom() {
         lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
         let shape = GroupedShape { offsets: &offsets, parents: &parents, heads, shared, width };
         let qkv = random_qkv(61, &shape);
-        for queries in [Queries::All, Queries::Last] {
-            let case = |device: &Emulator| attend(device, &shape, queries, &qkv);
-            let found = if heads == 6 { with_every_wait(case) } else { once(case) };
+        let kinds =
+            [Queries::All, Queries::Last].map(|queries| [(queries, false), (queries, true)]);
+        for (queries, hopper) in kinds.into_iter().flatten() {
+            let case = |device: &Emulator| attend(device, hopper, &shape, queries, &qkv);
+            let all = heads == 6 && queries == Queries::All;
+            let found = if all { with_every_wait(case) } else { once(case) };
             let Some(found) = found else { return };
             let numbers = f32s(&qkv);
             let (exact, exact_statistics) = plain::<f64>(&shape, queries, &real(&numbers), |p| p);
@@ -108,20 +113,25 @@ fn a_sequence_has_the_same_bits_alone_and_with_others_and_with_what_it_goes_on_f
     let shape = GroupedShape { offsets: &offsets, parents: &parents, heads, shared, width };
     let qkv = random_qkv(62, &shape);
     let (row, wide) = (shape.row(), shape.queries());
-    let Some(all) = once(|device| attend(device, &shape, Queries::All, &qkv)) else { return };
-    let last = once(|device| attend(device, &shape, Queries::Last, &qkv)).unwrap();
-    for (at, s) in [2, 3].into_iter().enumerate() {
-        let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
-        let own: Vec<Bf16> =
-            rows.iter().flat_map(|r| &qkv[r * row..(r + 1) * row]).copied().collect();
-        let offsets = [0, rows.len() as u32];
-        let alone = GroupedShape { offsets: &offsets, parents: &[], heads, shared, width };
-        let found = once(|device| attend(device, &alone, Queries::All, &own)).unwrap();
-        for (i, r) in rows.iter().enumerate() {
-            assert_eq!(found[i * wide..(i + 1) * wide], all[r * wide..(r + 1) * wide]);
+    for hopper in [false, true] {
+        let attend = |shape: &GroupedShape<'_>, queries, qkv: &[Bf16]| {
+            once(|device| attend(device, hopper, shape, queries, qkv))
+        };
+        let Some(all) = attend(&shape, Queries::All, &qkv) else { return };
+        let last = attend(&shape, Queries::Last, &qkv).unwrap();
+        for (at, s) in [2, 3].into_iter().enumerate() {
+            let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
+            let own: Vec<Bf16> =
+                rows.iter().flat_map(|r| &qkv[r * row..(r + 1) * row]).copied().collect();
+            let offsets = [0, rows.len() as u32];
+            let alone = GroupedShape { offsets: &offsets, parents: &[], heads, shared, width };
+            let found = attend(&alone, Queries::All, &own).unwrap();
+            for (i, r) in rows.iter().enumerate() {
+                assert_eq!(found[i * wide..(i + 1) * wide], all[r * wide..(r + 1) * wide]);
+            }
+            let i = rows.len() - 1;
+            assert_eq!(found[i * wide..(i + 1) * wide], last[at * wide..(at + 1) * wide]);
         }
-        let i = rows.len() - 1;
-        assert_eq!(found[i * wide..(i + 1) * wide], last[at * wide..(at + 1) * wide]);
     }
 }
 

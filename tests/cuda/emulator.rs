@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use steerage::device::cuda::{Argument, Driver, Form, Kind, Launch, Memory, Product, View};
 use steerage::error::{Error, Result};
@@ -36,6 +37,7 @@ pub struct Emulator {
     without: String,
     channel: Arc<Mutex<Channel>>,
     places: Mutex<BTreeSet<String>>,
+    group_products: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,18 @@ impl Emulator {
         let from = child.stdout.take().expect("piped");
         let channel = Arc::new(Mutex::new(Channel { child, to, from }));
         let without = without.unwrap_or_default().to_owned();
-        Some(Self { order, without, channel, places: Mutex::default() })
+        Some(Self {
+            order,
+            without,
+            channel,
+            places: Mutex::default(),
+            group_products: AtomicBool::new(false),
+        })
+    }
+
+    /// Says that it has, or has not, what Hopper has.
+    pub fn set_group_products(&self, there: bool) {
+        self.group_products.store(there, Ordering::Relaxed);
     }
 
     /// Where threads have waited so far: `file:line`.
@@ -164,6 +177,10 @@ impl Driver for Emulator {
         let all = sizes.chain(flags).chain([u64::from(scale.to_bits())]).chain(places);
         let message = numbers(&all.collect::<Vec<_>>());
         ask(&self.channel, letter, &[&message]).map(drop)
+    }
+
+    fn has_group_products(&self) -> bool {
+        self.group_products.load(Ordering::Relaxed)
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -45,3 +45,22 @@ fn a_lane_gets_its_part_of_a_matrix_straight_and_turned() {
         }
     }
 }
+
+#[test]
+fn a_product_of_a_group_of_warps_is_a_product_straight_and_turned() {
+    let (left, right) = (random_bf16(4, 64 * 64), random_bf16(5, 64 * 64));
+    let found = with_every_wait(|device| {
+        let (left, right) = (Buffer::of(device, &left)?, Buffer::of(device, &right)?);
+        let out = Buffer::new(device, 2 * 64 * 64)?;
+        launch(device, wrappers::group(&left, &right, &out))?;
+        Ok(bits_of_f32(&out.read(device)?))
+    });
+    let Some(found) = found else { return };
+    for (i, found) in f32_of_bits(&found).into_iter().enumerate() {
+        let (row, column, turned) = (i / 64 % 64, i % 64, i < 64 * 64);
+        let of = |k: usize| right[if turned { column * 64 + k } else { k * 64 + column }].f32();
+        let exact: f64 =
+            (0..64).map(|k| f64::from(left[row * 64 + k].f32()) * f64::from(of(k))).sum();
+        assert!((f64::from(found) - exact).abs() < 1e-4, "{row} {column} {turned}");
+    }
+}

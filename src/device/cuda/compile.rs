@@ -14,10 +14,12 @@ macro_rules! headers {
     };
 }
 /// What kernels include.
-const HEADERS: [Source; 6] = headers![
+const HEADERS: [Source; 8] = headers![
     "attention.cuh",
+    "attention_forward.cuh",
     "best.cuh",
     "common.cuh",
+    "hopper.cuh",
     "instructions.cuh",
     "lora.cuh",
     "types.cuh"

@@ -42,6 +42,10 @@ pub trait Driver {
     /// # Errors
     /// If it cannot be started, or the device failed.
     fn product(&self, product: &Product) -> Result<()>;
+    /// Whether it has the products of Hopper's groups of warps (sm_90a).
+    fn has_group_products(&self) -> bool {
+        false
+    }
     /// Waits until all is done.
     ///
     /// # Errors

@@ -49,6 +49,8 @@ kernels! {
     "grouped_attention_backward.cu": ATTENTION_ALONGS "attention_alongs",
         ATTENTION_QUERIES_64 "attention_queries_64", ATTENTION_KEYS_64 "attention_keys_64",
         ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128";
+    "grouped_attention_hopper.cu": HOPPER_ATTENTION_64 "hopper_attention_64",
+        HOPPER_ATTENTION_128 "hopper_attention_128";
     "layer_norm.cu": LAYER_NORM "layer_norm", LAYER_NORM_BACKWARD "layer_norm_backward";
     "lookup.cu": LOOKUP "lookup";
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
@@ -61,7 +63,8 @@ kernels! {
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";
-    "wrappers.cu": WRAPPED_MULTIPLY "wrapped_multiply", WRAPPED_MATRICES "wrapped_matrices";
+    "wrappers.cu": WRAPPED_MULTIPLY "wrapped_multiply", WRAPPED_MATRICES "wrapped_matrices",
+        WRAPPED_GROUP "wrapped_group";
 }
 
 /// A kernel, how many threads run it, and what it is given. Calls make them ([`super::kernels`]),

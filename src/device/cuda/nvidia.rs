@@ -24,6 +24,7 @@ pub struct Nvidia {
     stream: Arc<CudaStream>,
     compiler: Compiler,
     products: Products,
+    hopper: bool,
     loaded: Mutex<Loaded>,
 }
 
@@ -89,7 +90,8 @@ impl Nvidia {
         let compiler = Compiler::new(&architecture, folder)?;
         let stream = context.new_stream().map_err(failed(&name))?;
         let products = Products::open()?;
-        Ok(Self { context, stream, compiler, products, loaded: Mutex::default() })
+        let hopper = (major, minor) == (9, 0);
+        Ok(Self { context, stream, compiler, products, hopper, loaded: Mutex::default() })
     }
 
     fn bind(&self) -> Result<()> {
@@ -200,6 +202,10 @@ impl Driver for Nvidia {
     fn product(&self, product: &Product) -> Result<()> {
         self.bind()?;
         self.products.run(product, self.stream.cu_stream())
+    }
+
+    fn has_group_products(&self) -> bool {
+        self.hopper
     }
 
     fn synchronize(&self) -> Result<()> {

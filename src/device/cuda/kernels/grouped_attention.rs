@@ -1,7 +1,8 @@
 //! Causal attention with heads in groups.
 
 use super::super::launch::{
-    GROUPED_ATTENTION_64, GROUPED_ATTENTION_128, Kernel, Launch, arguments,
+    GROUPED_ATTENTION_64, GROUPED_ATTENTION_128, HOPPER_ATTENTION_64, HOPPER_ATTENTION_128, Launch,
+    arguments,
 };
 use super::super::{Bf16, Buffer, Driver};
 use super::{fits, u32_of};
@@ -25,6 +26,7 @@ pub struct Paths {
     pub(super) width: usize,
     pub(super) tokens: usize,
     pub(super) rows: usize,
+    group_products: bool,
     pub(super) segments: Buffer<u32>,
     pub(super) tiles: Buffer<u32>,
 }
@@ -71,7 +73,8 @@ impl Paths {
         let segments = Buffer::of(driver, &segments)?;
         let tiles = Buffer::of(driver, tiles.as_flattened())?;
         let (tokens, rows) = (shape.tokens(), rows as usize);
-        Ok(Self { heads, shared, width, tokens, rows, segments, tiles })
+        let group_products = driver.has_group_products();
+        Ok(Self { heads, shared, width, tokens, rows, group_products, segments, tiles })
     }
 
     /// How many rows the output has.
@@ -110,12 +113,16 @@ impl GroupedAttention<'_> {
     /// # Errors
     /// If a buffer's length disagrees with the shape.
     pub fn launch(&self) -> Result<Launch> {
-        let Paths { heads, shared, width, tokens, rows, segments, tiles } = self.paths;
+        let Paths { heads, shared, width, tokens, rows, segments, tiles, .. } = self.paths;
         fits(NAME, "qkv", self.qkv, &[*tokens, heads + 2 * shared, *width])?;
         fits(NAME, "statistics", self.statistics, &[*rows, *heads])?;
         fits(NAME, "out", self.out, &[*rows, *heads, *width])?;
-        let kernel: Kernel =
-            if *width == 64 { GROUPED_ATTENTION_64 } else { GROUPED_ATTENTION_128 };
+        let kernel = match (self.paths.group_products, width) {
+            (false, 64) => GROUPED_ATTENTION_64,
+            (false, _) => GROUPED_ATTENTION_128,
+            (true, 64) => HOPPER_ATTENTION_64,
+            (true, _) => HOPPER_ATTENTION_128,
+        };
         let (heads, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
         let arguments =
             arguments![self.qkv, segments, tiles, self.out, self.statistics, heads, groups];

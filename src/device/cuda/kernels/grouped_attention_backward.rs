@@ -127,7 +127,7 @@ impl GroupedAttentionBackward<'_> {
     /// If a buffer's length disagrees with the shape.
     pub fn launches(&self) -> Result<[Launch; 3]> {
         let Visits { paths, tiles: key_tiles, keys, visits } = self.visits;
-        let Paths { heads, shared, width, tokens, rows, segments, tiles } = paths;
+        let Paths { heads, shared, width, tokens, rows, segments, tiles, .. } = paths;
         let Self { qkv, statistics, out, d_out, alongs, d_qkv, .. } = *self;
         for (name, buffer) in [("qkv", qkv), ("d_qkv", d_qkv)] {
             fits(NAME, name, buffer, &[*tokens, heads + 2 * shared, *width])?;

@@ -1,6 +1,6 @@
 //! The wrappers of instructions by themselves: for tests, on a device as elsewhere.
 
-use super::super::launch::{Launch, WRAPPED_MATRICES, WRAPPED_MULTIPLY, arguments};
+use super::super::launch::{Launch, WRAPPED_GROUP, WRAPPED_MATRICES, WRAPPED_MULTIPLY, arguments};
 use super::super::{Bf16, Buffer};
 use super::{WARP, fits};
 use crate::error::Result;
@@ -28,4 +28,18 @@ pub fn matrices(rows: &Buffer<Bf16>, out: &Buffer<u32>) -> Result<Launch> {
     fits(name, "out", out, &[2, WARP, 4])?;
     let launch = Launch::new(WRAPPED_MATRICES, arguments![rows, out]);
     launch.sharing(WARP * 8 * size_of::<Bf16>()).over([1, 1], WARP as u32)
+}
+
+/// out (2, 64, 64): left (64, 64) · right (64, 64)ᵀ, then left · right, by the products of Hopper's
+/// groups of warps; for a driver that has them.
+///
+/// # Errors
+/// If a buffer is longer or shorter.
+pub fn group(left: &Buffer<Bf16>, right: &Buffer<Bf16>, out: &Buffer<f32>) -> Result<Launch> {
+    let name = WRAPPED_GROUP.name;
+    fits(name, "left", left, &[64, 64])?;
+    fits(name, "right", right, &[64, 64])?;
+    fits(name, "out", out, &[2, 64, 64])?;
+    let launch = Launch::new(WRAPPED_GROUP, arguments![left, right, out]);
+    launch.sharing(2 * 64 * 64 * size_of::<Bf16>()).over([1, 1], 4 * WARP as u32)
 }
