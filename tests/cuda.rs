@@ -14,7 +14,8 @@ mod wrappers;
 
 use crate::kernels::random;
 use emulator::{Emulator, Order};
-use steerage::device::cuda::{Bf16, Buffer, Driver, Launch};
+use std::sync::Arc;
+use steerage::device::cuda::{Bf16, Buffer, Driver, Launch, Memory, Nvidia, Product, View};
 use steerage::error::Result;
 
 /// Random numbers rounded to bf16.
@@ -26,30 +27,86 @@ fn f32s(numbers: &[Bf16]) -> Vec<f32> {
     numbers.iter().map(|x| x.f32()).collect()
 }
 
+/// What cases run on.
+enum Device {
+    Emulated(Emulator),
+    Nvidia(Nvidia),
+}
+
+impl Driver for Device {
+    fn take(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
+        self.driver().take(bytes)
+    }
+    fn upload(&self, from: &[u8], to: &View) -> Result<()> {
+        self.driver().upload(from, to)
+    }
+    fn download(&self, from: &View, to: &mut [u8]) -> Result<()> {
+        self.driver().download(from, to)
+    }
+    fn launch(&self, launch: &Launch) -> Result<()> {
+        self.driver().launch(launch)
+    }
+    fn product(&self, product: &Product) -> Result<()> {
+        self.driver().product(product)
+    }
+    fn has_group_products(&self) -> bool {
+        self.driver().has_group_products()
+    }
+    fn synchronize(&self) -> Result<()> {
+        self.driver().synchronize()
+    }
+}
+
+impl Device {
+    fn driver(&self) -> &dyn Driver {
+        match self {
+            Device::Emulated(emulator) => emulator,
+            Device::Nvidia(nvidia) => nvidia,
+        }
+    }
+
+    /// None where there is no emulator.
+    fn open(order: Order, without: Option<&str>) -> Option<Self> {
+        if std::env::var_os("REQUIRE_CUDA").is_some() {
+            return Some(Device::Nvidia(Nvidia::open(0, None).unwrap()));
+        }
+        Emulator::start(order, without).map(Device::Emulated)
+    }
+
+    /// Whether it has Hopper's products, which an emulated one has, or has not, as it is told.
+    fn with_group_products(&self, there: bool) -> bool {
+        if let Device::Emulated(emulator) = self {
+            emulator.set_group_products(there);
+        }
+        self.has_group_products()
+    }
+}
+
 /// Runs a case under every order of the threads, which must give the same. Nothing, where there is
 /// no emulator.
 ///
 /// A case makes its buffers, launches, and returns the bits of what came out.
-fn under_all_orders(case: impl Fn(&Emulator) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
+fn under_all_orders(case: impl Fn(&Device) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
     let expected = once(&case)?;
     for order in &Order::ALL[1..] {
-        let emulator = Emulator::start(*order, None)?;
-        assert!(case(&emulator).unwrap() == expected, "{order:?} gives something else");
+        let device = Device::open(*order, None)?;
+        assert!(case(&device).unwrap() == expected, "{order:?} gives something else");
     }
     Some(expected)
 }
 
 /// As [`under_all_orders`]; and then with each place where threads wait left out, which some order
 /// must notice. For cases that are large enough to need them all.
-fn with_every_wait(case: impl Fn(&Emulator) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
+fn with_every_wait(case: impl Fn(&Device) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
     let expected = under_all_orders(&case)?;
-    let first = Emulator::start(Order::ALL[0], None)?;
+    let first = Device::open(Order::ALL[0], None)?;
     case(&first).unwrap();
-    assert!(!first.places().is_empty(), "nobody waits");
-    for place in first.places() {
+    let Device::Emulated(emulator) = &first else { return Some(expected) };
+    assert!(!emulator.places().is_empty(), "nobody waits");
+    for place in emulator.places() {
         let noticed = Order::ALL.iter().any(|order| {
-            let emulator = Emulator::start(*order, Some(&place)).expect("it has started before");
-            case(&emulator).map_or(true, |found| found != expected)
+            let device = Device::open(*order, Some(&place)).expect("it has started before");
+            case(&device).map_or(true, |found| found != expected)
         });
         assert!(noticed, "nobody misses the waiting at {place}");
     }
@@ -57,8 +114,8 @@ fn with_every_wait(case: impl Fn(&Emulator) -> Result<Vec<u32>>) -> Option<Vec<u
 }
 
 /// Runs a case once, in the first order.
-fn once<T>(case: impl Fn(&Emulator) -> Result<T>) -> Option<T> {
-    Some(case(&Emulator::start(Order::ALL[0], None)?).unwrap())
+fn once<T>(case: impl Fn(&Device) -> Result<T>) -> Option<T> {
+    Some(case(&Device::open(Order::ALL[0], None)?).unwrap())
 }
 
 fn launch(driver: &dyn Driver, launch: Result<Launch>) -> Result<()> {

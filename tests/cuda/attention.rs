@@ -1,6 +1,5 @@
 //! Attention over packed sequences, some of which go on from others.
 
-use super::emulator::Emulator;
 use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::Queries;
@@ -50,13 +49,13 @@ fn plain<F: Real>(
 
 /// Bits of the outputs, then of the statistics; with the products of Hopper, or without.
 fn attend(
-    device: &Emulator,
+    device: &Device,
     hopper: bool,
     shape: &GroupedShape<'_>,
     queries: Queries,
     qkv: &[Bf16],
 ) -> Result<Vec<u32>> {
-    device.set_group_products(hopper);
+    device.with_group_products(hopper);
     let paths = Paths::of(device, shape, queries)?;
     let out = Buffer::new(device, paths.rows() * shape.queries())?;
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
@@ -90,7 +89,7 @@ fn attention_is_its_formula_whoever_goes_on_from_whom() {
         let kinds =
             [Queries::All, Queries::Last].map(|queries| [(queries, false), (queries, true)]);
         for (queries, hopper) in kinds.into_iter().flatten() {
-            let case = |device: &Emulator| attend(device, hopper, &shape, queries, &qkv);
+            let case = |device: &Device| attend(device, hopper, &shape, queries, &qkv);
             let all = heads == 6 && queries == Queries::All;
             let found = if all { with_every_wait(case) } else { once(case) };
             let Some(found) = found else { return };
@@ -182,7 +181,7 @@ fn plain_backward<F: Real>(
 
 /// Bits of the gradient, after the forward kernel.
 fn attend_backward(
-    device: &Emulator,
+    device: &Device,
     shape: &GroupedShape<'_>,
     queries: Queries,
     [qkv, d_out]: [&[Bf16]; 2],
@@ -220,7 +219,7 @@ fn the_gradient_of_attention_is_its_formula_whoever_goes_on_from_whom() {
         for queries in [Queries::All, Queries::Last] {
             let rows = if queries == Queries::All { shape.tokens() } else { 2 };
             let d_out = random_bf16(64, rows * shape.queries());
-            let case = |device: &Emulator| attend_backward(device, &shape, queries, [&qkv, &d_out]);
+            let case = |device: &Device| attend_backward(device, &shape, queries, [&qkv, &d_out]);
             let all = heads == 6 && queries == Queries::All;
             let found = if all { with_every_wait(case) } else { once(case) };
             let Some(found) = found else { return };

@@ -1,12 +1,11 @@
 //! Gradients of what is not attention, and the optimiser's step.
 
-use super::emulator::Emulator;
 use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
+use steerage::device::cuda::Form;
 use steerage::device::cuda::kernels::{
     self, GatedBackward, Indices, LookupBackward, NormWeight, RmsNormBackward, RotaryBackward, Uses,
 };
-use steerage::device::cuda::{Form, Product};
 use steerage::device::shape::{GatedShape, NormShape};
 use steerage::device::{AdamW, Backend, Cpu};
 
@@ -69,7 +68,7 @@ fn a_norms_gradient_is_its_formula() {
         let (d_out, before) = (random_bf16(5, rows * hidden), random(6, (rows + 1) * hidden));
         let statistics: Vec<f32> =
             x.chunks(hidden).map(|x| 1.0 / (dot(x, x) / hidden as f32 + 1e-5).sqrt()).collect();
-        let case = |device: &Emulator| {
+        let case = |device: &Device| {
             let d_x = Buffer::of(device, &before[..rows * hidden])?;
             let d_weight = Buffer::of(device, &before[rows * hidden..])?;
             let parts = Buffer::new(device, rows.div_ceil(64) * hidden)?;
@@ -257,6 +256,7 @@ fn a_product_takes_operands_as_they_lie() {
             let sum = 0.5 * products.sum::<f32>();
             expected[r * 6 + o] = if form.add { before[r * 6 + o] + sum } else { sum };
         }
-        assert_eq!(found, expected);
+        let apart = found.iter().zip(&expected).map(|(x, y)| (x - y).abs());
+        assert!(apart.fold(0.0, f32::max) <= 1e-6);
     }
 }

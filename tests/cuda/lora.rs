@@ -1,9 +1,7 @@
 //! Products with adapters, and what follows them.
 
-use super::emulator::Emulator;
 use super::*;
 use crate::kernels::assert_close;
-use steerage::device::cuda::Product;
 use steerage::device::cuda::kernels::{
     Adapter, Adapters, Indices, LoraGated, LoraLinear, LoraQkv, LoraResidual, LoraSums,
 };
@@ -46,7 +44,7 @@ impl Case {
     /// The product on the device, and what `follow` launches after it.
     fn run(
         &self,
-        device: &Emulator,
+        device: &Device,
         range: std::ops::Range<usize>,
         follow: impl Fn(LoraSums<'_>) -> Result<Vec<u32>>,
     ) -> Result<Vec<u32>> {
@@ -62,43 +60,41 @@ impl Case {
         let sums = Buffer::new(device, range.len() * adapters.columns())?;
         let size = [range.len(), adapters.columns(), self.inputs];
         device.product(&Product::new(size, &x, adapters.weight(), &sums)?)?;
-        follow(LoraSums {
+        let mut bits = follow(LoraSums {
             rows: range.len(),
             sums: &sums,
             adapters: &adapters,
             chosen: &Indices::of_some(device, &self.chosen[range.clone()])?,
             bias: Some(&Buffer::of(device, &self.bias)?),
-        })
+        })?;
+        bits.extend(bits_of_bf16(&sums.read(device)?));
+        Ok(bits)
     }
 
-    /// What comes out of the sums, which are rounded as the device rounds them: in f64, in f32.
-    fn values(&self) -> (Vec<f64>, Vec<f32>) {
-        let weight = rounded(&self.weight);
-        let x = f32s(&self.x);
-        let product = |x: &[f32], w: &[f32]| -> f32 {
-            Bf16::of(x.iter().zip(w).fold(0.0, |sum, (x, w)| sum + x * w)).f32()
-        };
+    /// What a run has left; and what should come out of the sums that it has: in f64, in f32.
+    fn values<'a>(&self, found: &'a [u32]) -> (&'a [u32], Vec<f64>, Vec<f32>) {
+        let filled = |ranks: usize| ranks.next_multiple_of(16);
+        let columns = self.outputs + self.adapters.iter().map(|a| filled(a.0)).sum::<usize>();
+        let (bits, sums) = found.split_at(found.len() - self.rows * columns);
         let (mut exact, mut naive) = (Vec::new(), Vec::new());
-        for (x, chosen) in x.chunks(self.inputs).zip(&self.chosen) {
-            let adapter = chosen.and_then(|chosen| self.adapters.get(chosen as usize));
-            let inner = adapter.map(|(_, down, _)| {
-                let down = rounded(down);
-                down.chunks(self.inputs).map(|d| product(x, d)).collect::<Vec<f32>>()
-            });
-            for (o, w) in weight.chunks(self.inputs).enumerate() {
+        for (sums, chosen) in bf16_of_bits(sums).chunks(columns).zip(&self.chosen) {
+            let chosen = chosen.map_or(usize::MAX, |chosen| chosen as usize);
+            let before = self.adapters.iter().take(chosen).map(|a| filled(a.0)).sum::<usize>();
+            for o in 0..self.outputs {
                 let (mut wide, mut narrow) = (0.0, 0.0);
-                if let (Some((ranks, _, up)), Some(inner)) = (adapter, &inner) {
+                if let Some((ranks, _, up)) = self.adapters.get(chosen) {
+                    let inner = &sums[self.outputs + before..];
                     for (x, u) in inner.iter().zip(rounded(&up[o * ranks..][..*ranks])) {
                         wide += f64::from(*x) * f64::from(u);
                         narrow += x * u;
                     }
                 }
-                let (sum, bias) = (product(x, w), self.bias[o]);
+                let (sum, bias) = (sums[o], self.bias[o]);
                 exact.push(f64::from(sum) + f64::from(SCALE) * wide + f64::from(bias));
                 naive.push(sum + SCALE * narrow + bias);
             }
         }
-        (exact, naive)
+        (bits, exact, naive)
     }
 }
 
@@ -110,7 +106,7 @@ fn sizes() -> [[usize; 3]; 3] {
 fn a_product_with_adapters_is_its_formula() {
     for size in sizes() {
         let case = Case::new(size);
-        let run = |device: &Emulator, range| {
+        let run = |device: &Device, range| {
             case.run(device, range, |sums| {
                 let out = Buffer::new(device, sums.rows * case.outputs)?;
                 launch(device, LoraLinear { sums, out: &out }.launch())?;
@@ -118,11 +114,12 @@ fn a_product_with_adapters_is_its_formula() {
             })
         };
         let Some(found) = under_all_orders(|device| run(device, 0..case.rows)) else { return };
-        let (exact, naive) = case.values();
-        assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
+        let (found, exact, naive) = case.values(&found);
+        assert_close(&bf16_of_bits(found), &rounded(&naive), &exact);
         for r in 0..case.rows.min(20) {
             let alone = once(|device| run(device, r..r + 1)).unwrap();
-            assert_eq!(alone, found[r * case.outputs..(r + 1) * case.outputs], "row {r}");
+            let row = r * case.outputs..(r + 1) * case.outputs;
+            assert_eq!(alone[..case.outputs], found[row], "row {r}");
         }
     }
 }
@@ -153,13 +150,13 @@ fn what_a_product_adds_to_the_stream_stays_f32() {
                 })
             });
             let Some(found) = found else { return };
-            let (mut exact, mut naive) = case.values();
+            let (found, mut exact, mut naive) = case.values(&found);
             for i in 0..exact.len() {
                 let row = from.map_or(i / outputs, |from| from[i / outputs] as usize);
                 let residual = stream[row * outputs + i % outputs];
                 (exact[i], naive[i]) = (exact[i] + f64::from(residual), naive[i] + residual);
             }
-            assert_close(&f32_of_bits(&found), &naive, &exact);
+            assert_close(&f32_of_bits(found), &naive, &exact);
         }
     }
 }
@@ -177,7 +174,7 @@ fn gates_open_by_what_the_product_and_the_adapter_say() {
             })
         });
         let Some(found) = found else { return };
-        let (exact, naive) = case.values();
+        let (found, exact, naive) = case.values(&found);
         let at =
             |i: usize| (i / inner * outputs + i % inner, i / inner * outputs + inner + i % inner);
         let exact: Vec<f64> = (0..rows * inner)
@@ -188,7 +185,7 @@ fn gates_open_by_what_the_product_and_the_adapter_say() {
             .map(|i| (naive[at(i).0], naive[at(i).1]))
             .map(|(gate, value)| gate / (1.0 + (-gate).exp()) * value)
             .collect();
-        assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
+        assert_close(&bf16_of_bits(found), &rounded(&naive), &exact);
     }
 }
 
@@ -215,7 +212,7 @@ fn queries_and_keys_turn_by_their_positions() {
             })
         });
         let Some(found) = found else { return };
-        let (exact, naive) = case.values();
+        let (found, exact, naive) = case.values(&found);
         let half = width / 2;
         // The other of the pair, the sign of its sine, and where the angle is.
         let pair = |i: usize| {
@@ -235,6 +232,6 @@ fn queries_and_keys_turn_by_their_positions() {
                 exact[i] * f64::from(cosine) + f64::from(sign) * exact[other] * f64::from(sine);
             narrow[i] = naive[i] * cosine + sign * naive[other] * sine;
         }
-        assert_close(&bf16_of_bits(&found), &rounded(&narrow), &wide);
+        assert_close(&bf16_of_bits(found), &rounded(&narrow), &wide);
     }
 }

@@ -1,6 +1,5 @@
 //! Embeddings and normalisation.
 
-use super::emulator::Emulator;
 use super::*;
 use crate::kernels::plain;
 use crate::kernels::{Real, assert_close, dot, real};
@@ -38,7 +37,7 @@ fn a_lookup_copies_rows_of_two_tables() {
 
 #[test]
 fn a_lookup_of_what_is_not_there_is_refused() {
-    once(|device: &Emulator| {
+    once(|device: &Device| {
         let table = Buffer::of(device, &random_bf16(1, 5 * 8))?;
         let out = Buffer::new(device, 8)?;
         for (row, own) in [(5, None), (-1, None), (-6, Some(&table))] {
@@ -64,7 +63,7 @@ fn rms_norm<F: Real>(x: &[F], weight: &[F]) -> Vec<F> {
 
 /// The stream afterwards, the normalised rows, the statistics: one after the other.
 fn normed(
-    device: &Emulator,
+    device: &Device,
     hidden: usize,
     stream: &[f32],
     delta: Option<&[Bf16]>,
@@ -98,7 +97,7 @@ fn a_norm_is_its_formula_after_the_delta() {
         let (stream, weight) = (random(3, elements), random(4, hidden));
         let delta = random_bf16(5, elements);
         for delta in [None, Some(&delta[..])] {
-            let case = |device: &Emulator| normed(device, hidden, &stream, delta, &weight);
+            let case = |device: &Device| normed(device, hidden, &stream, delta, &weight);
             // Only several warps have anything to wait for.
             let found = if hidden > 256 { with_every_wait(case) } else { under_all_orders(case) };
             let Some(found) = found else { return };
@@ -130,7 +129,7 @@ fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
         let (x, affine) = (random(11, elements), random(12, 2 * hidden));
         let (d_out, before) = (random(13, elements), random(14, elements + 2 * hidden));
         let shape = NormShape { rows, hidden };
-        let case = |device: &Emulator| {
+        let case = |device: &Device| {
             let (x, affine) = (Buffer::of(device, &x)?, Buffer::of(device, &affine)?);
             let (out, statistics) =
                 (Buffer::new(device, elements)?, Buffer::new(device, 2 * rows)?);
@@ -233,7 +232,7 @@ fn rows_become_the_nearest_fp8_numbers() {
             *x = Bf16::of(x.f32() * 2f32.powi(-(i as i32 % 21))); // some of them subnormal
         }
         x[..hidden].fill(Bf16::of(0.0));
-        let case = |device: &Emulator| {
+        let case = |device: &Device| {
             let (out, scales) = (Buffer::new(device, x.len())?, Buffer::new(device, rows)?);
             let shape = NormShape { rows, hidden };
             let x = &Buffer::of(device, &x)?;

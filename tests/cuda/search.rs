@@ -1,6 +1,5 @@
 //! Candidates' logits, and the best of all items.
 
-use super::emulator::Emulator;
 use super::*;
 use crate::kernels::{assert_close, dot};
 use steerage::device::cpu::top_k::{BitSet, TopKQuery, TopKShape, reference};
@@ -16,7 +15,7 @@ fn logits_are_products_with_rows_of_two_tables() {
         let h = random_bf16(73, prompts * hidden);
         let rows: Vec<i32> = (0..2 * candidates as i32).map(|i| (i * 7 + 1) % 33 - 3).collect();
         let lists: Vec<u32> = (0..prompts as u32).map(|p| p % 2).collect();
-        let run = |device: &Emulator, range: std::ops::Range<usize>| {
+        let run = |device: &Device, range: std::ops::Range<usize>| {
             let logits = Buffer::new(device, range.len() * candidates)?;
             let call = CandidateLogits {
                 hidden,
@@ -53,7 +52,7 @@ fn logits_are_products_with_rows_of_two_tables() {
 
 /// The lists, then the scores' bits.
 fn search<T: TopKNumber>(
-    device: &Emulator,
+    device: &Device,
     shape: TopKShape,
     [users, items]: [&[T]; 2],
     excluded: &[&[u32]],
@@ -114,7 +113,7 @@ fn lists_are_those_of_the_definition_bit_for_bit() {
             words[id as usize / 32] |= 1 << (id % 32);
         }
         let query = TopKQuery { k, excluded: &excluded, barred: Some(&barred), threads: 1 };
-        let case = |device: &Emulator| search(device, shape, [&u, &v], &excluded, Some(&words));
+        let case = |device: &Device| search(device, shape, [&u, &v], &excluded, Some(&words));
         let found = if k == 40 && items > k { with_every_wait(case) } else { once(case) };
         let Some(found) = found else { return };
         assert_eq!(found, expected(shape, [&u, &v], &query));
