@@ -9,6 +9,7 @@ mod decoder;
 mod emulator;
 mod lora;
 mod norms;
+mod retriever;
 mod search;
 mod wrappers;
 

@@ -7,11 +7,14 @@
 #include "../candidate_logits.cu"
 #include "../candidate_logits_backward.cu"
 #include "../column_sums.cu"
+#include "../cross_entropy.cu"
+#include "../embed.cu"
 #include "../gated_backward.cu"
 #include "../grouped_attention.cu"
 #include "../grouped_attention_backward.cu"
 #include "../grouped_attention_hopper.cu"
 #include "../layer_norm.cu"
+#include "../linear.cu"
 #include "../lookup.cu"
 #include "../lookup_backward.cu"
 #include "../lora_gated.cu"
@@ -39,6 +42,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(candidate_logits),
         KERNEL_NAMED(candidates_backward),
         KERNEL_NAMED(column_sums),
+        KERNEL_NAMED(cross_entropy),
+        KERNEL_NAMED(embed),
         KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),
         KERNEL_NAMED(grouped_attention_64),
@@ -46,6 +51,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(hopper_attention_64),
         KERNEL_NAMED(layer_norm),
         KERNEL_NAMED(layer_norm_backward),
+        KERNEL_NAMED(linear),
+        KERNEL_NAMED(linear_backward),
         KERNEL_NAMED(lookup),
         KERNEL_NAMED(lookup_backward),
         KERNEL_NAMED(lora_gated),

@@ -151,6 +151,7 @@ fn trained_rows_get_the_gradients_of_their_tokens_in_order() {
             let d_rows = Buffer::of(device, &before)?;
             let call = LookupBackward {
                 hidden,
+                scale: 0.5,
                 uses: &Uses::of(device, 3, &rows)?,
                 d_out: &Buffer::of(device, &d_out)?,
                 d_rows: &d_rows,
@@ -166,7 +167,7 @@ fn trained_rows_get_the_gradients_of_their_tokens_in_order() {
                 sums.iter_mut().zip(d_out).for_each(|(sum, d)| *sum += d);
             }
         }
-        let expected: Vec<f32> = before.iter().zip(&sums).map(|(x, sum)| x + sum).collect();
+        let expected: Vec<f32> = before.iter().zip(&sums).map(|(x, sum)| x + 0.5 * sum).collect();
         assert_eq!(f32_of_bits(&found), expected);
         once(|device| {
             let said = Uses::of(device, 1, &[Some(1)]).unwrap_err().to_string();

@@ -43,6 +43,8 @@ kernels! {
     "candidate_logits_backward.cu": CANDIDATES_BACKWARD "candidates_backward",
         OWN_ROWS_BACKWARD "own_rows_backward";
     "column_sums.cu": COLUMN_SUMS "column_sums";
+    "cross_entropy.cu": CROSS_ENTROPY "cross_entropy";
+    "embed.cu": EMBED "embed";
     "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
         GROUPED_ATTENTION_128 "grouped_attention_128";
@@ -52,6 +54,7 @@ kernels! {
     "grouped_attention_hopper.cu": HOPPER_ATTENTION_64 "hopper_attention_64",
         HOPPER_ATTENTION_128 "hopper_attention_128";
     "layer_norm.cu": LAYER_NORM "layer_norm", LAYER_NORM_BACKWARD "layer_norm_backward";
+    "linear.cu": LINEAR "linear", LINEAR_BACKWARD "linear_backward";
     "lookup.cu": LOOKUP "lookup";
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";

@@ -60,6 +60,8 @@ impl Uses {
 pub struct LookupBackward<'a> {
     /// Width of a row.
     pub hidden: usize,
+    /// What the sums are multiplied by.
+    pub scale: f32,
     /// Which token is which row's.
     pub uses: &'a Uses,
     /// (tokens, hidden).
@@ -79,7 +81,8 @@ impl LookupBackward<'_> {
         let (rows, starts, uses) = self.uses.parts(name, self.d_out.len() / hidden)?;
         fits(name, "d_out", self.d_out, &[self.uses.tokens, hidden])?;
         fits(name, "d_rows", self.d_rows, &[rows, hidden])?;
-        let arguments = arguments![self.d_out, starts, uses, self.d_rows, u32_of(name, hidden)?];
+        let arguments =
+            arguments![self.d_out, starts, uses, self.d_rows, u32_of(name, hidden)?, self.scale];
         let blocks = [rows, hidden.div_ceil(THREADS as usize)];
         Launch::new(LOOKUP_BACKWARD, arguments).over(blocks, THREADS)
     }

@@ -1,0 +1,21 @@
+// out[t] = drop(√hidden · item_table[items[t]] + position_table[positions[t]]).
+//
+// Shapes:  items and positions (tokens) u32; item_table (items, hidden) and position_table
+//          (positions, hidden) f32; out (tokens, hidden) f32.
+// Blocks:  (tokens, hidden / 256); a thread has a number.
+// Bound:   memory: 12 · hidden bytes a token.
+// Source:  Kang and McAuley, Self-Attentive Sequential Recommendation (2018), §III-A.
+#include "dropout.cuh"
+
+KERNEL(256)
+embed(const u32* __restrict__ items, const u32* __restrict__ positions,
+      const float* __restrict__ item_table, const float* __restrict__ position_table,
+      float* __restrict__ out, u32 hidden, const u64* __restrict__ keys, u32 site_low,
+      u32 site_high, u32 threshold, float scale) {
+    u32 token = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
+    if (column >= hidden) return;
+    Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
+    float x = position_table[(u64)positions[token] * hidden + column];
+    x += sqrtf((float)hidden) * item_table[(u64)items[token] * hidden + column];
+    out[(u64)token * hidden + column] = drop(dropout, token, column, x);
+}

@@ -1,0 +1,54 @@
+//! Items and their positions.
+
+use super::super::Buffer;
+use super::super::launch::{EMBED, Launch, arguments};
+use super::{Dropout, Indices, fits, u32_of, wide};
+use crate::error::Result;
+
+const THREADS: u32 = 256;
+
+/// out[t] = drop(√hidden · item_table[items[t]] + position_table[positions[t]]).
+#[derive(Clone, Copy, Debug)]
+pub struct Embed<'a> {
+    /// Width of a row.
+    pub hidden: usize,
+    /// (tokens) rows of the item table.
+    pub items: &'a Indices,
+    /// (tokens) rows of the position table.
+    pub positions: &'a Indices,
+    /// (items, hidden).
+    pub item_table: &'a Buffer<f32>,
+    /// (positions, hidden).
+    pub position_table: &'a Buffer<f32>,
+    /// By token.
+    pub dropout: Dropout<'a>,
+    /// (tokens, hidden).
+    pub out: &'a Buffer<f32>,
+}
+
+impl Embed<'_> {
+    /// Checks the call.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape, or a row is not in its table.
+    pub fn launch(&self) -> Result<Launch> {
+        let (name, hidden, tokens) = (EMBED.name, self.hidden, self.items.len());
+        wide(name, "hidden", hidden, [1, i32::MAX as usize])?;
+        fits(name, "out", self.out, &[tokens, hidden])?;
+        fits(name, "positions", self.positions.buffer(), &[tokens])?;
+        for (which, rows, table) in [
+            ("items", self.items, self.item_table),
+            ("positions", self.positions, self.position_table),
+        ] {
+            rows.are_all(name, which)?;
+            rows.are_in(name, which, table.len() / hidden)?;
+        }
+        let (items, positions) = (self.items.buffer(), self.positions.buffer());
+        let (table, width) = (self.item_table, u32_of(name, hidden)?);
+        let mut arguments =
+            arguments![items, positions, table, self.position_table, self.out, width];
+        arguments.extend(self.dropout.arguments(name, tokens)?);
+        let blocks = [tokens, hidden.div_ceil(THREADS as usize)];
+        Launch::new(EMBED, arguments).over(blocks, THREADS)
+    }
+}

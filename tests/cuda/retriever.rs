@@ -1,0 +1,182 @@
+//! What the retriever's network has besides norms.
+
+use super::*;
+use steerage::device::cuda::kernels::{self, CrossEntropy, Embed, Indices, Linear, LinearBackward};
+use steerage::device::shape::{EmbedShape, LinearShape};
+use steerage::device::{Activation, Backend, Cpu, Dropout};
+use steerage::types::mix64;
+
+const RATE: f32 = 0.3;
+
+fn keys(rows: usize) -> Vec<u64> {
+    (0..rows as u64).map(mix64).collect()
+}
+
+#[test]
+fn items_and_positions_are_looked_up_as_on_the_processor() {
+    for (tokens, hidden) in [(1, 1), (5, 50), (3, 300)] {
+        let (items, positions) = (random(1, 4 * hidden), random(2, 6 * hidden));
+        let chosen: Vec<u32> = (0..tokens as u32).map(|t| t * 3 % 4).collect();
+        let places: Vec<u32> = (0..tokens as u32).map(|t| t % 6).collect();
+        let keys = keys(tokens);
+        let found = under_all_orders(|device| {
+            let out = Buffer::new(device, tokens * hidden)?;
+            let call = Embed {
+                hidden,
+                items: &Indices::of(device, &chosen)?,
+                positions: &Indices::of(device, &places)?,
+                item_table: &Buffer::of(device, &items)?,
+                position_table: &Buffer::of(device, &positions)?,
+                dropout: kernels::Dropout {
+                    rate: RATE,
+                    site: 7 << 40,
+                    keys: Some(&Buffer::of(device, &keys)?),
+                },
+                out: &out,
+            };
+            launch(device, call.launch())?;
+            Ok(bits_of_f32(&out.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let mut expected = vec![0.0; tokens * hidden];
+        Cpu.embed(steerage::device::Embed {
+            shape: EmbedShape { tokens, hidden, items: 4, positions: 6 },
+            items: &chosen,
+            positions: &places,
+            item_table: &items,
+            position_table: &positions,
+            dropout: Dropout { rate: RATE, site: 7 << 40, keys: &keys },
+            out: &mut expected,
+        });
+        for (found, expected) in f32_of_bits(&found).iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0));
+            assert_eq!(*found == 0.0, *expected == 0.0);
+        }
+    }
+}
+
+/// A matrix that leaves rows as they are, and a bias.
+fn identity(width: usize, bias: &[f32]) -> Vec<f32> {
+    let mut affine = vec![0.0; width * width];
+    (0..width).for_each(|i| affine[i * (width + 1)] = 1.0);
+    affine.extend(bias);
+    affine
+}
+
+#[test]
+fn what_follows_a_product_and_its_gradient_are_the_processors() {
+    for (rows, width, activation) in [(1, 3, Activation::Identity), (4, 270, Activation::Relu)] {
+        let [sums, residual, d_out] = [3, 4, 5].map(|seed| random(seed, rows * width));
+        let (bias, keys) = (random(6, width), keys(rows));
+        let relu = activation == Activation::Relu;
+        let shape = LinearShape { rows, inputs: width, outputs: width };
+        let dropout = Dropout { rate: RATE, site: 9, keys: &keys };
+        let affine = identity(width, &bias);
+        let forward = |residual: &[f32]| {
+            let mut out = vec![0.0; rows * width];
+            Cpu.linear(steerage::device::Linear {
+                shape,
+                x: &sums,
+                affine: &affine,
+                activation,
+                dropout,
+                residual,
+                out: &mut out,
+            });
+            out
+        };
+        let active = forward(&[]);
+        let found = under_all_orders(|device| {
+            let keys = Buffer::of(device, &keys)?;
+            let dropout = kernels::Dropout { rate: RATE, site: 9, keys: Some(&keys) };
+            let (out, d_sums) =
+                (Buffer::new(device, sums.len())?, Buffer::new(device, sums.len())?);
+            let rounded = Buffer::new(device, sums.len())?;
+            let call = Linear {
+                size: [rows, width],
+                sums: &Buffer::of(device, &sums)?,
+                bias: Some(&Buffer::of(device, &bias)?),
+                activation,
+                dropout,
+                residual: Some(&Buffer::of(device, &residual)?),
+                out: &out,
+            };
+            launch(device, call.launch())?;
+            let active = Buffer::of(device, &active)?;
+            let call = LinearBackward {
+                size: [rows, width],
+                d_out: &Buffer::of(device, &d_out)?,
+                active: relu.then_some(&active),
+                dropout,
+                d_sums: &d_sums,
+                rounded: &rounded,
+            };
+            launch(device, call.launch())?;
+            let mut bits = bits_of_f32(&out.read(device)?);
+            bits.extend(bits_of_f32(&d_sums.read(device)?));
+            bits.extend(bits_of_bf16(&rounded.read(device)?));
+            Ok(bits)
+        });
+        let Some(found) = found else { return };
+        let (numbers, rounded_d) = found.split_at(2 * sums.len());
+        let (mut d_x, mut d_affine) = (vec![0.0; sums.len()], vec![0.0; affine.len()]);
+        Cpu.linear_backward(steerage::device::LinearBackward {
+            shape,
+            x: &sums,
+            affine: &affine,
+            activation,
+            dropout,
+            out: &active,
+            d_out: &d_out,
+            d_x: &mut d_x,
+            d_affine: &mut d_affine,
+        });
+        let (out, d_sums) = numbers.split_at(sums.len());
+        for (found, expected) in [(out, forward(&residual)), (d_sums, d_x)] {
+            for (found, expected) in f32_of_bits(found).iter().zip(&expected) {
+                assert!((found - expected).abs() <= 1e-6);
+            }
+        }
+        assert_eq!(bf16_of_bits(rounded_d), rounded(&f32_of_bits(d_sums)));
+    }
+}
+
+#[test]
+fn a_loss_is_its_formula_and_its_gradient_sums_to_nothing() {
+    for (rows, items) in [(1, 1), (3, 40), (2, 1000)] {
+        let scores: Vec<f32> = random(8, rows * items).iter().map(|x| 20.0 * x).collect();
+        let targets: Vec<u32> = (0..rows).map(|r| (r * 31 % items) as u32).collect();
+        let case = |device: &Device| {
+            let (losses, d_scores) =
+                (Buffer::new(device, rows)?, Buffer::new(device, rows * items)?);
+            let call = CrossEntropy {
+                items,
+                scale: 0.5,
+                scores: &Buffer::of(device, &scores)?,
+                targets: &Indices::of(device, &targets)?,
+                losses: &losses,
+                d_scores: &d_scores,
+            };
+            launch(device, call.launch())?;
+            let mut bits = bits_of_f32(&losses.read(device)?);
+            bits.extend(bits_of_bf16(&d_scores.read(device)?));
+            Ok(bits)
+        };
+        let found = if items == 1000 { with_every_wait(case) } else { under_all_orders(case) };
+        let Some(found) = found else { return };
+        let (losses, d_scores) = found.split_at(rows);
+        let (losses, d_scores) = (f32_of_bits(losses), bf16_of_bits(d_scores));
+        for (r, scores) in scores.chunks(items).enumerate() {
+            let target = targets[r] as usize;
+            let weights: Vec<f64> = scores.iter().map(|s| f64::from(*s).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let loss = total.ln() - f64::from(scores[target]);
+            assert!((f64::from(losses[r]) - loss).abs() <= 1e-5 * loss.max(1.0));
+            for (v, weight) in weights.iter().enumerate() {
+                let exact = 0.5 * (weight / total - f64::from(u8::from(v == target)));
+                let found = f64::from(d_scores[r * items + v]);
+                assert!((found - exact).abs() <= exact.abs() / 200.0 + 1e-6);
+            }
+        }
+    }
+}
