@@ -30,6 +30,7 @@ emulated_switch:
 namespace emulated {
 
 constexpr size_t STACK = 128 << 10;
+constexpr size_t THREADS_MAX = 1024;
 constexpr size_t ALIGNMENT = 1024;
 constexpr u8 POISON = 0xff; // NaN as f32 and as bf16
 
@@ -52,19 +53,18 @@ static void* fresh_stack(u8* end) {
     return bottom;
 }
 
-static void make_threads(Block& now, std::vector<u8>& stacks) {
+static void make_threads(Block& now, u8* stacks) {
     u32 count = now.size.x * now.size.y * now.size.z;
     now.threads.resize(count);
     now.warps.resize((count + WARP - 1) / WARP);
     now.left = now.meeting.expected = count;
-    if (stacks.size() < STACK * count) stacks.resize(STACK * count);
     for (u32 i = 0; i < count; i++) {
         Thread& thread = now.threads[i];
         thread.index = {i % now.size.x, i / now.size.x % now.size.y, i / now.size.x / now.size.y};
         thread.lane = i % WARP;
         thread.warp = i / WARP;
         now.warps[thread.warp].meeting.expected++;
-        thread.stack_pointer = fresh_stack(stacks.data() + STACK * (i + 1));
+        thread.stack_pointer = fresh_stack(stacks + STACK * (i + 1));
     }
 }
 
@@ -100,8 +100,12 @@ static bool run_warp(Block& now, const std::vector<u32>& threads) {
 }
 
 void run_block(Block& now, size_t memory_bytes) {
-    static std::vector<u8> stacks, memory;
-    make_threads(now, stacks);
+    static std::vector<u8> memory;
+    // Not a vector: it would write to all of it, and a thread needs little.
+    static const std::unique_ptr<u8[]> stacks(new u8[STACK * THREADS_MAX]);
+    u32 threads = now.size.x * now.size.y * now.size.z;
+    if (threads > THREADS_MAX) fail("a block of %u threads is too large", threads);
+    make_threads(now, stacks.get());
     memory.assign(memory_bytes + ALIGNMENT, POISON);
     now.memory = memory.data() + (-(uintptr_t)memory.data() & (ALIGNMENT - 1));
     block = &now;
