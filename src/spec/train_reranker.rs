@@ -2,7 +2,8 @@
 //! asked for.
 
 use super::{OptimizerSpec, Problems};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::path::Path;
 
 /// The job as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,8 +35,9 @@ pub struct TrainRerankerSpec {
 pub struct BaseSpec {
     /// A Hugging Face folder: `config.json`, `tokenizer.json`, safetensors. Left out, a decoder of
     /// the shape below begins with random weights, and its words are those of the catalogue.
-    #[serde(skip_serializing)] // its hash stands for it
-    pub path: Option<String>,
+    /// What is learned names the folder, without where it lies.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
+    pub path: Option<String>, // what it holds is hashed apart
     /// Layers of a new decoder, 1 to 64. Default 2.
     pub layers: usize,
     /// Width, 8 to 4096. Default 64.
@@ -74,6 +76,18 @@ pub struct PromptSpec {
     /// Tokens of a prompt, 16 to 131072, and never more than the model can read: history that does
     /// not fit is left out, and after it the ends of descriptions. Default 2048.
     pub tokens_max: usize,
+}
+
+impl BaseSpec {
+    /// The folder's name, which the adapter's file holds.
+    pub fn name(&self) -> Option<String> {
+        let name = Path::new(self.path.as_ref()?).file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    }
+}
+
+fn name<S: Serializer>(path: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    BaseSpec { path: path.clone(), ..BaseSpec::default() }.name().serialize(to)
 }
 
 const DESCRIPTION_CHARS_MAX: usize = 200;

@@ -218,7 +218,7 @@ fn learned(spec: &TrainRerankerSpec, control_tokens: &[u32]) -> Learned {
             alpha: lora.alpha,
             rslora: false,
             targets: Projection::ALL.to_vec(),
-            base: spec.base.path.clone(),
+            base: spec.base.name(),
             tokens: control_tokens.to_vec(),
         }),
     }
