@@ -160,7 +160,7 @@ impl From<&LogitsArgs> for LogitsRequest {
             adapter: args.adapter.clone(),
             tokens: args.tokens.clone(),
             precision: args.precision,
-            device: args.device,
+            device: args.device.clone(),
             threads: args.threads.unwrap_or_else(cores).max(1),
         }
     }

@@ -12,14 +12,14 @@ use steerage::types::{ArmList, Candidates, Cost, StageName};
 
 /// Three items have labels. Every weight of the decoder is `weight`.
 fn step(weight: f32, tokens_max: usize) -> TokenControl {
-    step_with(&|_| weight, tokens_max, None)
+    step_with(&|_| weight, tokens_max, &[])
 }
 
 /// The n-th weight of a row of a tensor is `weight(n)`, a little of it for each tensor and row.
 pub fn step_with(
     weight: &dyn Fn(usize) -> f32,
     tokens_max: usize,
-    device: Option<(SharedDriver, usize)>,
+    devices: &[SharedDriver],
 ) -> TokenControl {
     let prompter = prompter(tokens_max);
     let config = DecoderConfig {
@@ -44,7 +44,7 @@ pub fn step_with(
     };
     let decoder = Decoder::fill(config, Precision::F32, &fill).unwrap();
     let labels: Vec<u32> = prompter.labels().collect();
-    let reader = Reader::new(decoder, &labels, device).unwrap();
+    let reader = Reader::new(decoder, &labels, devices, 160).unwrap();
     let scorer = Arc::new(Scorer { prompter, reader, adapter: None, meter: Arc::default() });
     TokenControl { scorer, weight: 0.5, permutations: 2, seed: 1 }
 }

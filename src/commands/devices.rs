@@ -7,16 +7,18 @@ use crate::spec::DeviceSpec;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens a device; none for the processor.
+/// Opens devices; none for the processor.
 ///
 /// Errors: a device that is not there, or a library that it needs.
-pub fn open(device: DeviceSpec) -> Result<Option<SharedDriver>> {
+pub fn open(device: &DeviceSpec) -> Result<Vec<SharedDriver>> {
     match device {
-        DeviceSpec::Cpu => Ok(None),
-        DeviceSpec::Cuda(number) => {
+        DeviceSpec::Cpu => Ok(Vec::new()),
+        DeviceSpec::Cuda(numbers) => {
             let folder = kernels();
-            let device = Nvidia::open(usize::from(number), folder.as_deref())?;
-            Ok(Some(Arc::new(device)))
+            let open = |number: &u16| -> Result<SharedDriver> {
+                Ok(Arc::new(Nvidia::open(usize::from(*number), folder.as_deref())?))
+            };
+            numbers.iter().map(open).collect()
         }
     }
 }

@@ -1,18 +1,18 @@
-//! On what a model computes, as people write it: `cpu` or `cuda:N`.
+//! On what a model computes, as people write it: `cpu`, `cuda:N` or `cuda:N,M`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// On what a model computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceSpec {
     /// The processor.
     #[default]
     Cpu,
-    /// An NVIDIA device, by its number.
-    Cuda(u16),
+    /// NVIDIA devices that share the work, by their numbers; at least one, each once.
+    Cuda(Vec<u16>),
 }
 
 impl DeviceSpec {
@@ -26,7 +26,10 @@ impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeviceSpec::Cpu => f.write_str("cpu"),
-            DeviceSpec::Cuda(number) => write!(f, "cuda:{number}"),
+            DeviceSpec::Cuda(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u16::to_string).collect();
+                write!(f, "cuda:{}", numbers.join(","))
+            }
         }
     }
 }
@@ -35,13 +38,21 @@ impl FromStr for DeviceSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.strip_prefix("cuda:")?.parse().ok().map(DeviceSpec::Cuda);
-        match text {
-            "cpu" => Ok(DeviceSpec::Cpu),
-            _ => number(text).ok_or_else(|| {
-                format!("expected \"cpu\" or \"cuda:N\", a device's number, found {text:?}")
-            }),
+        if text == "cpu" {
+            return Ok(DeviceSpec::Cpu);
         }
+        let numbers = |text: &str| -> Option<Vec<u16>> {
+            let numbers: Vec<u16> =
+                text.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+            let twice = (1..numbers.len()).any(|at| numbers[..at].contains(&numbers[at]));
+            (!twice).then_some(numbers)
+        };
+        let found = text.strip_prefix("cuda:").and_then(numbers).map(DeviceSpec::Cuda);
+        found.ok_or_else(|| {
+            format!(
+                "expected \"cpu\", \"cuda:N\" or \"cuda:N,M\", devices' numbers, found {text:?}"
+            )
+        })
     }
 }
 
@@ -56,5 +67,21 @@ impl TryFrom<String> for DeviceSpec {
 impl From<DeviceSpec> for String {
     fn from(device: DeviceSpec) -> String {
         device.to_string()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_as_they_are_written() {
+        for text in ["cpu", "cuda:0", "cuda:1,0"] {
+            assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
+        }
+        for text in ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:0,0", "cuda:70000", "CPU"] {
+            assert!(text.parse::<DeviceSpec>().is_err(), "{text}");
+        }
     }
 }

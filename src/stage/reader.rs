@@ -3,59 +3,62 @@
 use crate::device::Cpu;
 use crate::error::Result;
 use crate::model::decoder::{Decoder, Prompt, Resident, SharedDriver, Table};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A decoder and the labels whose logits are asked for.
 pub struct Reader {
-    labels: usize,
+    labels: Vec<u32>,
     place: Place,
 }
 
 enum Place {
     Cpu(Box<Decoder>, Table),
-    Device(Box<Resident>, Vec<u32>),
+    /// A copy on each of several devices of a kind, which are asked in turns.
+    Devices(Vec<Resident>, AtomicUsize),
 }
 
 impl Reader {
-    /// On the processor, or on a device with room for batches of so many tokens.
+    /// On devices, with room for batches of so many tokens; of none on the processor.
     ///
     /// Errors: a label that is not in the vocabulary; a device that does not take the decoder.
     pub fn new(
         decoder: Decoder,
         labels: &[u32],
-        device: Option<(SharedDriver, usize)>,
+        devices: &[SharedDriver],
+        tokens_max: usize,
     ) -> Result<Reader> {
-        let table = decoder.labels(labels)?;
-        let place = match device {
-            None => Place::Cpu(Box::new(decoder), table),
-            Some((driver, tokens_max)) => {
-                let resident = Resident::of(driver, &decoder, tokens_max)?;
-                Place::Device(Box::new(resident), labels.to_vec())
-            }
-        };
-        Ok(Reader { labels: labels.len(), place })
+        let (table, labels) = (decoder.labels(labels)?, labels.to_vec());
+        if devices.is_empty() {
+            return Ok(Reader { labels, place: Place::Cpu(Box::new(decoder), table) });
+        }
+        let resident = devices.iter().map(|d| Resident::of(d.clone(), &decoder, tokens_max));
+        let resident = resident.collect::<Result<_>>()?;
+        Ok(Reader { labels, place: Place::Devices(resident, AtomicUsize::new(0)) })
     }
 
     /// How many logits a prompt has.
     pub fn labels(&self) -> usize {
-        self.labels
+        self.labels.len()
     }
 
     /// What keeps a prompt from being read, if anything does.
     pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
         match &self.place {
             Place::Cpu(decoder, _) => decoder.refusal(prompt),
-            Place::Device(decoder, _) => decoder.refusal(prompt),
+            Place::Devices(resident, _) => resident[0].refusal(prompt),
         }
     }
 
-    /// The labels' logits after each prompt, (prompts, labels), by the calling thread or the
-    /// device.
+    /// The labels' logits after each prompt, (prompts, labels), by the calling thread or a device.
     ///
     /// Errors: a prompt that is refused; logits that are not finite; a device that fails.
     pub fn logits(&self, prompts: &[Prompt]) -> Result<Vec<f32>> {
         match &self.place {
             Place::Cpu(decoder, table) => decoder.logits(&Cpu, prompts, table, 1),
-            Place::Device(decoder, labels) => decoder.logits(prompts, labels),
+            Place::Devices(resident, asked) => {
+                let turn = asked.fetch_add(1, Ordering::Relaxed) % resident.len();
+                resident[turn].logits(prompts, &self.labels)
+            }
         }
     }
 }

@@ -65,11 +65,13 @@ fn a_prompt_has_the_same_bits_in_every_batch() {
 /// that it can hardly tell apart.
 #[test]
 fn lists_are_those_of_the_processor() {
-    let Some(emulator) = Emulator::start(Order::ALL[0], None) else { return };
+    let start = || Some(Arc::new(Emulator::start(Order::ALL[0], None)?) as SharedDriver);
+    let Some(devices) = [start(), start()].into_iter().collect::<Option<Vec<_>>>() else { return };
     let weight = |n: usize| ((n * 37 + n / 3) % 19) as f32 / 19.0 - 0.45;
     let rows = [row(&[3.0, 2.0, 1.0]), row(&[1.0, 1.5, 1.0]), row(&[2.0]), row(&[])];
-    let device = Some((Arc::new(emulator) as SharedDriver, TOKENS_MAX));
-    let [here, there] = [None, device].map(|device| apply(&step_with(&weight, 500, device), &rows));
+    let two = step_with(&weight, 500, &devices);
+    let [here, there] = [apply(&step_with(&weight, 500, &[]), &rows), apply(&two, &rows)];
+    assert_eq!(apply(&two, &rows), there, "the other device gives the same");
     assert!(here.1.is_empty() && there.1.is_empty(), "{:?}", there.1);
     for (here, there) in here.0.iter().zip(&there.0) {
         let score = |list: &ArmList, item| {

@@ -15,13 +15,13 @@ pub struct Models<'a> {
     /// By the re-ranker's position, and whether with what it learned.
     loaded: Vec<(usize, bool, Arc<Scorer>)>,
     /// Opened for the first of them.
-    device: Option<SharedDriver>,
+    devices: Option<Vec<SharedDriver>>,
 }
 
 impl<'a> Models<'a> {
     /// Nothing yet.
     pub fn new(spec: &'a RerankSpec, opened: &'a Opened) -> Models<'a> {
-        Models { spec, opened, loaded: Vec::new(), device: None }
+        Models { spec, opened, loaded: Vec::new(), devices: None }
     }
 
     /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
@@ -37,12 +37,13 @@ impl<'a> Models<'a> {
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
-        if self.device.is_none() {
-            self.device = devices::open(self.spec.device)?;
-        }
-        let device = self.device.clone().map(|driver| (driver, self.spec.device_tokens_max));
-        let catalogue = &self.opened.prepared.catalogue;
-        let scorer = Arc::new(trained.scorer(catalogue, learned, device)?);
+        let devices = match &self.devices {
+            Some(devices) => devices.clone(),
+            None => self.devices.insert(devices::open(&self.spec.device)?).clone(),
+        };
+        let (catalogue, tokens_max) =
+            (&self.opened.prepared.catalogue, self.spec.device_tokens_max);
+        let scorer = Arc::new(trained.scorer(catalogue, learned, &devices, tokens_max)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }

@@ -34,7 +34,7 @@ impl Reranker {
         Ok(Reranker { facts: facts(&run)?, run, spec: spec.clone() })
     }
 
-    /// The decoder, ready to score on the processor or a device; `learned` or as it was before.
+    /// The decoder, ready to score on the processor or on devices; `learned` or as it was before.
     ///
     /// Errors: files that are gone or changed; a decoder that was nothing before it learned; a
     /// device that does not take it.
@@ -42,7 +42,8 @@ impl Reranker {
         &self,
         catalogue: &Arc<Catalogue>,
         learned: bool,
-        device: Option<(SharedDriver, usize)>,
+        devices: &[SharedDriver],
+        tokens_max: usize,
     ) -> Result<Scorer> {
         let (decoder, prompter, adapter) = match &self.spec.base.path {
             Some(folder) => self.of_folder(&PathBuf::from(folder), catalogue, learned)?,
@@ -59,7 +60,7 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
-        let reader = Reader::new(decoder, &labels, device)?;
+        let reader = Reader::new(decoder, &labels, devices, tokens_max)?;
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
 
