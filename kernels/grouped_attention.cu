@@ -1,7 +1,9 @@
 // Causal attention of packed sequences whose heads are in groups: for each query i of head h, and
 // the keys k and values v of head h · shared / heads,
 //
-//   p[i, j] = softmax over j ≤ i of ⟨q[i], k[j]⟩ / √width, out[i] = Σ_j p[i, j] v[j].
+//   p[i, j] = softmax over j ≤ i of scale · ⟨q[i], k[j]⟩, out[i] = Σ_j p[i, j] v[j].
+//
+// The scale is given: a head that is filled up with zeros keeps that of its own width.
 //
 // A sequence sees what it goes on from, too: a *path* of segments, rows that follow each other,
 // from the first position on. What several sequences begin with is computed and kept once.
@@ -11,7 +13,7 @@
 //          segment's first position less that position (modulo 2³²); tiles (tiles, 4) u32: the
 //          path's first segment, the position of the first query, how many queries, the output's
 //          row of the first; out (rows, heads, width) bf16; statistics (rows, heads) f32:
-//          ln Σ_j exp(⟨q[i], k[j]⟩ / √width).
+//          ln Σ_j exp(scale · ⟨q[i], k[j]⟩).
 // Blocks:  (tiles, shared). A block takes 64 pairs of a query and a head of its group: the pair m
 //          is query m / group, head m % group, so that keys and values are read once for a group.
 //          A tile has at most 64 / group queries. A warp has 16 pairs.
@@ -74,26 +76,26 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with,
 
 template <int WIDTH>
 DEVICE void grouped_attention(const bf16* qkv, const u32* segments, const u32* tiles, bf16* out,
-                              float* statistics, u32 heads, u32 shared) {
+                              float* statistics, u32 heads, u32 shared, float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
     u32 group = heads / shared, out_row;
     Attention with = attention_of(qkv, segments, tiles, heads, shared, out_row);
     AttentionSums<WIDTH> sums;
-    attend(memory, with, sums, group, LOG2_E / sqrtf((float)WIDTH));
+    attend(memory, with, sums, group, scale * LOG2_E);
     put(sums, with, group, out_row, out, statistics);
 }
 
 KERNEL(ATTENTION_THREADS)
 grouped_attention_64(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
                      const u32* __restrict__ tiles, bf16* __restrict__ out,
-                     float* __restrict__ statistics, u32 heads, u32 shared) {
-    grouped_attention<64>(qkv, segments, tiles, out, statistics, heads, shared);
+                     float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
+    grouped_attention<64>(qkv, segments, tiles, out, statistics, heads, shared, scale);
 }
 
 KERNEL(ATTENTION_THREADS)
 grouped_attention_128(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
                       const u32* __restrict__ tiles, bf16* __restrict__ out,
-                      float* __restrict__ statistics, u32 heads, u32 shared) {
-    grouped_attention<128>(qkv, segments, tiles, out, statistics, heads, shared);
+                      float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
+    grouped_attention<128>(qkv, segments, tiles, out, statistics, heads, shared, scale);
 }

@@ -1,5 +1,5 @@
 // The gradient of grouped_attention.cu. With p made again from the statistics, a = ⟨d_out, v⟩ and
-// along = ⟨d_out, out⟩, the gradient of a score is d = p · (a − along) / √width, and
+// along = ⟨d_out, out⟩, the gradient of a score is d = scale · p · (a − along), and
 //
 //   d_q[i] = Σ_j d[i, j] k[j], d_k[j] = Σ_i d[i, j] q[i], d_v[j] = Σ_i p[i, j] d_out[i],
 //
@@ -38,6 +38,7 @@ struct AttentionGradient {
     const float *statistics, *alongs;
     bf16* d_qkv;
     u32 heads, shared;
+    float scale;
 };
 
 // Queries of a group, 64 pairs at most: what a block or a visit has of them.
@@ -161,7 +162,7 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
     copy_pairs(memory.pairs, with, asking);
     copy(0);
     async_commit();
-    float d_queries[WIDTH / 8][4] = {}, scale = 1.0f / sqrtf((float)WIDTH);
+    float d_queries[WIDTH / 8][4] = {};
     u32 steps = (seen + ATTENTION_TILE - 1) / ATTENTION_TILE;
     for (u32 step = 0; step < steps; step++) {
         // This step's have come, for everybody; and nobody is still at those of the one before.
@@ -170,7 +171,7 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
         if (step + 1 < steps) copy(step + 1);
         async_commit();
         grade_queries(d_queries, memory.pairs, memory.seen[step % 2], sees,
-                      step * ATTENTION_TILE, scale);
+                      step * ATTENTION_TILE, with.scale);
     }
     for (int r = 0; r < 2; r++) {
         if (sees[r] < 0) continue;
@@ -245,7 +246,6 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
         mine[r] = warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
         positions[r] = mine[r] < count ? tile.at[1] + mine[r] : NONE;
     }
-    float scale = 1.0f / sqrtf((float)WIDTH);
     for (; visit < end; visit++) {
         ASYNC_WAIT(0);
         BLOCK_BARRIER();
@@ -253,7 +253,7 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
         async_commit();
         for (int column = 0; column < ATTENTION_TILE; column += 32) {
             grade_keys(sums, memory.seen, memory.pairs[visit % 2], asking(visit), group, positions,
-                       column, scale);
+                       column, with.scale);
         }
     }
     for (int r = 0; r < 2; r++) {
@@ -269,15 +269,17 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     KERNEL(ATTENTION_THREADS) \
     attention_queries_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
                               const float* alongs, bf16* d_qkv, const u32* segments, \
-                              const u32* tiles, u32 heads, u32 shared) { \
-        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared}; \
+                              const u32* tiles, u32 heads, u32 shared, \
+                              float scale) { \
+        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared, scale}; \
         queries_backward<width>(with, segments, tiles); \
     } \
     KERNEL(ATTENTION_THREADS) \
     attention_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
                            const float* alongs, bf16* d_qkv, const u32* keys, \
-                           const u32* visits, u32 heads, u32 shared) { \
-        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared}; \
+                           const u32* visits, u32 heads, u32 shared, \
+                           float scale) { \
+        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared, scale}; \
         keys_backward<width>(with, keys, visits); \
     }
 ATTENTION_BACKWARD(64)

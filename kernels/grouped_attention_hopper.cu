@@ -55,7 +55,8 @@ DEVICE void group_mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4],
 
 template <int WIDTH>
 DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const u32* tiles,
-                                     bf16* out, float* statistics, u32 heads, u32 shared) {
+                                     bf16* out, float* statistics, u32 heads, u32 shared,
+                                     float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
     u32 group = heads / shared, out_row;
@@ -67,7 +68,6 @@ DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const
     copy_seen(memory, with, 0);
     async_commit();
     int steps = (with.seen + ATTENTION_TILE - 1) / ATTENTION_TILE;
-    float scale = LOG2_E / sqrtf((float)WIDTH);
     for (int step = 0; step < steps; step++) {
         // This step's have come, for everybody; and nobody is still at those of the one before.
         ASYNC_WAIT(0);
@@ -77,7 +77,7 @@ DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const
         async_commit();
         float scores[8][4];
         group_score(scores, memory.queries, memory.keys[step % 2]);
-        soften(sums, scores, sees, step * ATTENTION_TILE, scale);
+        soften(sums, scores, sees, step * ATTENTION_TILE, scale * LOG2_E);
         group_mix(sums, scores, memory.values[step % 2]);
     }
     put(sums, with, group, out_row, out, statistics);
@@ -86,13 +86,13 @@ DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const
 KERNEL(ATTENTION_THREADS)
 hopper_attention_64(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
                     const u32* __restrict__ tiles, bf16* __restrict__ out,
-                    float* __restrict__ statistics, u32 heads, u32 shared) {
-    grouped_attention_hopper<64>(qkv, segments, tiles, out, statistics, heads, shared);
+                    float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
+    grouped_attention_hopper<64>(qkv, segments, tiles, out, statistics, heads, shared, scale);
 }
 
 KERNEL(ATTENTION_THREADS)
 hopper_attention_128(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
                      const u32* __restrict__ tiles, bf16* __restrict__ out,
-                     float* __restrict__ statistics, u32 heads, u32 shared) {
-    grouped_attention_hopper<128>(qkv, segments, tiles, out, statistics, heads, shared);
+                     float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
+    grouped_attention_hopper<128>(qkv, segments, tiles, out, statistics, heads, shared, scale);
 }

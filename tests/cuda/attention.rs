@@ -6,6 +6,11 @@ use steerage::device::Queries;
 use steerage::device::cuda::kernels::{GroupedAttention, GroupedAttentionBackward, Paths, Visits};
 use steerage::device::shape::GroupedShape;
 
+/// Not the root of the width: what heads are filled up with counts nothing.
+fn scale_of(shape: &GroupedShape<'_>) -> f32 {
+    1.25 / (shape.width as f32).sqrt()
+}
+
 /// Outputs and statistics, by plain loops; `narrow` rounds each p.
 fn plain<F: Real>(
     shape: &GroupedShape<'_>,
@@ -26,9 +31,9 @@ fn plain<F: Real>(
                     &qkv[rows[row] * shape.row() + head * width..][..width]
                 };
                 let group = head * shared / heads;
-                let scale = F::of(width as f64).sqrt();
+                let scale = F::of(f64::from(scale_of(shape)));
                 let scores: Vec<F> =
-                    (0..=i).map(|j| dot(part(i, head), part(j, heads + group)) / scale).collect();
+                    (0..=i).map(|j| dot(part(i, head), part(j, heads + group)) * scale).collect();
                 let largest = scores.iter().fold(scores[0], |a, b| if *b > a { *b } else { a });
                 let weights: Vec<F> = scores.iter().map(|x| (*x - largest).exp()).collect();
                 let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
@@ -60,7 +65,8 @@ fn attend(
     let out = Buffer::new(device, paths.rows() * shape.queries())?;
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
     let qkv = Buffer::of(device, qkv)?;
-    let call = GroupedAttention { paths: &paths, qkv: &qkv, statistics: &statistics, out: &out };
+    let (paths, scale) = (&paths, scale_of(shape));
+    let call = GroupedAttention { paths, scale, qkv: &qkv, statistics: &statistics, out: &out };
     launch(device, call.launch())?;
     let mut bits = bits_of_bf16(&out.read(device)?);
     bits.extend(bits_of_f32(&statistics.read(device)?));
@@ -158,7 +164,7 @@ fn plain_backward<F: Real>(
             let (key, value) =
                 (heads + head * shared / heads, heads + shared + head * shared / heads);
             let part = |from: usize| &qkv[from..from + width];
-            let scale = F::of(1.0) / F::of(width as f64).sqrt();
+            let scale = F::of(f64::from(scale_of(shape)));
             let weights: Vec<F> =
                 (0..=i).map(|j| (dot(part(at(i, head)), part(at(j, key))) * scale).exp()).collect();
             let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
@@ -190,11 +196,13 @@ fn attend_backward(
     let paths = visits.paths();
     let (qkv, out) = (Buffer::of(device, qkv)?, Buffer::new(device, d_out.len())?);
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
-    let call = GroupedAttention { paths, qkv: &qkv, statistics: &statistics, out: &out };
+    let scale = scale_of(shape);
+    let call = GroupedAttention { paths, scale, qkv: &qkv, statistics: &statistics, out: &out };
     launch(device, call.launch())?;
     let d_qkv = Buffer::new(device, qkv.len())?;
     let call = GroupedAttentionBackward {
         visits: &visits,
+        scale,
         qkv: &qkv,
         statistics: &statistics,
         out: &out,

@@ -94,11 +94,14 @@ fn lay(path: &[Range<usize>], segments: &mut Vec<u32>) -> u32 {
     position
 }
 
-/// out = softmax(queries · keysᵀ / √width) · values, causal, over what each sequence sees.
+/// out = softmax(scale · queries · keysᵀ) · values, causal, over what each sequence sees.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupedAttention<'a> {
     /// Dimensions, and who sees what.
     pub paths: &'a Paths,
+    /// What scores are multiplied by: 1 / √width, of the width that heads have without what they
+    /// are filled up with.
+    pub scale: f32,
     /// (tokens, (heads + 2 · shared) · width).
     pub qkv: &'a Buffer<Bf16>,
     /// (rows, heads): ln Σ exp, for the backward kernel.
@@ -124,8 +127,8 @@ impl GroupedAttention<'_> {
             (true, _) => HOPPER_ATTENTION_128,
         };
         let (heads, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
-        let arguments =
-            arguments![self.qkv, segments, tiles, self.out, self.statistics, heads, groups];
+        let Self { qkv, out, statistics, scale, .. } = *self;
+        let arguments = arguments![qkv, segments, tiles, out, statistics, heads, groups, scale];
         // Queries, and two tiles of keys and of values.
         let shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         Launch::new(kernel, arguments)

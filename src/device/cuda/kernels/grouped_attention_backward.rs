@@ -106,6 +106,8 @@ pub struct GroupedAttentionBackward<'a> {
     /// Dimensions, and who sees what.
     pub visits: &'a Visits,
     /// As forward.
+    pub scale: f32,
+    /// As forward.
     pub qkv: &'a Buffer<Bf16>,
     /// From the forward kernel.
     pub statistics: &'a Buffer<f32>,
@@ -128,7 +130,7 @@ impl GroupedAttentionBackward<'_> {
     pub fn launches(&self) -> Result<[Launch; 3]> {
         let Visits { paths, tiles: key_tiles, keys, visits } = self.visits;
         let Paths { heads, shared, width, tokens, rows, segments, tiles, .. } = paths;
-        let Self { qkv, statistics, out, d_out, alongs, d_qkv, .. } = *self;
+        let Self { scale, qkv, statistics, out, d_out, alongs, d_qkv, .. } = *self;
         for (name, buffer) in [("qkv", qkv), ("d_qkv", d_qkv)] {
             fits(NAME, name, buffer, &[*tokens, heads + 2 * shared, *width])?;
         }
@@ -146,9 +148,11 @@ impl GroupedAttentionBackward<'_> {
         let tile = TILE * width * size_of::<Bf16>();
         let pairs = 2 * tile + 2 * TILE * size_of::<f32>();
         let first = arguments![out, d_out, alongs, *width as u32];
-        let of_keys = arguments![qkv, d_out, statistics, alongs, d_qkv, keys, visits, all, groups];
-        let of_queries =
-            arguments![qkv, d_out, statistics, alongs, d_qkv, segments, tiles, all, groups];
+        let of = |places: [&Buffer<u32>; 2]| {
+            let [from, to] = places;
+            arguments![qkv, d_out, statistics, alongs, d_qkv, from, to, all, groups, scale]
+        };
+        let (of_keys, of_queries) = (of([keys, visits]), of([segments, tiles]));
         Ok([
             Launch::new(ATTENTION_ALONGS, first).over([*rows, *heads], WARP as u32)?,
             Launch::new(by_key, of_keys)

@@ -176,7 +176,7 @@ impl Weights {
         let layer = |layer: &super::Layer| {
             let mut sites = Vec::with_capacity(SITES.len());
             for (at, site) in layer.sites().into_iter().enumerate() {
-                sites.push(Multiplied::of(driver, &decoder.config, heads, at, site)?);
+                sites.push(Multiplied::of(driver, heads, at, site)?);
             }
             let Ok(sites) = <[Multiplied; 4]>::try_from(sites) else {
                 unreachable!("a layer has four sites")
@@ -206,18 +206,17 @@ impl Weights {
 }
 
 /// A weight or a factor of a change of it, as it lies in a file, in the device's heads.
-struct Laid<'a> {
-    config: &'a DecoderConfig,
+struct Laid {
     heads: Heads,
     /// Its place in [`SITES`].
     site: usize,
 }
 
-impl Laid<'_> {
+impl Laid {
     /// (outputs, columns).
     fn outputs(&self, from: Vec<f32>, columns: usize) -> Vec<f32> {
         match self.site {
-            0 => self.heads.rows(&from, columns, self.config.heads),
+            0 => self.heads.rows(&from, columns),
             _ => from,
         }
     }
@@ -253,14 +252,8 @@ impl Factors {
 }
 
 impl Multiplied {
-    fn of(
-        driver: &dyn Driver,
-        config: &DecoderConfig,
-        heads: Heads,
-        at: usize,
-        site: &Site,
-    ) -> Result<Self> {
-        let laid = Laid { config, heads, site: at };
+    fn of(driver: &dyn Driver, heads: Heads, at: usize, site: &Site) -> Result<Self> {
+        let laid = Laid { heads, site: at };
         let weight = laid.outputs(laid.inputs(unpacked(&site.weight)), site.weight.inputs());
         let inputs = laid.inputs(vec![0.0; site.weight.inputs()]).len();
         let bias = laid.outputs(site.bias.clone(), 1);

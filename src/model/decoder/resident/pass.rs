@@ -170,7 +170,8 @@ impl Resident {
         driver.launch(&call.launch()?)?;
         let statistics = &room.statistics.slice(0..after.count * heads)?;
         let mixed = &room.mixed.slice(0..after.count * heads * wide)?;
-        let call = GroupedAttention { paths: after.paths, qkv: out, statistics, out: mixed };
+        let (paths, scale) = (after.paths, self.heads.scale());
+        let call = GroupedAttention { paths, scale, qkv: out, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
         let sums = self.product(room, mixed, after.count, output)?;
         let sums = output.sums(after.count, &sums, after.chosen);
