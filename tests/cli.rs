@@ -333,7 +333,7 @@ fn what_is_no_work_needs_nothing() {
 
     let doctor = shop.say(&["doctor"]);
     assert_eq!(doctor.code, Some(0), "{}", doctor.err);
-    for word in ["cores", "memory", "CUDA", "NVRTC"] {
+    for word in ["cores", "memory", "CUDA", "NVRTC", "cuBLASLt"] {
         assert!(doctor.out.contains(word), "{word}:\n{}", doctor.out);
     }
     let help = shop.say(&["--help"]);

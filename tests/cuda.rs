@@ -9,14 +9,16 @@ mod decoder;
 mod emulator;
 mod lora;
 mod norms;
+mod overlap;
 mod retriever;
 mod search;
 mod wrappers;
 
 use crate::kernels::random;
-use emulator::{Emulator, Order};
+use emulator::Emulator;
+pub use emulator::Order;
 use std::sync::Arc;
-use steerage::device::cuda::{Bf16, Buffer, Driver, Launch, Memory, Nvidia, Product, View};
+use steerage::device::cuda::{Bf16, Buffer, Driver, Kind, Launch, Memory, Nvidia, Product, View};
 use steerage::error::Result;
 
 /// Random numbers rounded to bf16.
@@ -29,9 +31,9 @@ fn f32s(numbers: &[Bf16]) -> Vec<f32> {
 }
 
 /// What cases run on.
-enum Device {
+pub enum Device {
     Emulated(Emulator),
-    Nvidia(Nvidia),
+    Nvidia(Box<Nvidia>),
 }
 
 impl Driver for Device {
@@ -40,6 +42,9 @@ impl Driver for Device {
     }
     fn upload(&self, from: &[u8], to: &View) -> Result<()> {
         self.driver().upload(from, to)
+    }
+    fn place(&self, from: &[u8], kind: Kind) -> Result<View> {
+        self.driver().place(from, kind)
     }
     fn download(&self, from: &View, to: &mut [u8]) -> Result<()> {
         self.driver().download(from, to)
@@ -62,20 +67,20 @@ impl Device {
     fn driver(&self) -> &dyn Driver {
         match self {
             Device::Emulated(emulator) => emulator,
-            Device::Nvidia(nvidia) => nvidia,
+            Device::Nvidia(nvidia) => &**nvidia,
         }
     }
 
     /// None where there is no emulator.
-    fn open(order: Order, without: Option<&str>) -> Option<Self> {
+    pub fn open(order: Order, without: Option<&str>) -> Option<Self> {
         if std::env::var_os("REQUIRE_CUDA").is_some() {
-            return Some(Device::Nvidia(Nvidia::open(0, None).unwrap()));
+            return Some(Device::Nvidia(Box::new(Nvidia::open(0, None).unwrap())));
         }
         Emulator::start(order, without).map(Device::Emulated)
     }
 
     /// Whether it has Hopper's products, which an emulated one has, or has not, as it is told.
-    fn with_group_products(&self, there: bool) -> bool {
+    pub fn with_group_products(&self, there: bool) -> bool {
         if let Device::Emulated(emulator) = self {
             emulator.set_group_products(there);
         }

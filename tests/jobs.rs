@@ -471,4 +471,10 @@ fn a_sweep_changes_no_list_and_no_other_figure() {
     let plan = swept.say(&["plan", "demo.toml"]);
     assert!(plan.out.contains("sweep        6 points, 6 arms each"), "{}", plan.out);
     assert!(plan.out.contains("arms ─► sweep ─► measure"), "{}", plan.out);
+    assert!(!plan.out.contains("device"), "{}", plan.out);
+    // A device that is not there: its memory is planned all the same.
+    let plan = swept.say(&["plan", "demo.toml", "--set", "device=\"cuda:7\""]);
+    let device =
+        "device       cuda:7: 1 MiB for models and items, 0 MiB for batches of 16384 tokens";
+    assert!(plan.out.contains(device), "{}{}", plan.out, plan.err);
 }

@@ -8,6 +8,7 @@
 #include "../candidate_logits_backward.cu"
 #include "../column_sums.cu"
 #include "../cross_entropy.cu"
+#include "../draw.cu"
 #include "../embed.cu"
 #include "../gated_backward.cu"
 #include "../grouped_attention.cu"
@@ -43,6 +44,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(candidates_backward),
         KERNEL_NAMED(column_sums),
         KERNEL_NAMED(cross_entropy),
+        KERNEL_NAMED(draw_bf16),
+        KERNEL_NAMED(draw_f32),
         KERNEL_NAMED(embed),
         KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),

@@ -15,7 +15,7 @@ pub fn doctor(root: &Path) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<10} {what}");
     };
-    let Probe { cores, units, cuda, nvrtc } = probe();
+    let Probe { cores, units, cuda, nvrtc, cublaslt } = probe();
     line("cores", format!("{cores}, {}", processor().unwrap_or("of an unknown model".into())));
     for (name, unit) in units {
         line(name, unit.to_string());
@@ -37,6 +37,8 @@ pub fn doctor(root: &Path) -> String {
         }
     }
     line("NVRTC", nvrtc.map_or_else(|why| format!("no: {why}"), |(a, b)| format!("{a}.{b}")));
+    let version = |(a, b, c)| format!("{a}.{b}.{c}");
+    line("cuBLASLt", cublaslt.map_or_else(|why| format!("no: {why}"), version));
     text
 }
 

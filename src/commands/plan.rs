@@ -79,6 +79,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 let opened = rerank::open(job, spec, store, sources)?;
                 status(&opened.run, opened.plan.epochs.len() as u64, text)?;
                 text.push_str(&opened.plan.to_string());
+                device(spec, &opened, text)?;
                 let users = opened.plan.rows() as f64;
                 let (points, swept) = (spec.points().len(), spec.swept_arms().len());
                 let lists = (spec.arms.len() + points * swept) as f64;
@@ -100,6 +101,21 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
 
 fn header(job: &Job) -> String {
     format!("{} ({})", job.name, job.kind.name())
+}
+
+/// What the job will take of its device's memory, unless it computes on the processor.
+fn device(spec: &RerankSpec, opened: &rerank::Opened, text: &mut String) -> Result<()> {
+    let Some(memory) = rerank::memory(spec, opened)? else { return Ok(()) };
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let _ = writeln!(
+        text,
+        "  device       {}: {} MiB for models and items, {} MiB for batches of {} tokens",
+        spec.device,
+        mib(memory.weights_bytes),
+        mib(memory.batch_bytes),
+        spec.device_tokens_max,
+    );
+    Ok(())
 }
 
 fn status(run: &RunDir, epochs: u64, text: &mut String) -> Result<()> {

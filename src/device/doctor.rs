@@ -17,6 +17,8 @@ pub struct Probe {
     pub cuda: Cuda,
     /// NVRTC's version, major and minor: the compiler of the kernels; or why it is not there.
     pub nvrtc: Result<(i32, i32), String>,
+    /// cuBLASLt's version: the products with weights; or why it is not there.
+    pub cublaslt: Result<(usize, usize, usize), String>,
 }
 
 /// A unit of the processor.
@@ -72,6 +74,7 @@ pub fn probe() -> Probe {
         units: units(),
         cuda: cuda(),
         nvrtc: nvrtc(),
+        cublaslt: cublaslt(),
     }
 }
 
@@ -198,6 +201,19 @@ fn nvrtc() -> Result<(i32, i32), String> {
         sys::nvrtcResult::NVRTC_SUCCESS => Ok((major, minor)),
         status => Err(format!("libnvrtc does not answer: {status:?}")),
     }
+}
+
+fn cublaslt() -> Result<(usize, usize, usize), String> {
+    use cudarc::cublaslt::sys;
+    // SAFETY: loads libcublasLt if it is there and calls nothing in it.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("libcublasLt is not there: it comes with the CUDA toolkit, or with \
+                    `pip install nvidia-cublas` and its folder in LD_LIBRARY_PATH"
+            .to_owned());
+    }
+    // SAFETY: the library is there; the call takes nothing and gives a number.
+    let version = unsafe { sys::cublasLtGetVersion() };
+    Ok((version / 10_000, version / 100 % 100, version % 100))
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ pub struct RerankSpec {
     pub candidates: Option<CandidatesSpec>,
     /// What the lists are judged by. Default `test`.
     pub target: Target,
-    /// On what models compute: `cpu`; `cuda:N` for an NVIDIA device, whose last bits differ from
-    /// the processor's; `cuda:N,M` for several of one kind, which share the work. Default `cpu`.
+    /// On what models compute and items are searched: `cpu`; `cuda:N` for an NVIDIA device, on
+    /// which the last bits of models differ from the processor's; `cuda:N,M` for several of one
+    /// kind, which share the work. Default `cpu`.
     #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
     pub device: DeviceSpec,
     /// Tokens of a batch on a device, 64 to 1048576: more need more of its memory. Default 16384.

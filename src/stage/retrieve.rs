@@ -1,7 +1,8 @@
 //! The top K of the whole catalogue for each user, by the retriever's scores.
 
 use super::{Outcomes, Stage};
-use crate::device::cpu::top_k::{BitSet, ItemIndex, TopKQuery};
+use crate::device::cpu::top_k::{BitSet, ItemIndex, TopK, TopKQuery};
+use crate::device::cuda::{Asked, Items};
 use crate::error::Result;
 use crate::types::{Candidates, FaultKind, ItemId, Key, Query, StageName};
 use std::collections::HashMap;
@@ -14,16 +15,36 @@ pub type Encode = Arc<dyn Fn(&[&[ItemId]]) -> Result<Vec<f32>> + Send + Sync>;
 pub struct Retriever {
     /// The network, up to the user's vector.
     pub encode: Encode,
-    /// The item vectors, packed for the search.
-    pub index: ItemIndex,
-    /// Items that nobody is recommended: the exclusion list, and those that fail a hard rule.
-    pub barred: BitSet,
+    /// The item vectors, and which of them nobody is recommended.
+    pub search: Search,
     /// Items that a user is not recommended, ascending.
     pub excluded: HashMap<Key, Vec<ItemId>>,
     /// Whether a user's own history is left out.
     pub exclude_seen: bool,
     /// Candidates of a user.
     pub k: usize,
+}
+
+/// Where the items are searched: the lists and scores are the same.
+pub enum Search {
+    /// On the processor, with the items that nobody is recommended: the exclusion list, and those
+    /// that fail a hard rule.
+    Cpu(ItemIndex, BitSet),
+    /// On a device, which knows them.
+    Device(Items),
+}
+
+impl Search {
+    /// Errors: a device that fails.
+    fn run(&self, users: &[f32], excluded: &[&[ItemId]], k: usize) -> Result<TopK> {
+        match self {
+            Search::Cpu(index, barred) => {
+                let query = TopKQuery { k, excluded, barred: Some(barred), threads: 1 };
+                Ok(index.search(users, &query))
+            }
+            Search::Device(items) => items.search(&Asked { users, excluded, k }),
+        }
+    }
 }
 
 /// [`Query`] → [`Candidates`].
@@ -57,9 +78,10 @@ impl Retriever {
         };
         let excluded: Vec<Vec<ItemId>> = rows.iter().map(|row| self.excluded_for(row)).collect();
         let excluded: Vec<&[ItemId]> = excluded.iter().map(Vec::as_slice).collect();
-        let query =
-            TopKQuery { k: self.k, excluded: &excluded, barred: Some(&self.barred), threads: 1 };
-        let found = self.index.search(&users, &query);
+        let found = match self.search.run(&users, &excluded, self.k) {
+            Ok(found) => found,
+            Err(error) => return out.fail(&error),
+        };
         for (at, row) in rows.into_iter().enumerate() {
             let range = found.offsets[at]..found.offsets[at + 1];
             if found.unscored.binary_search(&(at as u32)).is_ok() {

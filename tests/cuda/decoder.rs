@@ -1,7 +1,7 @@
 //! Does a decoder on a device give the logits that it gives on the processor, and the same bits in
 //! every batch?
 
-use super::{Emulator, Order};
+use super::{Device, Order};
 use crate::decoder::{MODELS, bits, expected, load};
 use crate::scorers::{apply, row, step_with};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use steerage::types::ArmList;
 const TOKENS_MAX: usize = 160;
 
 fn resident(decoder: &Decoder) -> Option<Resident> {
-    let emulator = Arc::new(Emulator::start(Order::ALL[0], None)?);
-    Some(Resident::of(emulator, decoder, TOKENS_MAX).unwrap())
+    let device = Arc::new(Device::open(Order::ALL[0], None)?);
+    Some(Resident::of(device, decoder, TOKENS_MAX).unwrap())
 }
 
 /// As transformers and PEFT say, within twice the error of their own bf16.
@@ -65,7 +65,7 @@ fn a_prompt_has_the_same_bits_in_every_batch() {
 /// that it can hardly tell apart.
 #[test]
 fn lists_are_those_of_the_processor() {
-    let start = || Some(Arc::new(Emulator::start(Order::ALL[0], None)?) as SharedDriver);
+    let start = || Some(Arc::new(Device::open(Order::ALL[0], None)?) as SharedDriver);
     let Some(devices) = [start(), start()].into_iter().collect::<Option<Vec<_>>>() else { return };
     let weight = |n: usize| ((n * 37 + n / 3) % 19) as f32 / 19.0 - 0.45;
     let rows = [row(&[3.0, 2.0, 1.0]), row(&[1.0, 1.5, 1.0]), row(&[2.0]), row(&[])];

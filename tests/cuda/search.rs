@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::kernels::{assert_close, dot};
-use steerage::device::cpu::top_k::{BitSet, TopKQuery, TopKShape, reference};
+use steerage::device::cpu::top_k::{BitSet, ItemIndex, TopKQuery, TopKShape, reference};
 use steerage::device::cuda::kernels::{
-    CandidateLogits, CandidateLogitsBackward, Exclusions, Indices, OwnRows, Rows, TopK, TopKNumber,
-    Uses, found_length,
+    CandidateLogits, CandidateLogitsBackward, Draw, Exclusions, Indices, OwnRows, Rows, TopK,
+    TopKNumber, Uses, found_length,
 };
+use steerage::device::cuda::{Asked, Items, SharedDriver};
+use steerage::types::mix64;
 
 #[test]
 fn logits_are_products_with_rows_of_two_tables() {
@@ -124,6 +126,65 @@ fn lists_are_those_of_the_definition_bit_for_bit() {
         let wide = [&narrow_u, &narrow_v].map(|x| f32s(x));
         assert_eq!(found.unwrap(), expected(shape, [&wide[0], &wide[1]], &query));
     }
+}
+
+/// Items that stay on a device, against those that are packed for the processor: users without a
+/// score, lists that items are too few for, ids that nobody and that some may have.
+#[test]
+fn a_device_finds_what_the_processor_finds() {
+    for (users, items, width, k) in [(5, 900, 33, 20), (3, 70, 8, 100), (0, 5, 2, 3), (2, 0, 4, 3)]
+    {
+        let (mut u, v) = (random(83, users * width), random(84, items * width));
+        if users > 2 {
+            u[width] = f32::NAN;
+            u[2 * width] = f32::MAX;
+        }
+        let some: Vec<u32> = (0..items as u32).filter(|i| i % 7 == 3).collect();
+        let excluded: Vec<&[u32]> = (0..users).map(|u| &some[..some.len() * (u % 2)]).collect();
+        let mut barred = BitSet::new(items);
+        (0..items as u32).filter(|id| id % 11 == 6).for_each(|id| barred.insert(id));
+        let Some(device) = Device::open(Order::ALL[0], None) else { return };
+        let there = Items::new(Arc::new(device), &v, width, &barred, k).unwrap();
+        let found = there.search(&Asked { users: &u, excluded: &excluded, k }).unwrap();
+        let query = TopKQuery { k, excluded: &excluded, barred: Some(&barred), threads: 1 };
+        let expected = ItemIndex::new(&v, width).unwrap().search(&u, &query);
+        assert_eq!(found.items, expected.items);
+        assert_eq!(bits_of_f32(&found.scores), bits_of_f32(&expected.scores));
+        assert_eq!((found.offsets, &found.unscored), (expected.offsets, &expected.unscored));
+        assert_eq!(found.unscored.is_empty(), users < 3);
+        let wrong = Asked { users: &[0.0; 3], excluded: &[], k };
+        assert!(there.search(&wrong).unwrap_err().to_string().contains("a list for each"));
+    }
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let device: SharedDriver = Arc::new(device);
+    let new = |items: &[f32], width, k| {
+        let barred = BitSet::new(items.len() / width);
+        Items::new(device.clone(), items, width, &barred, k).err().unwrap().to_string()
+    };
+    assert!(new(&[0.0; 1026], 513, 1).contains("at most 512, found 513"));
+    assert!(new(&[0.0; 4], 2, 1025).contains("at most 1024, found 1025"));
+    assert!(new(&[0.0, f32::NAN], 2, 1).contains("item 0, column 1"));
+}
+
+#[test]
+fn numbers_are_drawn_by_their_places() {
+    let (seed, scale, count) = (u64::MAX - 100, 3.0, 700);
+    let found = under_all_orders(|device| {
+        let (wide, narrow) =
+            (Buffer::<f32>::new(device, count)?, Buffer::<Bf16>::new(device, count)?);
+        launch(device, Draw { seed, scale, out: &wide }.launch())?;
+        launch(device, Draw { seed, scale, out: &narrow }.launch())?;
+        let mut bits = bits_of_f32(&wide.read(device)?);
+        bits.extend(bits_of_bf16(&narrow.read(device)?));
+        Ok(bits)
+    });
+    let Some(found) = found else { return };
+    let expected: Vec<f32> = (0..count as u64)
+        .map(|i| mix64(seed.wrapping_add(i)) >> 40)
+        .map(|upper| scale * (upper as f32 / (1u32 << 24) as f32 - 0.5))
+        .collect();
+    assert_eq!(f32_of_bits(&found[..count]), expected);
+    assert_eq!(bf16_of_bits(&found[count..]), rounded(&expected));
 }
 
 #[test]

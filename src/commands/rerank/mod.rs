@@ -1,21 +1,24 @@
 //! Brings a `rerank` job's run up to date.
 
+mod memory;
 mod models;
 mod one;
 mod settings;
 mod shared;
 mod sums;
 
+pub use memory::memory;
 pub use one::{one, stages};
 pub use settings::{attribute, metric_plan, point_plan};
 pub use sums::sums;
 
-use super::demo_data;
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, names};
 use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
+use super::{demo_data, devices};
 use crate::device::cpu::top_k::ItemIndex;
+use crate::device::cuda::{Items, SharedDriver};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::flow::commit::Record;
@@ -25,14 +28,14 @@ use crate::metric::MetricPlan;
 use crate::plan::{Plan, Task};
 use crate::spec::{CandidatesSpec, Job, RerankSpec};
 use crate::stage::read::{ReadGiven, ReadSequences};
-use crate::stage::retrieve::{Retrieve, Retriever};
+use crate::stage::retrieve::{Retrieve, Retriever, Search};
 use crate::store::input::{self, GivenColumns, GivenFile, open_given};
 use crate::store::{RunDir, Store};
 use crate::types::Epoch;
 use shared::{Barred, Shared};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A job with its inputs opened and its run known: ready to be planned or run.
 pub struct Opened {
@@ -51,6 +54,8 @@ pub struct Opened {
     given: Option<GivenLists>,
     controls: Option<PathBuf>,
     exclude: Option<PathBuf>,
+    /// Once something computes on it.
+    devices: OnceLock<Vec<SharedDriver>>,
 }
 
 /// What a rerank job reads from, up to date.
@@ -98,7 +103,19 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     let given = given.map(|(lists, _)| lists);
     let plan = Plan::pack("rerank", 0, tasks, u64::MAX, spec.output.epoch_tasks);
     let metrics = metric_plan(spec, &prepared, trained.is_some())?;
-    Ok(Opened { prepared, trained, rerankers, run, plan, metrics, given, controls, exclude })
+    let devices = OnceLock::new();
+    Ok(Opened {
+        prepared,
+        trained,
+        rerankers,
+        run,
+        plan,
+        metrics,
+        given,
+        controls,
+        exclude,
+        devices,
+    })
 }
 
 /// One task for each partition of sequences.
@@ -199,14 +216,28 @@ impl Opened {
         }
     }
 
+    /// The job's devices, opened when they are first asked for; none for the processor.
+    fn devices(&self, spec: &RerankSpec) -> Result<&[SharedDriver]> {
+        if self.devices.get().is_none() {
+            // Who comes second finds the first one's, which are the same.
+            let _ = self.devices.set(devices::open(&spec.device)?);
+        }
+        Ok(self.devices.get().map_or(&[], Vec::as_slice))
+    }
+
     fn retrieved(&self, spec: &RerankSpec, trained: &Trained, barred: Barred) -> Result<Retrieved> {
+        let (items, width, k) = (trained.item_embeddings(), trained.width(), spec.retrieve.k);
+        // One device searches: it takes far less than reading prompts.
+        let search = match self.devices(spec)?.first().cloned() {
+            None => Search::Cpu(ItemIndex::new(items, width)?, barred.everybody),
+            Some(device) => Search::Device(Items::new(device, items, width, &barred.everybody, k)?),
+        };
         let retriever = Retriever {
             encode: trained.encode(),
-            index: ItemIndex::new(trained.item_embeddings(), trained.width())?,
-            barred: barred.everybody,
+            search,
             excluded: barred.by_user,
             exclude_seen: spec.retrieve.exclude_seen,
-            k: spec.retrieve.k,
+            k,
         };
         let read = ReadSequences { run: self.prepared.run.clone(), target: spec.target };
         Ok(Retrieved { read, retrieve: Retrieve(Arc::new(retriever)) })

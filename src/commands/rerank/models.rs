@@ -1,9 +1,7 @@
 //! The arms' models, each loaded once however many arms use it.
 
 use super::Opened;
-use crate::commands::devices;
 use crate::error::Result;
-use crate::model::decoder::SharedDriver;
 use crate::spec::RerankSpec;
 use crate::stage::token_control::Scorer;
 use std::sync::Arc;
@@ -14,14 +12,12 @@ pub struct Models<'a> {
     opened: &'a Opened,
     /// By the re-ranker's position, and whether with what it learned.
     loaded: Vec<(usize, bool, Arc<Scorer>)>,
-    /// Opened for the first of them.
-    devices: Option<Vec<SharedDriver>>,
 }
 
 impl<'a> Models<'a> {
     /// Nothing yet.
     pub fn new(spec: &'a RerankSpec, opened: &'a Opened) -> Models<'a> {
-        Models { spec, opened, loaded: Vec::new(), devices: None }
+        Models { spec, opened, loaded: Vec::new() }
     }
 
     /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
@@ -37,13 +33,10 @@ impl<'a> Models<'a> {
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
-        let devices = match &self.devices {
-            Some(devices) => devices.clone(),
-            None => self.devices.insert(devices::open(&self.spec.device)?).clone(),
-        };
+        let devices = self.opened.devices(self.spec)?;
         let (catalogue, tokens_max) =
             (&self.opened.prepared.catalogue, self.spec.device_tokens_max);
-        let scorer = Arc::new(trained.scorer(catalogue, learned, &devices, tokens_max)?);
+        let scorer = Arc::new(trained.scorer(catalogue, learned, devices, tokens_max)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }

@@ -5,7 +5,7 @@ use super::{Facts, facts, key};
 use crate::commands::runs::unfinished;
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
-use crate::model::decoder::{Decoder, DecoderConfig, SharedDriver};
+use crate::model::decoder::{Decoder, DecoderConfig, Memory, SharedDriver};
 use crate::model::tensors::Tensors;
 use crate::spec::TrainRerankerSpec;
 use crate::stage::prompt::Prompter;
@@ -64,6 +64,19 @@ impl Reranker {
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
 
+    /// What the decoder will take on a device, by its dimensions; `learned` or as it was before.
+    ///
+    /// Errors: files that are gone or changed; a decoder that a device does not take.
+    pub fn memory(&self, learned: bool, tokens_max: usize) -> Result<Memory> {
+        let whole = learned && self.spec.lora.is_none();
+        let config = match &self.spec.base.path {
+            Some(folder) if !whole => DecoderConfig::open(&PathBuf::from(folder))?,
+            _ => DecoderConfig::parse(&self.path("config.json"), &self.file("config.json")?)?,
+        };
+        let adapter = (learned && !whole).then(|| self.adapter_config()).transpose()?;
+        Memory::expected(&config, adapter.as_ref(), tokens_max)
+    }
+
     fn of_folder(
         &self,
         folder: &std::path::Path,
@@ -92,12 +105,16 @@ impl Reranker {
     }
 
     fn adapter(&self, base: &DecoderConfig) -> Result<Adapter> {
-        let config = self.file("adapter_config.json")?;
         let weights = self.file("adapter_model.safetensors")?;
         let tensors = Tensors::of(&self.path("adapter_model.safetensors"), &weights)?;
-        let path = self.path("adapter_config.json");
-        let config = AdapterConfig::parse(&path, &config, tensors.names())?;
-        Adapter::read(config, base, &tensors)
+        Adapter::read(self.adapter_config()?, base, &tensors)
+    }
+
+    fn adapter_config(&self) -> Result<AdapterConfig> {
+        let weights = self.file("adapter_model.safetensors")?;
+        let tensors = Tensors::of(&self.path("adapter_model.safetensors"), &weights)?;
+        let (path, config) = (self.path("adapter_config.json"), self.file("adapter_config.json")?);
+        AdapterConfig::parse(&path, &config, tensors.names())
     }
 
     fn path(&self, name: &str) -> String {

@@ -17,7 +17,7 @@ use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::{Decoder, Learner, Projection, Prompt, Trained as Learned};
 use crate::spec::{ExampleControls, ExampleWording, Job, TrainRerankerSpec};
 use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme, Wording};
-use crate::stage::retrieve::{Retrieve, Retriever};
+use crate::stage::retrieve::{Retrieve, Retriever, Search};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
 use crate::train::contrast::mean_cosine;
@@ -258,8 +258,10 @@ fn retriever(
 ) -> Result<Retriever> {
     Ok(Retriever {
         encode: trained.encode(),
-        index: ItemIndex::new(trained.item_embeddings(), trained.width())?,
-        barred: BitSet::new(prepared.catalogue.len()),
+        search: Search::Cpu(
+            ItemIndex::new(trained.item_embeddings(), trained.width())?,
+            BitSet::new(prepared.catalogue.len()),
+        ),
         excluded: HashMap::new(),
         exclude_seen: spec.examples.exclude_seen,
         k: spec.prompt.candidates,

@@ -33,18 +33,16 @@ impl<T: Element> Buffer<T> {
         let Some(bytes) = length.checked_mul(size_of::<T>()) else {
             return Err(Error::Device(format!("a buffer of {length} numbers is too large")));
         };
-        let view = View { memory: driver.take(bytes)?, start_bytes: 0, bytes, kind: T::KIND };
+        let view = View::new(driver.take(bytes)?, bytes, T::KIND);
         Ok(Self { view, holds: PhantomData })
     }
 
     /// Takes room for these numbers, and copies them there.
     ///
     /// # Errors
-    /// Those of [`Driver::take`] and [`Driver::upload`].
+    /// Those of [`Driver::place`].
     pub fn of(driver: &dyn Driver, numbers: &[T]) -> Result<Self> {
-        let buffer = Self::new(driver, numbers.len())?;
-        buffer.write(driver, numbers)?;
-        Ok(buffer)
+        Ok(Self { view: driver.place(bytes(numbers), T::KIND)?, holds: PhantomData })
     }
 
     /// Copies numbers to the device, as many as there are.
@@ -106,6 +104,11 @@ impl<T: Element> Buffer<T> {
 }
 
 impl View {
+    /// All of some memory.
+    pub(super) fn new(memory: Arc<dyn Memory>, bytes: usize, kind: Kind) -> Self {
+        Self { memory, start_bytes: 0, bytes, kind }
+    }
+
     /// Where it begins, as the device names places.
     pub fn address(&self) -> u64 {
         self.memory.address() + self.start_bytes as u64

@@ -27,6 +27,16 @@ pub trait Driver {
     /// # Errors
     /// If they are not as many as the view has, or the device failed.
     fn upload(&self, from: &[u8], to: &View) -> Result<()>;
+    /// Takes memory and copies bytes there, which need not wait for what was told before: nothing
+    /// of that knows this memory. What is told later comes after the copy.
+    ///
+    /// # Errors
+    /// If there is not so much memory, or the device failed.
+    fn place(&self, from: &[u8], kind: Kind) -> Result<View> {
+        let to = View::new(self.take(from.len())?, from.len(), kind);
+        self.upload(from, &to)?;
+        Ok(to)
+    }
     /// Copies bytes from the device, when all before is done.
     ///
     /// # Errors
@@ -52,6 +62,9 @@ pub trait Driver {
     /// If the device failed.
     fn synchronize(&self) -> Result<()>;
 }
+
+/// A device's driver that threads share.
+pub type SharedDriver = Arc<dyn Driver + Send + Sync>;
 
 /// c = scale · a · bᵀ: rows times a weight; or c += that. Sums are f32; with the same weight each
 /// row's order of summation is the same, however many rows there are.

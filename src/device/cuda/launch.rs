@@ -44,6 +44,7 @@ kernels! {
         OWN_ROWS_BACKWARD "own_rows_backward";
     "column_sums.cu": COLUMN_SUMS "column_sums";
     "cross_entropy.cu": CROSS_ENTROPY "cross_entropy";
+    "draw.cu": DRAW_F32 "draw_f32", DRAW_BF16 "draw_bf16";
     "embed.cu": EMBED "embed";
     "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",

@@ -4,8 +4,10 @@
 use super::buffer::View;
 use super::compile::Compiler;
 use super::driver::{Driver, Memory, Product};
+use super::element::Kind;
 use super::launch::{Argument, Kernel, Launch};
 use super::product::Products;
+use super::staging::Staging;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -18,10 +20,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Shared memory that a block gets without asking for more.
 const SHARED_BYTES: u32 = 48 << 10;
 
-/// An NVIDIA device, on which one thing is done after the other.
+/// An NVIDIA device, on which one thing is done after the other; only new buffers are filled beside
+/// that, on a stream of their own.
 pub struct Nvidia {
-    context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
+    pub(super) context: Arc<CudaContext>,
+    pub(super) stream: Arc<CudaStream>,
+    staging: Mutex<Staging>,
     compiler: Compiler,
     products: Products,
     hopper: bool,
@@ -89,12 +93,13 @@ impl Nvidia {
         };
         let compiler = Compiler::new(&architecture, folder)?;
         let stream = context.new_stream().map_err(failed(&name))?;
+        let staging = Mutex::new(Staging::new(&context)?);
         let products = Products::open()?;
         let hopper = (major, minor) == (9, 0);
-        Ok(Self { context, stream, compiler, products, hopper, loaded: Mutex::default() })
+        Ok(Self { context, stream, staging, compiler, products, hopper, loaded: Mutex::default() })
     }
 
-    fn bind(&self) -> Result<()> {
+    pub(super) fn bind(&self) -> Result<()> {
         self.context.bind_to_thread().map_err(failed("bind the context"))
     }
 
@@ -157,12 +162,19 @@ impl Driver for Nvidia {
     fn upload(&self, from: &[u8], to: &View) -> Result<()> {
         same(from.len(), to)?;
         self.synchronize()?;
-        if from.is_empty() {
-            return Ok(());
-        }
-        // SAFETY: the view is inside memory that its handle keeps, as long as the bytes, and
-        // nothing else uses it: all before is done.
-        unsafe { result::memcpy_htod_sync(to.address(), from) }.map_err(failed("upload"))
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the view is inside memory that its handle keeps until the driver, when freeing,
+        // has waited; it is as long as the bytes; all that was told before is done.
+        unsafe { staging.copy(from, to.address(), &self.stream) }
+    }
+
+    fn place(&self, from: &[u8], kind: Kind) -> Result<View> {
+        let to = View::new(self.take(from.len())?, from.len(), kind);
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: as in `upload`; and the memory has just been taken, so nothing that was told
+        // before knows it.
+        unsafe { staging.copy(from, to.address(), &self.stream) }?;
+        Ok(to)
     }
 
     fn download(&self, from: &View, to: &mut [u8]) -> Result<()> {
@@ -171,7 +183,8 @@ impl Driver for Nvidia {
         if to.is_empty() {
             return Ok(());
         }
-        // SAFETY: as in `upload`, the other way.
+        // SAFETY: the view is inside memory that its handle keeps, as long as the bytes, and
+        // nothing else uses it: all before is done.
         unsafe { result::memcpy_dtoh_sync(to, from.address()) }.map_err(failed("download"))
     }
 

@@ -21,6 +21,12 @@ impl BitSet {
         self.words[id as usize / 64] |= 1 << (id % 64);
     }
 
+    /// As words of 32 ids, the first one the lowest bit.
+    pub fn halves(&self) -> Vec<u32> {
+        let halves = self.words.iter().flat_map(|word| [*word as u32, (word >> 32) as u32]);
+        halves.take(self.len.div_ceil(32)).collect()
+    }
+
     /// Whether an id is in the set; what is beyond the length is not.
     #[inline]
     pub fn contains(&self, id: u32) -> bool {

@@ -48,17 +48,7 @@ impl ItemIndex {
 
     /// [`ItemIndex::new`], to be searched with the instructions one chooses.
     pub fn new_for(path: Path, items: &[f32], width: usize) -> Result<Self> {
-        let count = items.len() / width.max(1);
-        let shape = TopKShape { users: 0, items: count, width, k: 0 };
-        shape.check(0, items.len())?;
-        if let Some(at) = items.iter().position(|x| !x.is_finite()) {
-            return Err(Error::Model(format!(
-                "top-k: item {}, column {}: expected a finite number, found {}",
-                at / width,
-                at % width,
-                items[at]
-            )));
-        }
+        let count = checked(items, width)?;
         let mut order: Vec<(u64, u32)> = (0..count)
             .into_par_iter()
             // The bits of a number that is not negative order as it does; inverted, largest first.
@@ -112,9 +102,31 @@ impl ItemIndex {
 
     /// Whether every score of a user is sure to be a finite number: the user's numbers are finite,
     /// and its norm times the largest norm of the items is at most half of the largest f32.
-    pub(super) fn can_score(user: &[f32], norm_max: f64) -> bool {
+    pub(in crate::device) fn can_score(user: &[f32], norm_max: f64) -> bool {
         quantise::norm(user) * norm_max <= f64::from(f32::MAX) / 2.0
     }
+}
+
+/// How many items there are.
+///
+/// Errors: if the length is not a multiple of `width`, or a number is NaN or infinite.
+pub(in crate::device) fn checked(items: &[f32], width: usize) -> Result<usize> {
+    let count = items.len() / width.max(1);
+    TopKShape { users: 0, items: count, width, k: 0 }.check(0, items.len())?;
+    if let Some(at) = items.iter().position(|x| !x.is_finite()) {
+        return Err(Error::Model(format!(
+            "top-k: item {}, column {}: expected a finite number, found {}",
+            at / width,
+            at % width,
+            items[at]
+        )));
+    }
+    Ok(count)
+}
+
+/// The largest norm of the items; 0 of none.
+pub(in crate::device) fn norm_max(items: &[f32], width: usize) -> f64 {
+    items.chunks(width).map(quantise::norm).fold(0.0, f64::max)
 }
 
 fn row(items: &[f32], width: usize, id: usize) -> &[f32] {

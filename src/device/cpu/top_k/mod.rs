@@ -56,6 +56,7 @@ mod shape;
 
 pub use bits::BitSet;
 pub use index::ItemIndex;
+pub(in crate::device) use index::{checked, norm_max};
 pub use screen::Path;
 pub(super) use screen::Way;
 pub use search::{TopK, TopKQuery};

@@ -50,7 +50,7 @@ pub(super) fn roundings(width: usize) -> usize {
 ///
 /// Shapes: `items` (V, D), `users` (U, D).
 pub fn top_k(items: &[f32], users: &[f32], width: usize, query: &TopKQuery<'_>) -> TopK {
-    let norm_max = items.chunks(width).map(super::quantise::norm).fold(0.0, f64::max);
+    let norm_max = super::index::norm_max(items, width);
     let mut found = TopK::new();
     for (at, user) in users.chunks(width).enumerate() {
         if !ItemIndex::can_score(user, norm_max) {

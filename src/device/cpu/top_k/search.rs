@@ -41,13 +41,13 @@ pub struct TopK {
 }
 
 impl TopK {
-    pub(super) fn new() -> Self {
+    pub(in crate::device) fn new() -> Self {
         let (items, scores, unscored) = Default::default();
         TopK { items, scores, offsets: vec![0], unscored, scored: 0 }
     }
 
     /// Appends the next user's list, or that it has none.
-    pub(super) fn push(&mut self, list: Option<impl Iterator<Item = (f32, u32)>>) {
+    pub(in crate::device) fn push(&mut self, list: Option<impl Iterator<Item = (f32, u32)>>) {
         match list {
             Some(list) => {
                 for (score, id) in list {

@@ -2,7 +2,7 @@
 
 use super::super::launch::{Argument, Kernel, Launch, arguments};
 use super::super::{Bf16, Buffer, Driver};
-use super::{EIGHT, Indices, fits, u32_of, wide};
+use super::{Draw, EIGHT, Indices, fits, u32_of, wide};
 use crate::error::{Error, Result};
 
 /// Ranks are filled up to a multiple of this: the depth of a product of matrix units.
@@ -78,6 +78,36 @@ impl Adapters {
         let weight = Buffer::of(driver, &packed)?;
         let (ups, table) = (Buffer::of(driver, &ups)?, Buffer::of(driver, &table)?);
         Ok(Self { inputs, outputs, ranks, count: adapters.len(), weight, ups, table })
+    }
+
+    /// A weight (outputs, inputs) and some adapters that look random, made on the device: for
+    /// measurements. What comes out is about as large as what goes in, and adapters add a tenth.
+    ///
+    /// # Errors
+    /// If a dimension is not a multiple of 8, or the device failed.
+    pub fn drawn(
+        driver: &dyn Driver,
+        [outputs, inputs]: [usize; 2],
+        [count, ranks]: [usize; 2],
+        seed: u64,
+    ) -> Result<Self> {
+        let name = "adapters";
+        wide(name, "outputs", outputs, [EIGHT, i32::MAX as usize])?;
+        wide(name, "inputs", inputs, [EIGHT, i32::MAX as usize])?;
+        let filled = ranks.next_multiple_of(RANKS);
+        let weight = Buffer::new(driver, (outputs + count * filled) * inputs)?;
+        let ups = Buffer::new(driver, count * filled * outputs)?;
+        // The variance of a fraction is 1 / 12.
+        let even = |inputs: usize| (12.0 / inputs.max(1) as f32).sqrt();
+        driver.launch(&Draw { seed, scale: even(inputs), out: &weight }.launch()?)?;
+        driver.launch(&Draw { seed: !seed, scale: 0.1 * even(filled), out: &ups }.launch()?)?;
+        let mut table = Vec::new();
+        for adapter in 0..count {
+            let up = u32_of(name, adapter * filled * outputs)?;
+            table.extend([u32_of(name, adapter * filled)?, filled as u32, up, 1f32.to_bits()]);
+        }
+        let table = Buffer::of(driver, &table)?;
+        Ok(Self { inputs, outputs, ranks: count * filled, count, weight, ups, table })
     }
 
     /// (columns, inputs): what rows are multiplied with.

@@ -79,6 +79,15 @@ pub fn found_length(shape: &TopKShape) -> usize {
     shape.users.saturating_mul(shape.k).saturating_mul(parts(shape))
 }
 
+/// That rows are not too wide, and lists not too long.
+///
+/// # Errors
+/// If they are.
+pub fn check_limits(width: usize, k: usize) -> Result<()> {
+    wide("top_k", "width", width, [1, WIDTH_MAX])?;
+    wide("top_k", "k", k, [1, K_MAX])
+}
+
 /// In how many parts the items are searched beside each other: the lists do not depend on it.
 fn parts(shape: &TopKShape) -> usize {
     let blocks = shape.users.div_ceil(USERS).max(1);
@@ -92,8 +101,7 @@ impl<T: TopKNumber> TopK<'_, T> {
     /// If a buffer's length disagrees with the shape, or a dimension is too large.
     pub fn launches(&self) -> Result<[Launch; 2]> {
         let (name, TopKShape { users, items, width, k }) = ("top_k", self.shape);
-        wide(name, "width", width, [1, WIDTH_MAX])?;
-        wide(name, "k", k, [1, K_MAX])?;
+        check_limits(width, k)?;
         self.shape.check(self.users.len(), self.items.len())?;
         let parts = parts(&self.shape);
         fits(name, "excluded", &self.excluded.starts, &[users + 1])?;

@@ -1,6 +1,8 @@
 //! How much of a device's memory a decoder takes.
 
 use super::heads::Heads;
+use crate::error::Result;
+use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
 use crate::model::decoder::{Decoder, DecoderConfig};
 
@@ -32,9 +34,28 @@ impl Memory {
         Self::planned(&decoder.config, heads, ranks, own, tokens_max)
     }
 
+    /// Of a decoder that is not loaded yet, with an adapter or none, for batches of so many tokens.
+    ///
+    /// Errors: [`crate::error::Error::Device`] for heads that the kernels do not take.
+    pub fn expected(
+        config: &DecoderConfig,
+        adapter: Option<&AdapterConfig>,
+        tokens_max: usize,
+    ) -> Result<Self> {
+        let heads = Heads::new(config.width)?;
+        let (mut ranks, mut own) = ([0; 4], 0);
+        if let Some(adapter) = adapter {
+            let changed = |part: &&Projection| adapter.targets.contains(part);
+            let at = |parts: &[Projection]| parts.iter().filter(changed).count() * adapter.rank;
+            ranks = SITES.map(|parts| at(parts).next_multiple_of(RANKS));
+            own = adapter.tokens.len();
+        }
+        Ok(Self::planned(config, heads, ranks, own, tokens_max))
+    }
+
     /// Of a decoder that is not loaded yet: its adapters have so many ranks at each site together,
     /// and so many rows of the embeddings.
-    pub(super) fn planned(
+    fn planned(
         config: &DecoderConfig,
         heads: Heads,
         ranks: [usize; 4],
@@ -64,8 +85,48 @@ impl Memory {
 }
 
 /// Outputs and inputs of weights that are kept as one, in the device's heads.
-fn size(config: &DecoderConfig, heads: Heads, parts: &[Projection]) -> [usize; 2] {
+pub(super) fn size(config: &DecoderConfig, heads: Heads, parts: &[Projection]) -> [usize; 2] {
     let laid = DecoderConfig { width: heads.wide, ..config.clone() };
     let shapes: Vec<[usize; 2]> = parts.iter().map(|part| part.shape(&laid)).collect();
     [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::adapter::Adapter;
+    use crate::model::decoder::Rope;
+
+    #[test]
+    fn what_is_expected_is_what_a_loaded_decoder_takes() {
+        let config = DecoderConfig {
+            vocabulary: 30,
+            hidden: 16,
+            inner: 24,
+            layers: 2,
+            heads: 4,
+            shared: 2,
+            width: 4,
+            context_max: 50,
+            epsilon: 1e-5,
+            rope: Rope { theta: 10_000.0, scaling: None },
+            tied: true,
+            qkv_bias: false,
+            output_bias: false,
+        };
+        let heads = Heads::new(config.width).unwrap();
+        let mut decoder = Decoder::random(config.clone(), 1).unwrap();
+        let bare = Memory::of(&decoder, heads, 100);
+        assert_eq!(Memory::expected(&config, None, 100).unwrap(), bare);
+        for (rank, targets) in [(8, Projection::ALL.to_vec()), (5, vec![Projection::Value])] {
+            let (alpha, rslora, tokens, base) = (8.0, false, vec![3, 7], None);
+            let adapter = AdapterConfig { rank, alpha, rslora, targets, tokens, base };
+            let expected = Memory::expected(&config, Some(&adapter), 100).unwrap();
+            decoder.attach(&Adapter::new(adapter, &config, |_| 0.1));
+            assert_eq!(expected, Memory::of(&decoder, heads, 100));
+            assert!(expected.weights_bytes > bare.weights_bytes);
+            decoder.detach();
+        }
+    }
 }

@@ -3,25 +3,25 @@
 //! What is multiplied is bf16; sums and the stream between layers are f32, as on the processor with
 //! weights in bf16. A prompt's logits have the same bits whatever prompts are scored with it.
 
+mod drawn;
 mod heads;
 mod memory;
 mod pass;
 
+pub use drawn::Drawn;
 pub use memory::Memory;
 
 use super::layout::SITES;
 use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
+pub use crate::device::cuda::SharedDriver;
 use crate::device::cuda::kernels::{Adapter, Adapters, Rows};
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::{Lora, Matrix};
 use crate::error::{Error, Result};
 use heads::Heads;
-use pass::Room;
+use pass::{Placed, Room};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// A device's driver that threads share.
-pub type SharedDriver = Arc<dyn Driver + Send + Sync>;
+use std::sync::{Mutex, PoisonError};
 
 /// A decoder on a device.
 pub struct Resident {
@@ -141,17 +141,28 @@ impl Resident {
             return Err(Error::Model(self.config.unknown(*token)));
         }
         let candidates = self.candidates(tokens)?;
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut left) = (Vec::new(), prompts);
-        while !left.is_empty() {
-            let (some, after) = left.split_at(fitting(left, self.tokens_max));
-            all.extend(self.pass(&mut room, &Batch::of(some), &candidates, tokens.len())?);
-            left = after;
+        let mut next = self.next(&mut left)?; // while the device computes what others asked for
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(placed) = next {
+            let logits = self.pass(&mut room, &placed, &candidates, tokens.len())?;
+            next = self.next(&mut left)?; // while the device computes
+            all.extend(logits.read(&*self.driver)?);
         }
         match all.iter().position(|logit| !logit.is_finite()) {
             None => Ok(all),
             Some(at) => Err(number(at / tokens.len(), super::DAMAGED.into())),
         }
+    }
+
+    /// Takes a batch off the prompts, if any are left, and places it.
+    fn next(&self, left: &mut &[Prompt]) -> Result<Option<Placed>> {
+        let (some, after) = left.split_at(fitting(left, self.tokens_max).min(left.len()));
+        *left = after;
+        if some.is_empty() {
+            return Ok(None);
+        }
+        self.place(&Batch::of(some)).map(Some)
     }
 
     /// For each adapter, and at last for none, the rows of some tokens in the logits' matrix.

@@ -51,8 +51,9 @@ impl Room {
     }
 }
 
-/// What launches need to know of a batch, on the device.
-struct Placed {
+/// What launches need to know of a batch, on the device: made while the device computes the batch
+/// before.
+pub struct Placed {
     tokens: usize,
     prompts: usize,
     rows: Rows,
@@ -78,17 +79,16 @@ struct After<'a> {
 }
 
 impl Resident {
-    /// The logits (prompts, candidates) of a batch that is not empty and has no more tokens than
-    /// there is room for. `lists` are the candidates' rows by adapter.
+    /// Has the device compute the logits (prompts, candidates) of a batch that is not empty and has
+    /// no more tokens than there is room for. `lists` are the candidates' rows by adapter.
     pub(super) fn pass(
         &self,
         room: &mut Room,
-        batch: &Batch,
+        placed: &Placed,
         lists: &Rows,
         candidates: usize,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer<f32>> {
         let (driver, weights, hidden) = (&*self.driver, &self.weights, self.config.hidden);
-        let placed = self.place(batch)?;
         let (tokens, prompts) = (placed.tokens, placed.prompts);
         let out = &room.stream.slice(0..tokens * hidden)?;
         let (table, own) = (&weights.embeddings, weights.own.buffer.as_ref());
@@ -110,23 +110,32 @@ impl Resident {
                     stream: out,
                 },
             };
-            self.attend(room, &placed, layer, &after)?;
+            self.attend(room, placed, layer, &after)?;
             self.go_on(room, layer, &after)?;
         }
         let last = &room.last.slice(0..prompts * hidden)?;
         let h = self.norm(room, last, &weights.last_norm)?;
-        let logits = &Buffer::new(driver, prompts * candidates)?;
+        let logits = Buffer::new(driver, prompts * candidates)?;
         let (table, own) = match &weights.head {
             Some(head) => (head, None),
             None => (table, own),
         };
-        let (h, rows, lists) = (&h, lists, &placed.lists);
-        let call = CandidateLogits { hidden, candidates, h, table, own, rows, lists, logits };
+        let call = CandidateLogits {
+            hidden,
+            candidates,
+            h: &h,
+            table,
+            own,
+            rows: lists,
+            lists: &placed.lists,
+            logits: &logits,
+        };
         driver.launch(&call.launch()?)?;
-        logits.read(driver)
+        Ok(logits)
     }
 
-    fn place(&self, batch: &Batch) -> Result<Placed> {
+    /// Copies a batch's tables to the device, which may be computing another batch.
+    pub(super) fn place(&self, batch: &Batch) -> Result<Placed> {
         let driver = &*self.driver;
         let shape = GroupedShape {
             offsets: &batch.offsets,

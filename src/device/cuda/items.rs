@@ -1,0 +1,111 @@
+//! The items on a device, where users' best ones are found: the lists and scores that
+//! [`crate::device::cpu::top_k::ItemIndex`] finds, bit for bit.
+
+use super::driver::{Driver, SharedDriver};
+use super::kernels::{Exclusions, TopK, check_limits, found_length};
+use super::{Buffer, Launch};
+use crate::device::cpu::top_k::{self, BitSet, ItemIndex, TopKShape};
+use crate::error::{Error, Result};
+
+/// Items for searching, copied to a device once.
+pub struct Items {
+    driver: SharedDriver,
+    table: Buffer<f32>,
+    barred: Buffer<u32>,
+    count: usize,
+    width: usize,
+    /// The largest norm.
+    norm_max: f64,
+}
+
+/// What is asked of a search.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// (users, width).
+    pub users: &'a [f32],
+    /// For each user the ids that must not be in its list, ascending.
+    pub excluded: &'a [&'a [u32]],
+    /// The length of the lists; shorter where fewer items are allowed.
+    pub k: usize,
+}
+
+impl Items {
+    /// Copies items (V, D), and which of them are in no list. Lists will have at most `k` items.
+    ///
+    /// Errors: those of [`ItemIndex::new`]; rows or lists that are longer than the kernel takes; a
+    /// device that has too little memory or fails.
+    pub fn new(
+        driver: SharedDriver,
+        items: &[f32],
+        width: usize,
+        barred: &BitSet,
+        k: usize,
+    ) -> Result<Self> {
+        let count = top_k::checked(items, width)?;
+        check_limits(width, k)?;
+        let mut bits = barred.halves();
+        bits.resize(count.div_ceil(32), 0);
+        let (table, barred) = (Buffer::of(&*driver, items)?, Buffer::of(&*driver, &bits)?);
+        let norm_max = top_k::norm_max(items, width);
+        Ok(Self { driver, table, barred, count, width, norm_max })
+    }
+
+    /// The best allowed items of each user.
+    ///
+    /// Errors: [`Error::Device`] if lengths disagree, or the device fails.
+    pub fn search(&self, asked: &Asked<'_>) -> Result<top_k::TopK> {
+        let Asked { users, excluded, k } = *asked;
+        let count = users.len() / self.width;
+        if users.len() != count * self.width || excluded.len() != count {
+            let (found, lists) = (users.len(), excluded.len());
+            return Err(Error::Device(format!(
+                "top_k: expected rows of {} numbers and a list for each, found {found} numbers and \
+                 {lists} lists",
+                self.width
+            )));
+        }
+        let scorable = |row: &[f32]| ItemIndex::can_score(row, self.norm_max);
+        let scored: Vec<bool> = users.chunks_exact(self.width).map(scorable).collect();
+        let mut rows = users.to_vec();
+        for (row, scored) in rows.chunks_exact_mut(self.width).zip(&scored) {
+            if !scored {
+                row.fill(0.0);
+            }
+        }
+        let shape = TopKShape { users: count, items: self.count, width: self.width, k };
+        let (lists, scores) = self.launch(shape, &rows, excluded)?;
+        let mut found = top_k::TopK::new();
+        found.scored = (scored.iter().filter(|scored| **scored).count() * self.count) as u64;
+        let lists = lists.chunks_exact(k).zip(scores.chunks_exact(k));
+        for ((ids, scores), scored) in lists.zip(scored) {
+            let there = ids.iter().take_while(|id| **id != u32::MAX).count();
+            let list = scores[..there].iter().copied().zip(ids[..there].iter().copied());
+            found.push(scored.then_some(list));
+        }
+        Ok(found)
+    }
+
+    /// Lists and scores (users, k), as the kernel leaves them.
+    fn launch(
+        &self,
+        shape: TopKShape,
+        users: &[f32],
+        excluded: &[&[u32]],
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        let driver: &dyn Driver = &*self.driver;
+        let places = shape.users * shape.k;
+        let (lists, scores) = (Buffer::new(driver, places)?, Buffer::new(driver, places)?);
+        let call = TopK {
+            shape,
+            users: &Buffer::of(driver, users)?,
+            items: &self.table,
+            excluded: &Exclusions::of(driver, excluded)?,
+            barred: Some(&self.barred),
+            found: &Buffer::new(driver, found_length(&shape))?,
+            lists: &lists,
+            scores: &scores,
+        };
+        call.launches()?.iter().try_for_each(|launch: &Launch| driver.launch(launch))?;
+        Ok((lists.read(driver)?, scores.read(driver)?))
+    }
+}
