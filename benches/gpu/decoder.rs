@@ -1,0 +1,125 @@
+//! How fast a whole decoder scores prompts, next to the products that it cannot do without.
+
+use std::time::Instant;
+use steerage::device::cuda::SharedDriver;
+use steerage::device::shape::GroupedShape;
+use steerage::error::{Error, Result};
+use steerage::model::decoder::{DecoderConfig, Drawn, Projection, Prompt, Resident, Rope};
+use steerage::types::mix64;
+
+/// What is scored.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub config: DecoderConfig,
+    pub prompts: usize,
+    pub tokens: usize,
+    pub candidates: usize,
+    /// R of each of the seven projections.
+    pub rank: usize,
+    /// Tokens of a batch.
+    pub batch: usize,
+    pub repeat: usize,
+}
+
+/// The dimensions of Llama 3's 8 billion.
+pub fn llama_8b() -> Setting {
+    let config = DecoderConfig {
+        vocabulary: 128_256,
+        hidden: 4096,
+        inner: 14_336,
+        layers: 32,
+        heads: 32,
+        shared: 8,
+        width: 128,
+        context_max: 8192,
+        epsilon: 1e-5,
+        rope: Rope { theta: 500_000.0, scaling: None },
+        tied: false,
+        qkv_bias: false,
+        output_bias: false,
+    };
+    Setting { config, prompts: 80, tokens: 800, candidates: 20, rank: 8, batch: 16_000, repeat: 5 }
+}
+
+/// What an emulated device can do.
+pub fn tiny() -> Setting {
+    let config = DecoderConfig {
+        vocabulary: 40,
+        hidden: 16,
+        inner: 24,
+        layers: 2,
+        heads: 2,
+        shared: 1,
+        width: 8,
+        context_max: 64,
+        ..llama_8b().config
+    };
+    Setting { config, prompts: 3, tokens: 9, candidates: 4, rank: 2, batch: 20, repeat: 1 }
+}
+
+/// How long it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Scored {
+    /// The median, from prompts to logits, of the host's clock.
+    pub seconds: f64,
+    pub tokens_per_s: f64,
+    pub flops_per_s: f64,
+}
+
+/// Scores prompts with so many adapters, which prompts choose in turn.
+///
+/// # Errors
+/// If the device fails; if a prompt has other bits alone than among the others.
+pub fn score(driver: SharedDriver, setting: &Setting, adapters: u32) -> Result<Scored> {
+    let Setting { config, candidates, rank, batch, repeat, .. } = setting;
+    let drawn = Drawn { adapters, rank: *rank, seed: 7 };
+    let decoder = Resident::drawn(driver, config.clone(), drawn, *batch)?;
+    let prompts = prompts(setting, adapters);
+    let labels: Vec<u32> = (0..*candidates as u32).collect();
+    let together = decoder.logits(&prompts, &labels)?;
+    let last = prompts.len() - 1;
+    let alone = decoder.logits(&prompts[last..], &labels)?;
+    let same = alone.iter().zip(&together[last * candidates..]);
+    if !same.into_iter().all(|(a, b)| a.to_bits() == b.to_bits()) {
+        return Err(Error::Device("a prompt has other bits alone".into()));
+    }
+    let mut seconds = Vec::new();
+    for _ in 0..*repeat {
+        let start = Instant::now();
+        decoder.logits(&prompts, &labels)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let seconds = seconds[seconds.len() / 2];
+    let tokens = (setting.prompts * setting.tokens) as f64;
+    let flops_per_s = flops(setting) / seconds;
+    Ok(Scored { seconds, tokens_per_s: tokens / seconds, flops_per_s })
+}
+
+/// Tokens that look random, none shared.
+fn prompts(setting: &Setting, adapters: u32) -> Vec<Prompt> {
+    let Setting { config, tokens, .. } = setting;
+    let token = |p: usize, t: usize| mix64((p * tokens + t) as u64) % config.vocabulary as u64;
+    let prompt = |p: usize| Prompt {
+        tokens: (0..*tokens).map(|t| token(p, t) as u32).collect(),
+        adapter: (adapters > 0).then(|| p as u32 % adapters.max(1)),
+    };
+    (0..setting.prompts).map(prompt).collect()
+}
+
+/// Operations of the base model's products and of attention, without adapters and logits. In the
+/// last layer only last tokens go on after the keys and values.
+pub fn flops(setting: &Setting) -> f64 {
+    let Setting { config, prompts, tokens, .. } = setting;
+    let size = |part: &Projection| part.shape(config).iter().product::<usize>() as f64;
+    let (first, after) = Projection::ALL.split_at(3);
+    let [first, after] = [first, after].map(|parts| parts.iter().map(size).sum::<f64>());
+    let [all, ends] = [prompts * tokens, *prompts].map(|count| count as f64);
+    let layers = config.layers as f64;
+    let offsets = &[0, *tokens as u32];
+    let DecoderConfig { heads, shared, width, .. } = *config;
+    let shape = GroupedShape { offsets, parents: &[], heads, shared, width };
+    let attention = *prompts as f64 * shape.flops() as f64;
+    let products = layers * all * first + ((layers - 1.0) * all + ends) * after;
+    2.0 * products + (layers - 1.0) * attention
+}

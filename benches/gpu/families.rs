@@ -1,0 +1,302 @@
+//! The cases: every kernel at the sizes of a decoder's batch, of a retriever's step, of a search.
+
+use super::cases::{BUFFERS, Bench, Work, computes, moves};
+use super::table::Unit;
+use steerage::device::cpu::top_k::TopKShape;
+use steerage::device::cuda::kernels::{
+    AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
+    Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
+    LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
+    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Pool, Pooling,
+    Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Rows, TopK, TopKNumber, Uses, Visits,
+    found_length,
+};
+use steerage::device::cuda::{Bf16, Buffer, Product};
+use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
+use steerage::device::{Activation, Queries};
+use steerage::error::Result;
+
+/// Ranks of each adapter, and how many there are.
+const RANKS: usize = 16;
+const ADAPTERS: usize = 2;
+
+/// Times every kernel.
+pub fn all(bench: &mut Bench<'_>) -> Result<()> {
+    rows(bench)?;
+    products(bench)?;
+    for width in [64, 128] {
+        attention(bench, width, Queries::All)?;
+    }
+    attention(bench, 128, Queries::Last)?;
+    ends(bench)?;
+    norms(bench)?;
+    retriever(bench)?;
+    loss(bench)?;
+    search::<f32>(bench, "f32")?;
+    search::<Bf16>(bench, "bf16")?;
+    optimiser(bench)
+}
+
+/// What turns a decoder's rows into others.
+fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (tokens, hidden, inner) = (s.tokens, s.hidden, s.inner);
+    let table = &bench.bf16(s.vocabulary * hidden)?;
+    let chosen = bench.picks(tokens, s.vocabulary);
+    let places: Vec<i32> = chosen.iter().map(|row| *row as i32).collect();
+    let stream = &bench.f32(tokens * hidden)?;
+    let lookup =
+        Lookup { hidden, table, own: None, rows: &Rows::of(driver, &places)?, out: stream };
+    bench.launch("", &lookup.launch()?, moves(tokens * (6 * hidden + 4)))?;
+    let trained: Vec<Option<u32>> = chosen.iter().map(|row| (*row < 256).then_some(*row)).collect();
+    let (d_rows, uses) = (bench.f32(256 * hidden)?, Uses::of(driver, 256, &trained)?);
+    let used = trained.iter().flatten().count();
+    let call = LookupBackward { hidden, scale: 1.0, uses: &uses, d_out: stream, d_rows: &d_rows };
+    let bytes = (used + 2 * 256) * 4 * hidden;
+    bench.launch("256 trained rows", &call.launch()?, moves(bytes))?;
+    let out = &Buffer::<u8>::new(driver, tokens * hidden)?;
+    let (x, scales) = (&bench.bf16(tokens * hidden)?, &bench.f32(tokens)?);
+    let shape = NormShape { rows: tokens, hidden };
+    bench.launch("", &Quantise { shape, x, out, scales }.launch()?, BUFFERS)?;
+    let shape = GatedShape { rows: tokens, hidden: inner };
+    let (x, d_out) = (&bench.bf16(2 * tokens * inner)?, &bench.bf16(tokens * inner)?);
+    let d_x = &bench.bf16(2 * tokens * inner)?;
+    bench.launch("", &GatedBackward { shape, x, d_out, d_x }.launch()?, BUFFERS)
+}
+
+/// What follows a product with a weight and its adapters; and the product.
+fn products(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (rows, width, heads) = (s.tokens, s.hidden / s.heads, s.heads + 2 * s.shared);
+    // Heads of the kernels' own widths, also where the model is tiny.
+    let width = width.next_multiple_of(64);
+    let chosen = bench.picks(rows, ADAPTERS).into_iter().map(Some).collect::<Vec<_>>();
+    let chosen = &Indices::of_some(driver, &chosen)?;
+    let weights =
+        |outputs| Adapters::drawn(driver, [outputs, s.hidden], [ADAPTERS, RANKS], outputs as u64);
+    for (outputs, which) in [(heads * width, 0), (s.hidden, 1), (s.hidden, 2), (2 * s.inner, 3)] {
+        let adapters = &weights(outputs)?;
+        let (x, sums) = (bench.bf16(rows * s.hidden)?, &bench.bf16(rows * adapters.columns())?);
+        let size = [rows, adapters.columns(), s.hidden];
+        driver.product(&Product::new(size, &x, adapters.weight(), sums)?)?;
+        let sums = LoraSums { rows, sums, adapters, chosen, bias: None };
+        let note = format!("{rows} × {outputs}");
+        let launch = match which {
+            0 => {
+                let positions = &bench.indices(rows, 1024)?;
+                let (table, out) = (&bench.f32(1024 * width)?, &bench.bf16(rows * outputs)?);
+                let turned = s.heads + s.shared;
+                LoraQkv { sums, turned, width, positions, table, out }.launch()?
+            }
+            1 => LoraLinear { sums, out: &bench.bf16(rows * outputs)? }.launch()?,
+            2 => {
+                let out = &bench.f32(rows * outputs)?;
+                LoraResidual { sums, residual: out, from: None, out }.launch()?
+            }
+            _ => LoraGated { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
+        };
+        bench.launch(&note, &launch, BUFFERS)?;
+    }
+    let (positions, table) = (&bench.indices(rows, 1024)?, &bench.f32(1024 * width)?);
+    let d_qkv = &bench.bf16(rows * heads * width)?;
+    let turned = s.heads + s.shared;
+    let call = RotaryBackward { heads, turned, width, positions, table, d_qkv };
+    bench.launch("", &call.launch()?, moves(4 * rows * turned * width))
+}
+
+/// Prompts that are equally long.
+fn offsets(tokens: usize, sequences: usize) -> Vec<u32> {
+    (0..=sequences).map(|s| (s * tokens / sequences) as u32).collect()
+}
+
+/// Forward, and its gradient.
+fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let offsets = &offsets(s.tokens, s.prompts);
+    let shape = GroupedShape { offsets, parents: &[], heads: s.heads, shared: s.shared, width };
+    let visits = &Visits::of(driver, &shape, queries)?;
+    let rows = visits.paths().rows();
+    let (qkv, d_qkv) = (&bench.bf16(s.tokens * shape.row())?, &bench.bf16(s.tokens * shape.row())?);
+    let [out, d_out] = [bench.bf16(rows * shape.queries())?, bench.bf16(rows * shape.queries())?];
+    let [statistics, alongs] = [bench.f32(rows * s.heads)?, bench.f32(rows * s.heads)?];
+    let call = GroupedAttention { paths: visits.paths(), qkv, statistics: &statistics, out: &out };
+    let (note, flops) = match queries {
+        Queries::All => (format!("{} × {}", s.prompts, s.tokens / s.prompts), shape.flops() as f64),
+        // One query of each sequence: 4 operations for each number of the keys that it sees.
+        Queries::Last => ("last tokens".into(), (4 * s.tokens * shape.queries()) as f64),
+    };
+    // The last tokens' queries read all keys and values.
+    let read = 2 * s.tokens * 2 * s.shared * width + 4 * rows * shape.queries();
+    let work = |times: f64| match queries {
+        Queries::All => computes(times * flops, Unit::Bf16),
+        Queries::Last => Work { bytes: Some(read), ..computes(times * flops, Unit::Bf16) },
+    };
+    bench.launch(&note, &call.launch()?, work(1.0))?;
+    let call = GroupedAttentionBackward {
+        visits,
+        qkv,
+        statistics: &statistics,
+        out: &out,
+        d_out: &d_out,
+        alongs: &alongs,
+        d_qkv,
+    };
+    // Of the forward kernel's two products: keys' need four, queries' three.
+    let [along, by_key, by_query] = call.launches()?;
+    bench.launch(&note, &along, BUFFERS)?;
+    bench.launch(&note, &by_key, work(2.0))?;
+    bench.launch(&note, &by_query, work(1.5))
+}
+
+/// From prompts' last rows to logits, and back.
+fn ends(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (hidden, prompts, candidates) = (s.hidden, 16 * s.prompts, s.candidates);
+    let places: Vec<i32> = (0..candidates as i32).map(|i| if i < 2 { -1 - i } else { i }).collect();
+    let (rows, lists) = (Rows::of(driver, &places)?, Indices::of(driver, &vec![0; prompts])?);
+    let table = bench.bf16(s.vocabulary * hidden)?;
+    let (own, h) = (bench.bf16(2 * hidden)?, &bench.bf16(prompts * hidden)?);
+    let (logits, d_h) = (bench.f32(prompts * candidates)?, &bench.bf16(prompts * hidden)?);
+    let forward = CandidateLogits {
+        hidden,
+        candidates,
+        h,
+        table: &table,
+        own: Some(&own),
+        rows: &rows,
+        lists: &lists,
+        logits: &logits,
+    };
+    let bytes = 2 * hidden * (prompts + candidates) + 4 * prompts * candidates;
+    let note = format!("{prompts} prompts × {candidates}");
+    bench.launch(&note, &forward.launch()?, moves(bytes))?;
+    let used: Vec<Option<u32>> = (0..prompts * candidates)
+        .map(|i| u32::try_from(-1 - places[i % candidates]).ok())
+        .collect();
+    let uses = &Uses::of(driver, 2, &used)?;
+    let (d_logits, d_own) = (&bench.f32(prompts * candidates)?, &bench.f32(2 * hidden)?);
+    let d_own = Some(OwnRows { uses, d_own });
+    let call = CandidateLogitsBackward { forward, d_logits, d_h, d_own };
+    for (launch, work) in call.launches()?.iter().zip([moves(bytes), BUFFERS]) {
+        bench.launch(&note, launch, work)?;
+    }
+    Ok(())
+}
+
+/// Both norms and their gradients.
+fn norms(bench: &mut Bench<'_>) -> Result<()> {
+    let s = bench.sizes;
+    let (rows, hidden) = (s.tokens, s.hidden);
+    let shape = NormShape { rows, hidden };
+    let (stream, out) = (&bench.f32(rows * hidden)?, &bench.bf16(rows * hidden)?);
+    let (weight, statistics) = (&bench.f32(hidden)?, &bench.f32(rows)?);
+    let (delta, epsilon) = (None, 1e-5);
+    let call = RmsNorm { shape, stream, delta, weight, epsilon, out, statistics: Some(statistics) };
+    bench.launch("", &call.launch()?, BUFFERS)?;
+    let (d_x, d_weight) = (&bench.f32(rows * hidden)?, &bench.f32(hidden)?);
+    let parts = &bench.f32(rows.div_ceil(64) * hidden)?;
+    let d_out = out;
+    let to = Some(NormWeight { parts, d_weight });
+    let call = RmsNormBackward { shape, x: stream, statistics, weight, d_out, d_x, d_weight: to };
+    let [first, sums] = <[_; 2]>::try_from(call.launches()?).expect("the weight is trained");
+    bench.launch("", &first, moves(14 * rows * hidden))?; // d_x is read and written
+    bench.launch("", &sums, BUFFERS)?;
+    let (rows, hidden) = (s.rows, s.narrow);
+    let shape = NormShape { rows, hidden };
+    let (x, out, d_x) =
+        (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
+    let (affine, statistics) = (&bench.f32(2 * hidden)?, &bench.f32(2 * rows)?);
+    let call = LayerNorm { shape, x, affine, out, statistics };
+    bench.launch("", &call.launch()?, BUFFERS)?;
+    let (parts, d_affine) = (&bench.f32(rows.div_ceil(64) * 2 * hidden)?, &bench.f32(2 * hidden)?);
+    let d_out = out;
+    let call = LayerNormBackward { shape, x, affine, statistics, d_out, d_x, parts, d_affine };
+    let [first, _] = call.launches()?;
+    bench.launch("", &first, moves(16 * rows * hidden)) // as above
+}
+
+/// The retriever's network besides norms and attention.
+fn retriever(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (rows, hidden) = (s.rows, s.narrow);
+    let (items, positions) = (&bench.indices(rows, s.items)?, &bench.indices(rows, 50)?);
+    let (item_table, position_table) = (&bench.f32(s.items * hidden)?, &bench.f32(50 * hidden)?);
+    let (out, dropout) = (&bench.f32(rows * hidden)?, Dropout::NONE);
+    let call = Embed { hidden, items, positions, item_table, position_table, dropout, out };
+    let shape = EmbedShape { tokens: rows, hidden, items: s.items, positions: 50 };
+    let embed = call.launch()?;
+    bench.launch("", &embed, moves(shape.bytes() as usize - 4 * rows * hidden))?;
+    let (sums, residual) = (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
+    let (bias, activation) = (&bench.f32(hidden)?, Activation::Relu);
+    let (size, bias, residual) = ([rows, hidden], Some(bias), Some(residual));
+    let call = Linear { size, sums, bias, activation, dropout, residual, out };
+    bench.launch("", &call.launch()?, BUFFERS)?;
+    let (rounded, active) = (&bench.bf16(rows * hidden)?, Some(sums));
+    let d_sums = &bench.f32(rows * hidden)?;
+    let call = LinearBackward { size, d_out: out, active, dropout, d_sums, rounded };
+    bench.launch("", &call.launch()?, BUFFERS)?;
+    let sequences = rows.div_ceil(50);
+    let offsets = &Offsets::of(driver, &offsets(rows, sequences))?;
+    let pooled = &bench.f32(sequences * hidden)?;
+    for (pooling, work) in
+        [(Pooling::Mean, BUFFERS), (Pooling::Last, moves(8 * sequences * hidden))]
+    {
+        let call = Pool { hidden, pooling, x: sums, offsets, out: pooled };
+        bench.launch("", &call.launch()?, work)?;
+    }
+    Ok(())
+}
+
+fn loss(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (rows, items) = (s.rows.div_ceil(16), s.items);
+    let scores = &bench.f32(rows * items)?;
+    let (targets, losses) = (&bench.indices(rows, items)?, &bench.f32(rows)?);
+    let d_scores = &Buffer::<Bf16>::new(driver, rows * items)?;
+    let call = CrossEntropy { items, scale: 1.0, scores, targets, losses, d_scores };
+    bench.launch(&format!("{rows} × {items}"), &call.launch()?, BUFFERS)
+}
+
+/// The search, and the merging of what its parts found.
+fn search<T: TopKNumber + DrawNumber>(bench: &mut Bench<'_>, name: &str) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let shape = TopKShape { users: s.users, items: s.searched, width: s.narrow, k: s.k };
+    let users = super::rates::drawn::<T>(driver, 101, s.users * s.narrow)?;
+    let items = super::rates::drawn::<T>(driver, 102, s.searched * s.narrow)?;
+    let call = TopK {
+        shape,
+        users: &users,
+        items: &items,
+        excluded: &Exclusions::of(driver, &vec![&[][..]; s.users])?,
+        barred: None,
+        found: &Buffer::new(driver, found_length(&shape))?,
+        lists: &Buffer::new(driver, s.users * s.k)?,
+        scores: &Buffer::new(driver, s.users * s.k)?,
+    };
+    let [search, merge] = call.launches()?;
+    let note = format!("{name}, {} of {}", s.k, s.searched);
+    bench.launch(&note, &search, computes(shape.flops(), Unit::F32))?;
+    bench.launch(&note, &merge, BUFFERS)
+}
+
+fn optimiser(bench: &mut Bench<'_>) -> Result<()> {
+    let length = bench.sizes.weights;
+    let (gradient, w) = (&bench.f32(length)?, &bench.f32(length)?);
+    let (m, v) = (&bench.f32(length)?, &Buffer::of(bench.driver, &vec![1.0f32; length])?);
+    let rounded = &bench.bf16(length)?;
+    let call = AdamW {
+        step: 10,
+        rate: 1e-4,
+        betas: (0.9, 0.999),
+        decay: 0.01,
+        scale: 1.0,
+        gradient,
+        state: [w, m, v],
+        rounded: Some(rounded),
+    };
+    let note = format!("{length} weights");
+    bench.launch(&note, &call.launch()?, moves(30 * length))?; // w, m, v are read and written
+    let (seed, scale) = (1, 1.0);
+    bench.launch(&note, &Draw { seed, scale, out: w }.launch()?, BUFFERS)?;
+    bench.launch(&note, &Draw { seed, scale, out: rounded }.launch()?, BUFFERS)
+}

@@ -1,0 +1,10 @@
+//! What the evidence of a device is made of; the tests run it on an emulated one.
+#![allow(missing_docs, dead_code)]
+
+pub mod cases;
+pub mod decoder;
+pub mod families;
+pub mod lists;
+pub mod rates;
+pub mod search;
+pub mod table;

@@ -1,0 +1,140 @@
+//! Does the bench of devices (`benches/gpu.rs`) run, on an emulated one, and say what it measured?
+
+#[path = "../benches/gpu/mod.rs"]
+mod parts;
+
+use crate::cuda::{Device, Order};
+use parts::cases::{Bench, TINY};
+use parts::rates::Rates;
+use parts::table::{Row, Unit};
+use parts::{decoder, families, lists, search};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+use steerage::device::cuda::KERNELS;
+use steerage::error::Result;
+use steerage::store::part::lists::ListRow;
+use steerage::types::Key;
+
+fn by_hand(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    run()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+const RATES: Rates = Rates { bytes: 3e12, bf16: 8e14, f32: 3e13 };
+
+#[test]
+fn every_kernel_is_timed() {
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let mut timed = BTreeSet::new();
+    for group_products in [false, true] {
+        if device.with_group_products(group_products) != group_products {
+            continue;
+        }
+        let mut bench = Bench::new(&device, &by_hand, TINY);
+        families::all(&mut bench).unwrap();
+        for row in &bench.rows {
+            assert!(row.seconds > 0.0 && row.bytes > 0.0, "{row:?}");
+        }
+        timed.extend(bench.rows.iter().map(|row| row.kernel));
+    }
+    let all = KERNELS.iter().map(|kernel| kernel.name).filter(|name| !name.starts_with("wrapped"));
+    let missing: Vec<&str> = all.filter(|name| !timed.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn a_drawn_decoder_is_scored_and_a_search_compared() {
+    let open = || Device::open(Order::ALL[0], None);
+    let (Some(device), Some(other)) = (open(), open()) else { return };
+    let device = Arc::new(device);
+    for adapters in [0, 1, 2] {
+        let scored = decoder::score(device.clone(), &decoder::tiny(), adapters).unwrap();
+        assert!(scored.tokens_per_s > 0.0 && scored.flops_per_s > 0.0);
+    }
+    let mut bench = Bench::new(&other, &by_hand, TINY);
+    search::run(&mut bench, search::TINY).unwrap();
+    assert_eq!(bench.rows.len(), 2);
+}
+
+#[test]
+fn operations_are_counted_by_hand() {
+    let setting = decoder::tiny();
+    // Two layers, three prompts of nine tokens; queries, keys, values 16 × 32, output 16 × 16,
+    // gates, ups and downs 3 × 16 × 24; two heads of 8 see 45 pairs.
+    let layer = |rows: f64, ends: f64| 2.0 * (rows * 16.0 * 32.0 + ends * (256.0 + 1152.0));
+    let attention = 3.0 * 45.0 * 4.0 * 16.0;
+    assert_eq!(decoder::flops(&setting), layer(27.0, 27.0) + layer(27.0, 3.0) + attention);
+}
+
+#[test]
+fn a_line_says_how_near_the_bound_is() {
+    let row = Row {
+        kernel: "rms_norm",
+        note: "wide".into(),
+        seconds: 1e-4,
+        bytes: 1.5e8,
+        flops: 0.0,
+        unit: Unit::F32,
+    };
+    let fields = |row: &Row| row.line(&RATES).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(fields(&row), "rms_norm wide 100.0 µs 1500 GB/s 50 %");
+    let row = Row { kernel: "keys", flops: 2e10, unit: Unit::Bf16, bytes: 1.0, ..row };
+    assert_eq!(fields(&row), "keys wide 100.0 µs 200.0 TFLOP/s 25 %");
+}
+
+fn list(items: &[u64], scores: &[f32]) -> BTreeMap<(Key, String), ListRow> {
+    let row = ListRow {
+        user: Key::Int(1),
+        arm: "a".into(),
+        items: items.iter().map(|item| Key::Int(*item as i64)).collect(),
+        scores: scores.into(),
+        retrieval_ranks: Vec::new(),
+        controls_met: Vec::new(),
+        controls: Vec::new(),
+        source: String::new(),
+        conflict: None,
+    };
+    [((row.user.clone(), row.arm.clone()), row)].into()
+}
+
+#[test]
+fn neighbours_may_swap_that_are_near() {
+    let here = list(&[1, 2, 3], &[0.9, 0.89, 0.1]);
+    let compare = |other: &_| lists::compare(&here, other, 0.02).unwrap();
+    let found = compare(&list(&[1, 2, 3], &[0.9, 0.885, 0.1]));
+    assert_eq!((found.lists, found.same, found.near), (1, 1, 0));
+    let found = compare(&list(&[2, 1, 3], &[0.895, 0.894, 0.1]));
+    assert_eq!((found.same, found.near), (0, 1));
+    assert!(found.worst > 0.005 && found.worst < 0.02, "{found:?}");
+    // Far ones may not, nor may one be missing; the last place may go to one that was cut off.
+    let far = compare(&list(&[3, 2, 1], &[0.9, 0.89, 0.1]));
+    let short = compare(&list(&[1, 2], &[0.9, 0.89]));
+    let cut = compare(&list(&[1, 2, 4], &[0.9, 0.89, 0.11]));
+    assert_eq!((far.near, short.near, cut.near), (0, 0, 1));
+    assert!(lists::compare(&here, &BTreeMap::new(), 1.0).is_err());
+}
+
+#[test]
+fn without_a_device_the_script_says_so() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/gpu.sh");
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let call = Command::new("sh").arg(&script).args(arguments).env("GPU_DEVICES", "").output();
+        let said = call.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (said.status.code(), text(said.stdout), text(said.stderr))
+    };
+    let new = folder.path().join("evidence");
+    let (code, out, err) = run(&[new.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.lines().count() == 1 && err.contains("no NVIDIA device"), "{err}");
+    assert!(!new.exists());
+    let (code, _, err) = run(&[]);
+    assert!(code == Some(2) && err.starts_with("usage:"), "{err}");
+    let (code, _, err) = run(&[new.to_str().unwrap(), "everything"]);
+    assert!(code == Some(2) && err.contains("\"everything\""), "{err}");
+}
