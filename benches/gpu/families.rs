@@ -119,7 +119,9 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     let (qkv, d_qkv) = (&bench.bf16(s.tokens * shape.row())?, &bench.bf16(s.tokens * shape.row())?);
     let [out, d_out] = [bench.bf16(rows * shape.queries())?, bench.bf16(rows * shape.queries())?];
     let [statistics, alongs] = [bench.f32(rows * s.heads)?, bench.f32(rows * s.heads)?];
-    let call = GroupedAttention { paths: visits.paths(), qkv, statistics: &statistics, out: &out };
+    let scale = 1.0 / (width as f32).sqrt();
+    let (paths, sums) = (visits.paths(), &statistics);
+    let call = GroupedAttention { paths, scale, qkv, statistics: sums, out: &out };
     let (note, flops) = match queries {
         Queries::All => (format!("{} × {}", s.prompts, s.tokens / s.prompts), shape.flops() as f64),
         // One query of each sequence: 4 operations for each number of the keys that it sees.
@@ -134,6 +136,7 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     bench.launch(&note, &call.launch()?, work(1.0))?;
     let call = GroupedAttentionBackward {
         visits,
+        scale,
         qkv,
         statistics: &statistics,
         out: &out,
