@@ -12,6 +12,7 @@ mod norms;
 mod overlap;
 mod retriever;
 mod search;
+mod training;
 mod wrappers;
 
 use crate::kernels::random;

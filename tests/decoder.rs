@@ -5,9 +5,9 @@ mod adapters;
 mod gradients;
 mod hostile;
 mod kernels;
-mod learning;
+pub mod learning;
 mod mutated;
-mod reranker;
+pub mod reranker;
 mod rows;
 mod tokens;
 

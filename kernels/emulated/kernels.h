@@ -26,6 +26,9 @@
 #include "../rms_norm.cu"
 #include "../rms_norm_backward.cu"
 #include "../rotary_backward.cu"
+#include "../round.cu"
+#include "../spread.cu"
+#include "../square_sums.cu"
 #include "../top_k.cu"
 #include "../wrappers.cu"
 #include "calls.h"
@@ -69,6 +72,9 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(rms_norm),
         KERNEL_NAMED(rms_norm_backward),
         KERNEL_NAMED(rotary_backward),
+        KERNEL_NAMED(round_numbers),
+        KERNEL_NAMED(spread),
+        KERNEL_NAMED(square_sums),
         KERNEL_NAMED(top_k_bf16),
         KERNEL_NAMED(top_k_f32),
         KERNEL_NAMED(top_k_merge),

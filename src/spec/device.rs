@@ -20,6 +20,14 @@ impl DeviceSpec {
     pub fn is_cpu(&self) -> bool {
         *self == DeviceSpec::Cpu
     }
+
+    /// How many devices beside the processor.
+    pub fn count(&self) -> usize {
+        match self {
+            DeviceSpec::Cpu => 0,
+            DeviceSpec::Cuda(numbers) => numbers.len(),
+        }
+    }
 }
 
 impl fmt::Display for DeviceSpec {

@@ -1,7 +1,7 @@
 //! `kind = "train-reranker"`: sequences and a retriever to a decoder that re-ranks by what people
 //! asked for.
 
-use super::{OptimizerSpec, Problems};
+use super::{DeviceSpec, OptimizerSpec, Problems};
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
 
@@ -15,6 +15,10 @@ pub struct TrainRerankerSpec {
     /// `run:JOB`, a train-retriever job: whose candidates are shown.
     #[serde(skip_serializing)]
     pub retriever: String,
+    /// On what it learns: `cpu`, or `cuda:N` for an NVIDIA device, whose last bits differ from the
+    /// processor's. Default `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
+    pub device: DeviceSpec,
     /// The decoder to begin with.
     pub base: BaseSpec,
     /// What it reads for one user.
@@ -185,8 +189,8 @@ pub struct RerankerTrainSpec {
     pub patience: u64,
     /// Steps between checkpoints; 0 is one for each pass. Default 0.
     pub checkpoint_steps: u64,
-    /// What a thread may keep of a forward pass for its backward pass, in MiB, 0 to 1048576; layers
-    /// beyond it are computed again, with the same result. Default 1024.
+    /// What a thread, or a device, may keep of a forward pass for its backward pass, in MiB, 0 to
+    /// 1048576; layers beyond it are computed again, with the same result. Default 1024.
     #[serde(skip_serializing)] // the same run
     pub kept_mib_max: usize,
     /// Keeps control tokens apart: this times the mean over pairs of control tokens of
@@ -281,6 +285,9 @@ impl TrainRerankerSpec {
         problems.range("prompt.candidates", prompt.candidates, 2, 200);
         problems.range("prompt.text_chars_max", prompt.text_chars_max, 1, 10_000);
         let description = prompt.description_chars_max;
+        if self.device.count() > 1 {
+            problems.add("device", "expected one device to learn on, found several");
+        }
         problems.range("prompt.description_chars_max", description, 0, 100_000);
         problems.range("prompt.tokens_max", prompt.tokens_max, 16, 131_072);
         let examples = &self.examples;

@@ -49,6 +49,14 @@ pub trait Course {
     fn weights(&self) -> &[f32];
     /// Goes on with other weights.
     fn set(&mut self, weights: &[f32]) -> Result<()>;
+    /// Goes on with other moments, where they are not here alone.
+    fn resume(&mut self, _moments: &Moments) -> Result<()> {
+        Ok(())
+    }
+    /// Brings weights and moments here from where the steps change them: before they are read.
+    fn fetch(&mut self, _moments: &mut Moments) -> Result<()> {
+        Ok(())
+    }
     /// Learns from a step's batch.
     fn step(&mut self, step: u64, moments: &mut Moments) -> Result<StepOutcome>;
     /// Measures the weights; none when there is nothing to measure them on. Higher is better.
@@ -84,6 +92,7 @@ pub fn run(
     let mut state = State::new(course.weights());
     if let Some(bytes) = observer.latest()? {
         course.set(&state.restore(&bytes, identity)?)?;
+        course.resume(&state.moments)?;
     }
     while !finished(pace, &state.counters) {
         let step = state.counters.step;
@@ -118,6 +127,7 @@ pub fn run(
         }
         let due = pace.checkpoint_steps;
         if epoch_ends || (due > 0 && done.is_multiple_of(due)) {
+            course.fetch(&mut state.moments)?;
             observer.save(done, &state.to_bytes(course.weights(), identity)?)?;
         }
         observer.progress(&progress);
@@ -129,6 +139,7 @@ pub fn run(
 /// Measures, and remembers the weights if they are the best. Without anything to measure on the
 /// latest weights are the best.
 fn validate(course: &mut dyn Course, state: &mut State) -> Result<Option<f64>> {
+    course.fetch(&mut state.moments)?;
     let value = course.validate()?;
     let curve = &mut state.counters.curve;
     let best = curve.iter().map(|(_, bits)| f64::from_bits(*bits)).fold(-1.0, f64::max);

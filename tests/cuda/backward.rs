@@ -4,7 +4,8 @@ use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::cuda::Form;
 use steerage::device::cuda::kernels::{
-    self, GatedBackward, Indices, LookupBackward, NormWeight, RmsNormBackward, RotaryBackward, Uses,
+    self, GatedBackward, Indices, LookupBackward, NormWeight, RmsNormBackward, RotaryBackward,
+    Round, Spread, SquareSums, Uses,
 };
 use steerage::device::shape::{GatedShape, NormShape};
 use steerage::device::{AdamW, Backend, Cpu};
@@ -259,5 +260,46 @@ fn a_product_takes_operands_as_they_lie() {
         }
         let apart = found.iter().zip(&expected).map(|(x, y)| (x - y).abs());
         assert!(apart.fold(0.0, f32::max) <= 1e-6);
+    }
+}
+
+#[test]
+fn numbers_are_rounded_spread_and_squared() {
+    let (rows, columns) = (300, 24);
+    let x = random(31, rows * columns);
+    let from: Vec<Option<u32>> =
+        (0..rows as u32).map(|row| (row % 3 > 0).then_some((row * 7 + 5) % rows as u32)).collect();
+    let found = with_every_wait(|device| {
+        let x = Buffer::of(device, &x)?;
+        let (rounded, out) = (Buffer::new(device, x.len())?, Buffer::new(device, x.len())?);
+        let zeros = Buffer::new(device, x.len())?;
+        let parts = Buffer::new(device, SquareSums::parts_of(x.len()))?;
+        launch(device, Round { x: &x, rounded: &rounded }.launch())?;
+        let rows = Some((&x, &Indices::of_some(device, &from)?));
+        launch(device, Spread { columns, x: rows, out: &out }.launch())?;
+        launch(device, Spread { columns, x: None, out: &zeros }.launch())?;
+        launch(device, SquareSums { x: &x, parts: &parts }.launch())?;
+        let in_place = Spread { columns, x: rows, out: &x };
+        assert!(in_place.launch().unwrap_err().to_string().contains("another place"));
+        assert!(Spread { columns: 12, x: None, out: &out }.launch().is_err());
+        let mut bits = bits_of_bf16(&rounded.read(device)?);
+        for buffer in [&out, &zeros, &parts] {
+            bits.extend(bits_of_f32(&buffer.read(device)?));
+        }
+        Ok(bits)
+    });
+    let Some(found) = found else { return };
+    let (first, after) = found.split_at(x.len());
+    assert_eq!(bf16_of_bits(first), rounded(&x));
+    let (out, after) = after.split_at(x.len());
+    for (row, from) in f32_of_bits(out).chunks(columns).zip(&from) {
+        let place = from.map(|from| from as usize * columns);
+        assert_eq!(row, place.map_or(&[0.0; 24][..], |place| &x[place..place + columns]));
+    }
+    let (zeros, parts) = after.split_at(x.len());
+    assert!(zeros.iter().all(|bits| *bits == 0));
+    let squares = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    for (part, x) in f32_of_bits(parts).iter().zip(x.chunks(4096)) {
+        assert!((f64::from(*part) - squares(x)).abs() < 1e-5 * squares(x));
     }
 }

@@ -14,7 +14,7 @@ use steerage::train::rank_net::{pairs, rank_net};
 pub struct Reference {
     pub prompts: Vec<Vec<u32>>,
     pub labels: Vec<u32>,
-    relevance: Vec<Vec<f32>>,
+    pub relevance: Vec<Vec<f32>>,
     value: Value,
 }
 
@@ -42,7 +42,7 @@ impl Reference {
 }
 
 /// Logits, loss, and the gradient by the parameters.
-fn learn(learner: &Learner, with: &Reference) -> (Vec<f32>, f64, Vec<f32>) {
+pub fn learn(learner: &Learner, with: &Reference) -> (Vec<f32>, f64, Vec<f32>) {
     let labels = with.labels.len();
     let batch = Batch::of(&learner.prompts(with.prompts.iter().map(|prompt| &prompt[..])));
     let (mut tape, mut logits) = (Tape::default(), vec![0.0; with.prompts.len() * labels]);
@@ -67,11 +67,11 @@ fn learn(learner: &Learner, with: &Reference) -> (Vec<f32>, f64, Vec<f32>) {
     (logits, loss, gradient)
 }
 
-fn length(x: &[f32]) -> f64 {
+pub fn length(x: &[f32]) -> f64 {
     x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f64 {
+pub fn distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     length(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f32>>())
 }

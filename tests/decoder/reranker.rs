@@ -100,7 +100,7 @@ fn contrast_is_its_formula() {
 
 /// Four candidates, each of which shows one of four values; the last token asks for a value. Tokens
 /// 0 to 15 are candidates (by place and value), 16 to 19 ask, 20 to 23 are labels.
-fn task(first: u64, count: u64) -> Vec<Example> {
+pub fn task(first: u64, count: u64) -> Vec<Example> {
     let example = |e: u64| {
         let values: Vec<u32> = (0..5).map(|i| (mix64(e * 5 + i) % 4) as u32).collect();
         let mut tokens: Vec<u32> =
@@ -113,13 +113,13 @@ fn task(first: u64, count: u64) -> Vec<Example> {
 }
 
 /// Moments of two examples each.
-fn by_moment(examples: &[Example]) -> Vec<Vec<Example>> {
+pub fn by_moment(examples: &[Example]) -> Vec<Vec<Example>> {
     examples.chunks(2).map(<[Example]>::to_vec).collect()
 }
 
-const LABELS: [u32; 4] = [20, 21, 22, 23];
+pub const LABELS: [u32; 4] = [20, 21, 22, 23];
 
-fn small(seed: u64) -> Decoder {
+pub fn small(seed: u64) -> Decoder {
     let config = DecoderConfig {
         vocabulary: 24,
         hidden: 24,
@@ -138,7 +138,7 @@ fn small(seed: u64) -> Decoder {
     Decoder::random(config, seed).unwrap()
 }
 
-fn adapter() -> Trained {
+pub fn adapter() -> Trained {
     Trained::Adapter(AdapterConfig {
         rank: 4,
         alpha: 8.0,
@@ -150,7 +150,7 @@ fn adapter() -> Trained {
 }
 
 /// The share of pairs in the right order.
-fn in_order(decoder: &Decoder, examples: &[Example]) -> f64 {
+pub fn in_order(decoder: &Decoder, examples: &[Example]) -> f64 {
     let adapter = (decoder.adapters() > 0).then_some(0);
     let prompt = |example: &Example| Prompt { tokens: example.tokens.clone(), adapter };
     let prompts: Vec<Prompt> = examples.iter().map(prompt).collect();
@@ -209,7 +209,7 @@ fn a_small_decoder_learns_a_small_task() {
 }
 
 /// What is learned, as bytes.
-fn bytes(fitted: &Fitted) -> Vec<(&'static str, Vec<u8>)> {
+pub fn bytes(fitted: &Fitted) -> Vec<(&'static str, Vec<u8>)> {
     match fitted.learner.adapter() {
         Some(adapter) => adapter.to_files().unwrap().into(),
         None => fitted.learner.decoder().to_files().unwrap().into(),

@@ -7,6 +7,7 @@ mod weight;
 
 pub use learned::Reranker;
 
+use super::devices;
 use super::prepare::Prepared;
 use super::runs::{hash_inputs, manifest, unfinished};
 use super::train_retriever::{Keeper, Trained};
@@ -21,7 +22,7 @@ use crate::stage::retrieve::{Retrieve, Retriever, Search};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
 use crate::train::contrast::mean_cosine;
-use crate::train::reranker::{self, Contrast, RerankerSettings, fit};
+use crate::train::reranker::{self, Contrast, RerankerSettings, fit_on};
 use base::Base;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -98,6 +99,8 @@ pub fn run(
     threads: usize,
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
+    // First of all: a device that is not there is known at once.
+    let device = devices::open(&spec.device)?.into_iter().next();
     opened.run.create()?;
     let Base { decoder, prompter, tokenizer } = Base::open(spec, opened)?;
     let catalogue = Arc::clone(&opened.prepared.catalogue);
@@ -128,7 +131,7 @@ pub fn run(
         Ok((!validation.is_empty()).then(|| measure(validation, &logits, 1.0).relevance))
     };
     let mut keeper = Keeper { run: &opened.run, watch };
-    let fitted = fit(&settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
+    let fitted = fit_on(device, &settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
     let logits = scored(fitted.learner.decoder(), adapter, &labels, validation, threads)?;
     let weighed = |weight| measure(validation, &logits, weight);
     let fitted_weight = weight::fit(validation, &logits, spec.examples.cost_max);

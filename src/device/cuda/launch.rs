@@ -66,6 +66,9 @@ kernels! {
     "rms_norm.cu": RMS_NORM "rms_norm";
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
+    "round.cu": ROUND "round_numbers";
+    "spread.cu": SPREAD "spread";
+    "square_sums.cu": SQUARE_SUMS "square_sums";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";
     "wrappers.cu": WRAPPED_MULTIPLY "wrapped_multiply", WRAPPED_MATRICES "wrapped_matrices",
         WRAPPED_GROUP "wrapped_group";

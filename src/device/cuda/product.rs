@@ -29,9 +29,17 @@ pub(super) struct Products {
     chosen: Mutex<HashMap<Choice, sys::cublasLtMatmulAlgo_t>>,
 }
 
-/// What an algorithm is chosen by: dimensions, distances, what is turned, and in what the result is
-/// written.
-type Choice = ([usize; 3], [usize; 3], [bool; 2], u8);
+/// What an algorithm is chosen by: dimensions, distances, what is turned, in what the result is
+/// written, and by how many bytes what can be divided where the operands begin.
+type Choice = ([usize; 3], [usize; 3], [bool; 2], u8, [u32; 3]);
+
+/// What the library takes for granted, and memory begins at, unless it is told otherwise.
+const ALIGNED_BYTES: u64 = 256;
+
+/// By how many bytes a place can be divided: a power of two.
+fn alignment(address: u64) -> u32 {
+    1 << (address | ALIGNED_BYTES).trailing_zeros()
+}
 
 struct Handle(sys::cublasLtHandle_t);
 
@@ -110,11 +118,14 @@ impl Products {
             rows = ROWS; // any number of rows
         }
         let size = [rows, outputs, inputs];
-        let choice = (size, form.apart, [form.a_turned, form.b_turned], product.kind() as u8);
+        let turned = [form.a_turned, form.b_turned];
+        // Parts of a matrix begin where others end.
+        let aligned = product.operands().each_ref().map(|view| alignment(view.address()));
+        let choice = (size, form.apart, turned, product.kind() as u8, aligned);
         if let Some(algorithm) = chosen.get(&choice) {
             return Ok(*algorithm);
         }
-        let algorithm = Plan::new(size, form, product.kind())?.choose(&self.handle)?;
+        let algorithm = Plan::new(size, form, product.kind())?.choose(&self.handle, aligned)?;
         chosen.insert(choice, algorithm);
         Ok(algorithm)
     }
@@ -167,12 +178,20 @@ impl Plan {
 
     /// The algorithm that the library thinks fastest, of those that need no workspace and do not
     /// split sums.
-    fn choose(&self, handle: &Handle) -> Result<sys::cublasLtMatmulAlgo_t> {
+    fn choose(&self, handle: &Handle, aligned: [u32; 3]) -> Result<sys::cublasLtMatmulAlgo_t> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = result::create_matmul_pref().map_err(failed)?;
         let (workspace, splits) = (0usize, 0u32);
+        // The library's first operand is the weight: `Plan::new`.
+        let [rows, weight, out] = aligned;
+        let alignments = [
+            (Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, weight),
+            (Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, rows),
+            (Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, out),
+            (Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out),
+        ];
         // SAFETY: the preference is alive until it is given back, and each attribute is of the type
-        // that is given: a u64 and a mask of 32 bits, where 0 is no reduction among blocks.
+        // that is given: a u64, a mask of 32 bits, where 0 is no reduction among blocks, and u32s.
         let found = unsafe {
             let set = |attribute, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(preference, attribute, value, bytes)
@@ -188,6 +207,11 @@ impl Plan {
                     (&raw const splits).cast(),
                     size_of_val(&splits),
                 )
+            })
+            .and_then(|()| {
+                alignments.iter().try_for_each(|(attribute, bytes)| {
+                    set(*attribute, (&raw const *bytes).cast(), size_of_val(bytes))
+                })
             })
             .and_then(|()| {
                 let Self { description, weight, rows, out } = *self;

@@ -28,7 +28,7 @@ pub struct Learner {
     /// The parameters' last known values, unless every weight is trained.
     pub(super) adapter: Option<Adapter>,
     tensors: Vec<TensorSpec>,
-    places: BTreeMap<String, Range<usize>>,
+    pub(super) places: BTreeMap<String, Range<usize>>,
     /// Each layer's products transposed, in the order of [`SITES`].
     pub(super) transposed: Vec<[Site; 4]>,
     labels: Vec<u32>,

@@ -25,7 +25,7 @@ pub use config::DecoderConfig;
 pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
-pub use resident::{Drawn, Memory, Resident, SharedDriver};
+pub use resident::{Drawn, Follow, Memory, Resident, ResidentLearner, SharedDriver};
 pub use rope::{Rope, Scaling};
 pub use table::Table;
 

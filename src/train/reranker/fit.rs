@@ -1,10 +1,11 @@
 //! The training loop of a re-ranker.
 
+use super::device::DeviceLessons;
 use super::settings::{Contrast, RerankerSettings};
 use super::step::Slots;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, Learner, Prompt};
+use crate::model::decoder::{Decoder, Learner, Prompt, SharedDriver};
 use crate::train::contrast::contrast;
 use crate::train::course::{Course, Observer, Pace, StepOutcome, run};
 use crate::train::order::Order;
@@ -14,7 +15,7 @@ use crate::types::mix64;
 use std::ops::Range;
 
 /// AdamW's β₁ and β₂, as in COREC.
-const BETAS: (f32, f32) = (0.9, 0.999);
+pub(super) const BETAS: (f32, f32) = (0.9, 0.999);
 
 /// What a step learns from: one prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,10 +63,25 @@ pub fn fit(
     examine: &mut Examine<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
+    fit_on(None, settings, decoder, labels, moments, examine, observer)
+}
+
+/// As [`fit`], on a device if there is one, whose last bits differ from the processor's: what is
+/// multiplied is bf16 there, and a checkpoint of the one is none of the other.
+///
+/// Errors: those of [`fit`]; [`Error::Device`] if the device does not take the decoder, or fails.
+pub fn fit_on(
+    device: Option<SharedDriver>,
+    settings: &RerankerSettings,
+    decoder: Decoder,
+    labels: &[u32],
+    moments: &[Vec<Example>],
+    examine: &mut Examine<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted> {
     settings.check()?;
     check_examples(&decoder, labels.len(), moments)?;
     let learner = Learner::new(decoder, &settings.trained, labels, settings.seed)?;
-    let weights = learner.parameters();
     let apart = apart(&learner, settings)?;
     let order = Order::new(settings.seed, settings.batch, moments.len());
     let steps_per_epoch = order.steps_per_epoch();
@@ -79,35 +95,63 @@ pub fn fit(
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
     };
-    let identity = identity(settings, &learner, moments);
-    let mut lessons = Lessons {
-        settings,
-        steps_max: pace.steps_max,
-        moments,
-        order,
-        slots: Slots::new(weights.len(), settings.kept_bytes_max),
-        learner,
-        weights,
-        apart,
-        examine,
+    let mut identity = identity(settings, &learner, moments);
+    let plan = Plan { settings, steps_max: pace.steps_max, moments, order };
+    let (learner, counters) = match device {
+        None => {
+            let mut lessons = Lessons::new(plan, learner, apart, examine);
+            let counters = run(&mut lessons, &pace, &identity, observer)?;
+            (lessons.learner, counters)
+        }
+        Some(driver) => {
+            identity.push_str(", on a device");
+            let mut lessons = DeviceLessons::new(driver, plan, learner, examine)?;
+            let counters = run(&mut lessons, &pace, &identity, observer)?;
+            (lessons.learner, counters)
+        }
     };
-    let counters = run(&mut lessons, &pace, &identity, observer)?;
     let (losses, curve) = (counters.losses().collect(), counters.curve().collect());
-    Ok(Fitted { learner: lessons.learner, steps: counters.step, losses, curve })
+    Ok(Fitted { learner, steps: counters.step, losses, curve })
 }
 
-/// A decoder, and what it learns from.
-struct Lessons<'a, 'b> {
-    settings: &'a RerankerSettings,
-    steps_max: u64,
-    moments: &'a [Vec<Example>],
+/// What is learned from, and when.
+pub(super) struct Plan<'a> {
+    pub settings: &'a RerankerSettings,
+    pub steps_max: u64,
+    pub moments: &'a [Vec<Example>],
     order: Order,
+}
+
+impl<'a> Plan<'a> {
+    /// The moments of a step.
+    pub fn batch(&mut self, step: u64) -> Vec<&'a [Example]> {
+        let places = self.order.seek(step);
+        places.map(|place| &self.moments[self.order.example(place) as usize][..]).collect()
+    }
+}
+
+/// A decoder on the processor, and what it learns from.
+struct Lessons<'a, 'b> {
+    plan: Plan<'a>,
     slots: Slots,
     learner: Learner,
     weights: Vec<f32>,
     /// Where the embeddings are that the settings keep apart.
     apart: Vec<Range<usize>>,
     examine: &'a mut Examine<'b>,
+}
+
+impl<'a, 'b> Lessons<'a, 'b> {
+    fn new(
+        plan: Plan<'a>,
+        learner: Learner,
+        apart: Vec<Range<usize>>,
+        examine: &'a mut Examine<'b>,
+    ) -> Self {
+        let weights = learner.parameters();
+        let slots = Slots::new(weights.len(), plan.settings.kept_bytes_max);
+        Self { plan, slots, learner, weights, apart, examine }
+    }
 }
 
 impl Course for Lessons<'_, '_> {
@@ -121,12 +165,11 @@ impl Course for Lessons<'_, '_> {
     }
 
     fn step(&mut self, step: u64, moments: &mut Moments) -> Result<StepOutcome> {
-        let places = self.order.seek(step);
-        let moment = |place| &self.moments[self.order.example(place) as usize][..];
-        let batch: Vec<&[Example]> = places.map(moment).collect();
-        let threads = self.settings.threads;
+        let batch = self.plan.batch(step);
+        let settings = self.plan.settings;
+        let threads = settings.threads;
         let mut outcome = self.slots.learn(&Cpu, &self.learner, &batch, threads);
-        if let Some(Contrast { weight, .. }) = &self.settings.contrast {
+        if let Some(Contrast { weight, .. }) = &settings.contrast {
             // The parts' gradients are summed: it is added to the first.
             let gradient = self.slots.gradients().swap_remove(0);
             let term = contrast(&self.weights, &self.apart, *weight, gradient);
@@ -134,11 +177,11 @@ impl Course for Lessons<'_, '_> {
         }
         let update = Update {
             step: step + 1,
-            rate: self.settings.rate_at(step, self.steps_max),
+            rate: settings.rate_at(step, self.plan.steps_max),
             betas: BETAS,
-            decay: self.settings.decay,
+            decay: settings.decay,
             undecayed: &self.learner.undecayed(),
-            norm_max: self.settings.gradient_norm_max,
+            norm_max: settings.gradient_norm_max,
             threads,
         };
         update.take(&Cpu, self.slots.gradients(), &mut self.weights, moments);

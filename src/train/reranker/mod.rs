@@ -1,9 +1,10 @@
 //! The training of a re-ranker: a decoder whose labels' logits put the candidates that meet more of
 //! what was asked for above those that meet less.
 
+mod device;
 mod fit;
 mod settings;
 mod step;
 
-pub use fit::{Example, Fitted, fit};
+pub use fit::{Example, Fitted, fit, fit_on};
 pub use settings::{Contrast, RerankerSettings};

@@ -115,6 +115,19 @@ impl Adapters {
         &self.weight
     }
 
+    /// (ranks, inputs): the last rows of [`Adapters::weight`], all adapters' downs.
+    ///
+    /// # Errors
+    /// None: the weight has them.
+    pub fn downs(&self) -> Result<Buffer<Bf16>> {
+        self.weight.slice(self.outputs * self.inputs..self.weight.len())
+    }
+
+    /// Each adapter's up (outputs, ranks), one after the other.
+    pub fn ups(&self) -> &Buffer<Bf16> {
+        &self.ups
+    }
+
     /// How many outputs the product has: the weight's, then all adapters' ranks.
     pub fn columns(&self) -> usize {
         self.outputs + self.ranks

@@ -23,6 +23,9 @@ mod quantise;
 mod rms_norm;
 mod rms_norm_backward;
 mod rotary_backward;
+mod round;
+mod spread;
+mod square_sums;
 mod top_k;
 pub mod wrappers;
 
@@ -48,6 +51,9 @@ pub use quantise::Quantise;
 pub use rms_norm::RmsNorm;
 pub use rms_norm_backward::{NormWeight, RmsNormBackward};
 pub use rotary_backward::RotaryBackward;
+pub use round::Round;
+pub use spread::Spread;
+pub use square_sums::SquareSums;
 pub use top_k::{Exclusions, TopK, TopKNumber, check_limits, found_length};
 
 use super::buffer::Buffer;

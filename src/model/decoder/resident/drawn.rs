@@ -33,7 +33,7 @@ impl Resident {
     ) -> Result<Self> {
         let heads = Heads::new(config.width)?;
         let weights = Weights::drawn(&driver, &config, heads, drawn, tokens_max)?;
-        let room = Room::new(&*driver, &config, heads, weights.columns(), tokens_max)?;
+        let room = Room::new(&*driver, weights.size(&config, heads, tokens_max))?;
         let (adapters, room) = (drawn.adapters, Mutex::new(room));
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
     }

@@ -41,9 +41,9 @@ impl Heads {
     }
 
     /// Rows (heads · width, columns) to (heads · wide, columns).
-    pub fn rows(self, from: &[f32], columns: usize) -> Vec<f32> {
+    pub fn rows<T: Copy + Default>(self, from: &[T], columns: usize) -> Vec<T> {
         let heads = from.len() / columns / self.width;
-        let mut to = vec![0.0; heads * self.wide * columns];
+        let mut to = vec![T::default(); heads * self.wide * columns];
         for (row, from) in from.chunks_exact(columns).enumerate() {
             let (head, i) = (row / self.width, row % self.width);
             let to = &mut to[(head * self.wide + self.place(i)) * columns..][..columns];
@@ -53,8 +53,8 @@ impl Heads {
     }
 
     /// Columns (rows, heads · width) to (rows, heads · wide).
-    pub fn columns(self, from: &[f32]) -> Vec<f32> {
-        let mut to = vec![0.0; from.len() / self.width * self.wide];
+    pub fn columns<T: Copy + Default>(self, from: &[T]) -> Vec<T> {
+        let mut to = vec![T::default(); from.len() / self.width * self.wide];
         for (head, from) in from.chunks_exact(self.width).enumerate() {
             for (i, x) in from.iter().enumerate() {
                 to[head * self.wide + self.place(i)] = *x;

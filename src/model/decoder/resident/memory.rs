@@ -78,7 +78,7 @@ impl Memory {
         let columns = sizes.iter().zip(ranks).map(|([outputs, _], ranks)| outputs + ranks).max();
         let [qkv, mixed] = [sizes[0][0], sizes[1][1]];
         let token = 2 * config.hidden * f32
-            + config.heads * f32
+            + (1 + config.heads) * f32
             + (config.hidden + columns.unwrap_or(0) + qkv + mixed + config.inner) * bf16;
         Self { weights_bytes, batch_bytes: tokens_max * token }
     }

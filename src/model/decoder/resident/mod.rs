@@ -3,23 +3,29 @@
 //! What is multiplied is bf16; sums and the stream between layers are f32, as on the processor with
 //! weights in bf16. A prompt's logits have the same bits whatever prompts are scored with it.
 
+mod backward;
 mod drawn;
 mod heads;
+mod learner;
 mod memory;
 mod pass;
+mod room;
+mod sections;
 
 pub use drawn::Drawn;
+pub use learner::{Follow, ResidentLearner};
 pub use memory::Memory;
 
 use super::layout::SITES;
 use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
 pub use crate::device::cuda::SharedDriver;
-use crate::device::cuda::kernels::{Adapter, Adapters, Rows};
+use crate::device::cuda::kernels::{Adapter, Adapters, Paths, Rows};
 use crate::device::cuda::{Bf16, Buffer, Driver};
-use crate::device::{Lora, Matrix};
+use crate::device::{Lora, Matrix, Queries};
 use crate::error::{Error, Result};
 use heads::Heads;
-use pass::{Placed, Room};
+use pass::Placed;
+use room::{Room, Size};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -110,8 +116,8 @@ impl Resident {
             other => other,
         };
         let weights = Weights::of(&*driver, decoder, heads, tokens_max).map_err(refused)?;
-        let columns = weights.columns();
-        let room = Room::new(&*driver, &config, heads, columns, tokens_max).map_err(refused)?;
+        let size = weights.size(&config, heads, tokens_max);
+        let room = Room::new(&*driver, size).map_err(refused)?;
         let (adapters, room) = (decoder.adapters(), Mutex::new(room));
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
     }
@@ -162,7 +168,14 @@ impl Resident {
         if some.is_empty() {
             return Ok(None);
         }
-        self.place(&Batch::of(some)).map(Some)
+        let batch = Batch::of(some);
+        let paths = |queries| Paths::of(&*self.driver, &self.shape(&batch), queries);
+        self.place(&batch, [paths(Queries::All)?, paths(Queries::Last)?]).map(Some)
+    }
+
+    /// Dimensions of what batches of so many tokens are computed in.
+    fn size(&self, tokens: usize) -> Size<'_> {
+        self.weights.size(&self.config, self.heads, tokens)
     }
 
     /// For each adapter, and at last for none, the rows of some tokens in the logits' matrix.
@@ -209,14 +222,22 @@ impl Weights {
         })
     }
 
-    /// Columns of the widest product.
-    fn columns(&self) -> usize {
-        let sites = self.layers.iter().flat_map(|layer| &layer.sites);
-        sites.map(|site| site.adapters.columns()).max().unwrap_or(0)
+    /// How large places are for batches of so many tokens.
+    fn size<'a>(&self, config: &'a DecoderConfig, heads: Heads, tokens: usize) -> Size<'a> {
+        let (mut columns, mut ranks) = ([0; 4], 0);
+        for layer in &self.layers {
+            for (most, site) in columns.iter_mut().zip(&layer.sites) {
+                let with = &site.adapters;
+                *most = with.columns().max(*most);
+                ranks = ranks.max(with.columns() - with.outputs());
+            }
+        }
+        Size { config, heads, columns, ranks, tokens }
     }
 }
 
 /// A weight or a factor of a change of it, as it lies in a file, in the device's heads.
+#[derive(Clone, Copy)]
 struct Laid {
     heads: Heads,
     /// Its place in [`SITES`].
@@ -225,7 +246,7 @@ struct Laid {
 
 impl Laid {
     /// (outputs, columns).
-    fn outputs(&self, from: Vec<f32>, columns: usize) -> Vec<f32> {
+    fn outputs<T: Copy + Default>(&self, from: Vec<T>, columns: usize) -> Vec<T> {
         match self.site {
             0 => self.heads.rows(&from, columns),
             _ => from,
@@ -240,7 +261,7 @@ impl Laid {
     }
 
     /// (rows, inputs).
-    fn inputs(&self, from: Vec<f32>) -> Vec<f32> {
+    fn inputs<T: Copy + Default>(&self, from: Vec<T>) -> Vec<T> {
         match self.site {
             1 => self.heads.columns(&from),
             _ => from,

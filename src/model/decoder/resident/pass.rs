@@ -1,63 +1,24 @@
 //! A decoder's forward pass on a device, as launches: the same steps as on the processor. Where a
 //! layer's product is followed by something, one kernel adds the adapters and does that as well.
 
-use super::heads::Heads;
+use super::room::{Place, Room};
 use super::{Layer, Multiplied, Resident};
-use crate::device::Queries;
 use crate::device::cuda::kernels::{
     CandidateLogits, GroupedAttention, Indices, Lookup, LoraGated, LoraQkv, LoraResidual, LoraSums,
     Paths, RmsNorm, Rows,
 };
-use crate::device::cuda::{Bf16, Buffer, Driver, Product};
+use crate::device::cuda::{Bf16, Buffer, Product};
 use crate::device::shape::{GroupedShape, NormShape};
 use crate::error::Result;
 use crate::model::decoder::{Batch, DecoderConfig};
 
-/// What a pass computes in, for batches of some tokens: taken once.
-pub struct Room {
-    stream: Buffer<f32>,
-    /// The rows that go on after the last layer's attention.
-    last: Buffer<f32>,
-    normed: Buffer<Bf16>,
-    /// What products leave, before adapters are added.
-    sums: Buffer<Bf16>,
-    qkv: Buffer<Bf16>,
-    statistics: Buffer<f32>,
-    mixed: Buffer<Bf16>,
-    gated: Buffer<Bf16>,
-}
-
-impl Room {
-    /// Takes it. `columns` are those of the widest product.
-    pub fn new(
-        driver: &dyn Driver,
-        config: &DecoderConfig,
-        heads: Heads,
-        columns: usize,
-        tokens: usize,
-    ) -> Result<Self> {
-        let DecoderConfig { hidden, inner, .. } = *config;
-        let queries = config.heads * heads.wide;
-        Ok(Self {
-            stream: Buffer::new(driver, tokens * hidden)?,
-            last: Buffer::new(driver, tokens * hidden)?,
-            normed: Buffer::new(driver, tokens * hidden)?,
-            sums: Buffer::new(driver, tokens * columns)?,
-            qkv: Buffer::new(driver, tokens * (queries + 2 * config.shared * heads.wide))?,
-            statistics: Buffer::new(driver, tokens * config.heads)?,
-            mixed: Buffer::new(driver, tokens * queries)?,
-            gated: Buffer::new(driver, tokens * inner)?,
-        })
-    }
-}
-
 /// What launches need to know of a batch, on the device: made while the device computes the batch
 /// before.
 pub struct Placed {
-    tokens: usize,
-    prompts: usize,
+    pub tokens: usize,
+    pub prompts: usize,
+    pub positions: Indices,
     rows: Rows,
-    positions: Indices,
     by_token: Indices,
     by_prompt: Indices,
     lasts: Indices,
@@ -69,14 +30,27 @@ pub struct Placed {
 
 /// The rows of a layer that go on after its attention.
 #[derive(Clone, Copy)]
-struct After<'a> {
-    count: usize,
-    chosen: &'a Indices,
+pub struct After<'a> {
+    pub count: usize,
+    pub chosen: &'a Indices,
     paths: &'a Paths,
     /// Which rows of the stream they are; none for all of them.
     from: Option<&'a Indices>,
-    stream: &'a Buffer<f32>,
 }
+
+impl Placed {
+    /// Those of a layer: in the last one only the prompts' last rows go on.
+    pub fn after(&self, last: bool) -> After<'_> {
+        let Self { tokens, prompts, by_token, by_prompt, lasts, all, ends, .. } = self;
+        match last {
+            true => After { count: *prompts, chosen: by_prompt, paths: ends, from: Some(lasts) },
+            false => After { count: *tokens, chosen: by_token, paths: all, from: None },
+        }
+    }
+}
+
+/// The stream before a layer, after its attention, and after it: the same memory or not.
+pub type Streams<'a> = [&'a Buffer<f32>; 3];
 
 impl Resident {
     /// Has the device compute the logits (prompts, candidates) of a batch that is not empty and has
@@ -89,61 +63,36 @@ impl Resident {
         candidates: usize,
     ) -> Result<Buffer<f32>> {
         let (driver, weights, hidden) = (&*self.driver, &self.weights, self.config.hidden);
-        let (tokens, prompts) = (placed.tokens, placed.prompts);
-        let out = &room.stream.slice(0..tokens * hidden)?;
-        let (table, own) = (&weights.embeddings, weights.own.buffer.as_ref());
-        driver.launch(&Lookup { hidden, table, own, rows: &placed.rows, out }.launch()?)?;
+        let stream = &room.stream.slice(0..placed.tokens * hidden)?;
+        let last = &room.last.slice(0..placed.prompts * hidden)?;
+        self.look_up(placed, stream)?;
         for (l, layer) in weights.layers.iter().enumerate() {
-            let after = match l + 1 == weights.layers.len() {
-                true => After {
-                    count: prompts,
-                    chosen: &placed.by_prompt,
-                    paths: &placed.ends,
-                    from: Some(&placed.lasts),
-                    stream: &room.last.slice(0..prompts * hidden)?,
-                },
-                false => After {
-                    count: tokens,
-                    chosen: &placed.by_token,
-                    paths: &placed.all,
-                    from: None,
-                    stream: out,
-                },
-            };
-            self.attend(room, placed, layer, &after)?;
-            self.go_on(room, layer, &after)?;
+            let ends = l + 1 == weights.layers.len();
+            let streams = if ends { [stream, last, last] } else { [stream; 3] };
+            self.layer(&room.place, placed, layer, placed.after(ends), streams)?;
         }
-        let last = &room.last.slice(0..prompts * hidden)?;
-        let h = self.norm(room, last, &weights.last_norm)?;
-        let logits = Buffer::new(driver, prompts * candidates)?;
-        let (table, own) = match &weights.head {
-            Some(head) => (head, None),
-            None => (table, own),
-        };
-        let call = CandidateLogits {
-            hidden,
-            candidates,
-            h: &h,
-            table,
-            own,
-            rows: lists,
-            lists: &placed.lists,
-            logits: &logits,
-        };
-        driver.launch(&call.launch()?)?;
+        let to = (&room.place.forward_normed, &room.place.forward_scales);
+        let h = &self.norm(last, &weights.last_norm, to)?;
+        let logits = Buffer::new(driver, placed.prompts * candidates)?;
+        driver.launch(&self.head(placed, h, (lists, candidates), &logits).launch()?)?;
         Ok(logits)
     }
 
-    /// Copies a batch's tables to the device, which may be computing another batch.
-    pub(super) fn place(&self, batch: &Batch) -> Result<Placed> {
-        let driver = &*self.driver;
-        let shape = GroupedShape {
+    /// Dimensions of a batch's attention.
+    pub(super) fn shape<'a>(&self, batch: &'a Batch) -> GroupedShape<'a> {
+        GroupedShape {
             offsets: &batch.offsets,
             parents: &batch.parents,
             heads: self.config.heads,
             shared: self.config.shared,
             width: self.heads.wide,
-        };
+        }
+    }
+
+    /// Copies what launches need to know of a batch. `paths` are those of all queries and of the
+    /// last ones.
+    pub(super) fn place(&self, batch: &Batch, [all, ends]: [Paths; 2]) -> Result<Placed> {
+        let driver = &*self.driver;
         let tokens = batch.tokens.iter().zip(&batch.by_token);
         let rows: Vec<i32> =
             tokens.map(|(token, adapter)| self.weights.own.row(*adapter, *token)).collect();
@@ -158,74 +107,127 @@ impl Resident {
             by_prompt: Indices::of_some(driver, &batch.by_prompt)?,
             lasts: Indices::of(driver, &batch.lasts)?,
             lists: Indices::of(driver, &lists)?,
-            all: Paths::of(driver, &shape, Queries::All)?,
-            ends: Paths::of(driver, &shape, Queries::Last)?,
+            all,
+            ends,
         })
     }
 
-    /// after.stream = its rows of the stream + output(attention(rotary(qkv(norm(stream))))).
-    fn attend(&self, room: &Room, placed: &Placed, layer: &Layer, after: &After<'_>) -> Result<()> {
-        let DecoderConfig { hidden, heads, shared, .. } = self.config;
+    /// out = the tokens' embeddings.
+    pub(super) fn look_up(&self, placed: &Placed, out: &Buffer<f32>) -> Result<()> {
+        let (hidden, weights) = (self.config.hidden, &self.weights);
+        let (table, own) = (&weights.embeddings, weights.own.buffer.as_ref());
+        let call = Lookup { hidden, table, own, rows: &placed.rows, out };
+        self.driver.launch(&call.launch()?)
+    }
+
+    /// The logits of prompts' last rows, normalised.
+    pub(super) fn head<'a>(
+        &'a self,
+        placed: &'a Placed,
+        h: &'a Buffer<Bf16>,
+        (rows, candidates): (&'a Rows, usize),
+        logits: &'a Buffer<f32>,
+    ) -> CandidateLogits<'a> {
+        let (hidden, weights, lists) = (self.config.hidden, &self.weights, &placed.lists);
+        let (table, own) = match &weights.head {
+            Some(head) => (head, None),
+            None => (&weights.embeddings, weights.own.buffer.as_ref()),
+        };
+        CandidateLogits { hidden, candidates, h, table, own, rows, lists, logits }
+    }
+
+    /// A layer.
+    pub(super) fn layer(
+        &self,
+        place: &Place,
+        placed: &Placed,
+        layer: &Layer,
+        after: After<'_>,
+        [stream, attended, out]: Streams<'_>,
+    ) -> Result<()> {
+        self.attend(place, placed, layer, after, [stream, attended])?;
+        self.go_on(place, layer, after, [attended, out])
+    }
+
+    /// attended = its rows of the stream + output(attention(rotary(qkv(norm(stream))))).
+    fn attend(
+        &self,
+        place: &Place,
+        placed: &Placed,
+        layer: &Layer,
+        after: After<'_>,
+        [stream, attended]: [&Buffer<f32>; 2],
+    ) -> Result<()> {
+        let DecoderConfig { heads, shared, .. } = self.config;
         let (driver, wide, tokens) = (&*self.driver, self.heads.wide, placed.tokens);
-        let stream = &room.stream.slice(0..tokens * hidden)?;
+        let After { count, chosen, paths, from } = after;
+        let to = (&place.attention_normed, &place.attention_scales);
+        let normed = self.norm(stream, &layer.attention_norm, to)?;
         let [qkv, output, ..] = &layer.sites;
-        let normed = self.norm(room, stream, &layer.attention_norm)?;
-        let sums = self.product(room, &normed, tokens, qkv)?;
-        let out = &room.qkv.slice(0..tokens * qkv.adapters.outputs())?;
-        let sums = qkv.sums(tokens, &sums, &placed.by_token);
+        let sums = &self.product(&normed, tokens, qkv, &place.sums[0])?;
+        let out = &place.qkv.slice(0..tokens * qkv.adapters.outputs())?;
+        let sums = qkv.sums(tokens, sums, &placed.by_token);
         let (turned, table) = (heads + shared, &self.weights.angles);
         let positions = &placed.positions;
         let call = LoraQkv { sums, turned, width: wide, positions, table, out };
         driver.launch(&call.launch()?)?;
-        let statistics = &room.statistics.slice(0..after.count * heads)?;
-        let mixed = &room.mixed.slice(0..after.count * heads * wide)?;
-        let (paths, scale) = (after.paths, self.heads.scale());
+        let statistics = &place.statistics.slice(0..count * heads)?;
+        let mixed = &place.mixed.slice(0..count * heads * wide)?;
+        let scale = self.heads.scale();
         let call = GroupedAttention { paths, scale, qkv: out, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
-        let sums = self.product(room, mixed, after.count, output)?;
-        let sums = output.sums(after.count, &sums, after.chosen);
-        let call = LoraResidual { sums, residual: stream, from: after.from, out: after.stream };
-        driver.launch(&call.launch()?)
+        let sums = &self.product(mixed, count, output, &place.sums[1])?;
+        let sums = output.sums(count, sums, chosen);
+        driver.launch(&LoraResidual { sums, residual: stream, from, out: attended }.launch()?)
     }
 
-    /// after.stream += down(gated(gate_up(norm(after.stream)))).
-    fn go_on(&self, room: &Room, layer: &Layer, after: &After<'_>) -> Result<()> {
-        let (driver, After { count, chosen, stream, .. }) = (&*self.driver, *after);
-        let [.., gate_up, down] = &layer.sites;
-        let normed = self.norm(room, stream, &layer.forward_norm)?;
-        let sums = self.product(room, &normed, count, gate_up)?;
-        let out = &room.gated.slice(0..count * self.config.inner)?;
-        let sums = gate_up.sums(count, &sums, chosen);
-        driver.launch(&LoraGated { sums, out }.launch()?)?;
-        let sums = self.product(room, out, count, down)?;
-        let sums = down.sums(count, &sums, chosen);
-        driver.launch(&LoraResidual { sums, residual: stream, from: None, out: stream }.launch()?)
-    }
-
-    fn norm(
+    /// out = attended + down(gated(gate_up(norm(attended)))).
+    fn go_on(
         &self,
-        room: &Room,
+        place: &Place,
+        layer: &Layer,
+        After { count, chosen, .. }: After<'_>,
+        [attended, out]: [&Buffer<f32>; 2],
+    ) -> Result<()> {
+        let driver = &*self.driver;
+        let [.., gate_up, down] = &layer.sites;
+        let to = (&place.forward_normed, &place.forward_scales);
+        let normed = self.norm(attended, &layer.forward_norm, to)?;
+        let sums = &self.product(&normed, count, gate_up, &place.sums[2])?;
+        let gated = &place.gated.slice(0..count * self.config.inner)?;
+        let sums = gate_up.sums(count, sums, chosen);
+        driver.launch(&LoraGated { sums, out: gated }.launch()?)?;
+        let sums = &self.product(gated, count, down, &place.sums[3])?;
+        let sums = down.sums(count, sums, chosen);
+        driver.launch(&LoraResidual { sums, residual: attended, from: None, out }.launch()?)
+    }
+
+    /// Writes the rows, and 1 / √(…) of each, to the beginnings of two buffers.
+    pub(super) fn norm(
+        &self,
         stream: &Buffer<f32>,
         weight: &Buffer<f32>,
+        (normed, scales): (&Buffer<Bf16>, &Buffer<f32>),
     ) -> Result<Buffer<Bf16>> {
         let shape = NormShape { rows: stream.len() / weight.len(), hidden: weight.len() };
-        let (epsilon, out) = (self.config.epsilon, room.normed.slice(0..stream.len())?);
-        let (delta, statistics) = (None, None);
+        let out = normed.slice(0..stream.len())?;
+        let statistics = Some(&scales.slice(0..shape.rows)?);
+        let (epsilon, delta) = (self.config.epsilon, None);
         let call = RmsNorm { shape, stream, delta, weight, epsilon, out: &out, statistics };
         self.driver.launch(&call.launch()?)?;
         Ok(out)
     }
 
-    /// Rows times a weight and the downs of its adapters.
+    /// Rows times a weight and the downs of its adapters, to the beginning of a buffer.
     fn product(
         &self,
-        room: &Room,
         x: &Buffer<Bf16>,
         rows: usize,
         site: &Multiplied,
+        to: &Buffer<Bf16>,
     ) -> Result<Buffer<Bf16>> {
         let with = &site.adapters;
-        let sums = room.sums.slice(0..rows * with.columns())?;
+        let sums = to.slice(0..rows * with.columns())?;
         let size = [rows, with.columns(), with.inputs()];
         self.driver.product(&Product::new(size, x, with.weight(), &sums)?)?;
         Ok(sums)
@@ -233,7 +235,7 @@ impl Resident {
 }
 
 impl Multiplied {
-    fn sums<'a>(
+    pub(super) fn sums<'a>(
         &'a self,
         rows: usize,
         sums: &'a Buffer<Bf16>,
