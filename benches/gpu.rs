@@ -130,15 +130,10 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
 fn compared(here: &str, there: &str, apart: &str) -> Result<Vec<String>> {
     let apart = apart.parse().map_err(|_| Error::Input(USAGE.into()))?;
     let [here, there] = [here, there].map(|run| lists::read(Path::new(run)));
-    let compared = lists::compare(&here?, &there?, apart)?;
-    let lists::Compared { lists, same, near, worst } = compared;
-    let line = format!(
-        "{lists} lists: {same} the same, {near} with neighbours swapped whose scores are at most \
-         {apart} apart, {} others; scores at most {worst} apart",
-        lists - same - near
-    );
-    match same + near == lists {
-        true => Ok(vec![line]),
-        false => Err(Error::Device(line)),
+    let compared = lists::by_arm(&here?, &there?, apart)?;
+    let lines: Vec<String> = compared.iter().map(|(arm, found)| found.line(arm, apart)).collect();
+    match compared.iter().all(|(_, found)| found.same + found.near == found.lists) {
+        true => Ok(lines),
+        false => Err(Error::Device(lines.join("\n"))),
     }
 }

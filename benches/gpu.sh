@@ -103,6 +103,15 @@ demo() { # NAME DEVICE: the demo's lists as a run of that name
         --set "run.root=\"$folder/runs\"" --set "name=\"lists-$1\"" --set "device=\"$2\""
 }
 
+# Each case in a process of its own: a device that failed stays so for as long as the process.
+each='it=$1; shift; bad=0; all=0
+for test in $("$it" cuda:: --list | sed -n "s/: test\$//p"); do
+    all=$((all + 1))
+    "$@" "$it" --exact "$test" || { bad=$((bad + 1)); echo "FAILED $test"; }
+done
+echo "$bad of $all cases failed"
+[ $all -gt 0 ] && [ $bad -eq 0 ]'
+
 {
     date -u +%Y-%m-%dT%H:%MZ
     echo "commit $(cat "$pack/commit")"
@@ -114,16 +123,15 @@ demo() { # NAME DEVICE: the demo's lists as a run of that name
 for part in $parts; do
     case $part in
         check) # every kernel, and a decoder, against its definition
-            export REQUIRE_CUDA=1
-            step check 540 "$bin/it" cuda:: --test-threads=1
+            export REQUIRE_CUDA=1 KERNELS_FOLDER="$folder/kernels"
+            step check 540 sh -c "$each" sh "$bin/it"
             unset REQUIRE_CUDA ;;
         sanitize)
-            export REQUIRE_CUDA=1
+            export REQUIRE_CUDA=1 KERNELS_FOLDER="$folder/kernels"
             if command -v compute-sanitizer >/dev/null; then
                 for tool in memcheck racecheck; do
-                    step "sanitize-$tool" 300 compute-sanitizer --tool "$tool" \
-                        --error-exitcode 9 "$bin/it" cuda:: --test-threads=1 \
-                        --skip compile --skip overlap
+                    step "sanitize-$tool" 400 sh -c "$each" sh "$bin/it" \
+                        compute-sanitizer --tool "$tool" --error-exitcode 9
                 done
             else
                 echo "sanitize: compute-sanitizer is not here" | tee -a "$folder/steps.txt"
@@ -148,5 +156,5 @@ echo
 for name in machine kernels decoder peft search lists steps; do
     [ -e "$folder/$name.txt" ] && { echo "== $name"; cat "$folder/$name.txt"; }
 done
-grep -h '^test result' "$folder/check.log" 2>/dev/null
+grep -h 'cases failed$\|^FAILED' "$folder"/check.log "$folder"/sanitize-*.log 2>/dev/null
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

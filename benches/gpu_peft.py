@@ -95,7 +95,7 @@ def main():
         size, base = best(model, ids, given)
         lines.append(f"PEFT's base alone, {size} prompts at a time: {base:.0f} tokens/s")
         config = LoraConfig(r=given.rank, lora_alpha=2 * given.rank, target_modules=TARGETS)
-        model = get_peft_model(model, config).eval()
+        model = get_peft_model(model, config, autocast_adapter_dtype=False).eval()
         size, lora = best(model, ids, given)
         cost = 100 * (base / lora - 1)
         lines.append(

@@ -18,7 +18,8 @@ mod wrappers;
 use crate::kernels::random;
 use emulator::Emulator;
 pub use emulator::Order;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use steerage::device::cuda::{Bf16, Buffer, Driver, Kind, Launch, Memory, Nvidia, Product, View};
 use steerage::error::Result;
 
@@ -34,7 +35,7 @@ fn f32s(numbers: &[Bf16]) -> Vec<f32> {
 /// What cases run on.
 pub enum Device {
     Emulated(Emulator),
-    Nvidia(Box<Nvidia>),
+    Nvidia(&'static Nvidia),
 }
 
 impl Driver for Device {
@@ -68,14 +69,14 @@ impl Device {
     fn driver(&self) -> &dyn Driver {
         match self {
             Device::Emulated(emulator) => emulator,
-            Device::Nvidia(nvidia) => &**nvidia,
+            Device::Nvidia(nvidia) => *nvidia,
         }
     }
 
     /// None where there is no emulator.
     pub fn open(order: Order, without: Option<&str>) -> Option<Self> {
         if std::env::var_os("REQUIRE_CUDA").is_some() {
-            return Some(Device::Nvidia(Box::new(Nvidia::open(0, None).unwrap())));
+            return Some(Device::Nvidia(nvidia()));
         }
         Emulator::start(order, without).map(Device::Emulated)
     }
@@ -87,6 +88,15 @@ impl Device {
         }
         self.has_group_products()
     }
+}
+
+/// The device, opened once; `KERNELS_FOLDER` keeps its compiled kernels from one run to the next.
+fn nvidia() -> &'static Nvidia {
+    static DEVICE: OnceLock<Nvidia> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        let folder = std::env::var_os("KERNELS_FOLDER").map(PathBuf::from);
+        Nvidia::open(0, folder.as_deref()).unwrap()
+    })
 }
 
 /// Runs a case under every order of the threads, which must give the same. Nothing, where there is

@@ -8,7 +8,7 @@ use parts::cases::{Bench, TINY};
 use parts::rates::Rates;
 use parts::table::{Row, Unit};
 use parts::{decoder, families, lists, search};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn a_line_says_how_near_the_bound_is() {
     assert_eq!(fields(&row), "keys wide 100.0 µs 200.0 TFLOP/s 25 %");
 }
 
-fn list(items: &[u64], scores: &[f32]) -> BTreeMap<(Key, String), ListRow> {
+fn list(items: &[u64], scores: &[f32]) -> lists::Lists {
     let row = ListRow {
         user: Key::Int(1),
         arm: "a".into(),
@@ -115,7 +115,12 @@ fn neighbours_may_swap_that_are_near() {
     let short = compare(&list(&[1, 2], &[0.9, 0.89]));
     let cut = compare(&list(&[1, 2, 4], &[0.9, 0.89, 0.11]));
     assert_eq!((far.near, short.near, cut.near), (0, 0, 1));
-    assert!(lists::compare(&here, &BTreeMap::new(), 1.0).is_err());
+    assert!(lists::compare(&here, &lists::Lists::new(), 1.0).is_err());
+    let arms = lists::by_arm(&here, &here, 0.0).unwrap();
+    assert_eq!((arms.len(), arms[0].1.same), (1, 1));
+    let line = arms[0].1.line("a", 0.02);
+    assert!(line.starts_with("a ") && line.contains("1 lists: 1 the same, 0 with"), "{line}");
+    assert!(lists::by_arm(&here, &lists::Lists::new(), 0.0).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Are the lists of a run on a device those of a run on the processor?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use steerage::error::{Error, Result};
 use steerage::store::part::lists::{ListRow, decode};
@@ -17,11 +17,26 @@ pub struct Compared {
     pub worst: f32,
 }
 
-/// All lists of a run, by user and arm.
+impl Compared {
+    /// As a line.
+    pub fn line(&self, arm: &str, apart: f32) -> String {
+        let Compared { lists, same, near, worst } = *self;
+        format!(
+            "{arm:26} {lists} lists: {same} the same, {near} with neighbours swapped whose scores \
+             are at most {apart} apart, {} others; scores at most {worst:.2e} apart",
+            lists - same - near
+        )
+    }
+}
+
+/// Lists by user and arm.
+pub type Lists = BTreeMap<(Key, String), ListRow>;
+
+/// All lists of a run.
 ///
 /// # Errors
 /// If a part cannot be read.
-pub fn read(run: &Path) -> Result<BTreeMap<(Key, String), ListRow>> {
+pub fn read(run: &Path) -> Result<Lists> {
     let mut all = BTreeMap::new();
     for epoch in entries(&run.join("parts"))? {
         for part in entries(&epoch)? {
@@ -44,16 +59,29 @@ fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     Ok(found)
 }
 
+/// Compares the lists of each arm.
+///
+/// # Errors
+/// Those of [`compare`].
+pub fn by_arm(here: &Lists, there: &Lists, apart: f32) -> Result<Vec<(String, Compared)>> {
+    let arms: BTreeSet<&String> = here.keys().chain(there.keys()).map(|(_, arm)| arm).collect();
+    let of = |lists: &Lists, arm: &str| -> Lists {
+        let own = lists.iter().filter(|((_, of), _)| of == arm);
+        own.map(|(key, row)| (key.clone(), row.clone())).collect()
+    };
+    let one = |arm: String| {
+        let compared = compare(&of(here, &arm), &of(there, &arm), apart)?;
+        Ok((arm, compared))
+    };
+    arms.into_iter().cloned().map(one).collect()
+}
+
 /// Compares lists; at each place the scores may be `apart` from each other, so that neighbours
 /// whose scores are may have changed places.
 ///
 /// # Errors
 /// If the runs are not of the same users and arms.
-pub fn compare(
-    here: &BTreeMap<(Key, String), ListRow>,
-    there: &BTreeMap<(Key, String), ListRow>,
-    apart: f32,
-) -> Result<Compared> {
+pub fn compare(here: &Lists, there: &Lists, apart: f32) -> Result<Compared> {
     if !here.keys().eq(there.keys()) {
         return Err(Error::Input("the runs have other users or arms".into()));
     }
