@@ -68,7 +68,7 @@ pub const TINY: Sizes = Sizes {
     users: 3,
     searched: 70,
     k: 4,
-    weights: 100,
+    weights: 104,
     repeat: 1,
 };
 

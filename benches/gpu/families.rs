@@ -8,8 +8,8 @@ use steerage::device::cuda::kernels::{
     Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
     LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
     LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Pool, Pooling,
-    Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Rows, TopK, TopKNumber, Uses, Visits,
-    found_length,
+    Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums, TopK,
+    TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer, Product};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
@@ -51,6 +51,11 @@ fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let trained: Vec<Option<u32>> = chosen.iter().map(|row| (*row < 256).then_some(*row)).collect();
     let (d_rows, uses) = (bench.f32(256 * hidden)?, Uses::of(driver, 256, &trained)?);
     let used = trained.iter().flatten().count();
+    let lasts: Vec<Option<u32>> =
+        (0..tokens as u32).map(|row| row.is_multiple_of(8).then_some(row / 8)).collect();
+    let (ends, from) = (bench.f32(tokens.div_ceil(8) * hidden)?, Indices::of_some(driver, &lasts)?);
+    let call = Spread { columns: hidden, x: Some((&ends, &from)), out: stream };
+    bench.launch("every eighth row", &call.launch()?, BUFFERS)?;
     let call = LookupBackward { hidden, scale: 1.0, uses: &uses, d_out: stream, d_rows: &d_rows };
     let bytes = (used + 2 * 256) * 4 * hidden;
     bench.launch("256 trained rows", &call.launch()?, moves(bytes))?;
@@ -299,6 +304,9 @@ fn optimiser(bench: &mut Bench<'_>) -> Result<()> {
     };
     let note = format!("{length} weights");
     bench.launch(&note, &call.launch()?, moves(30 * length))?; // w, m, v are read and written
+    bench.launch(&note, &Round { x: w, rounded }.launch()?, BUFFERS)?;
+    let parts = &bench.f32(SquareSums::parts_of(length))?;
+    bench.launch(&note, &SquareSums { x: gradient, parts }.launch()?, BUFFERS)?;
     let (seed, scale) = (1, 1.0);
     bench.launch(&note, &Draw { seed, scale, out: w }.launch()?, BUFFERS)?;
     bench.launch(&note, &Draw { seed, scale, out: rounded }.launch()?, BUFFERS)
