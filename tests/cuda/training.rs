@@ -1,7 +1,7 @@
 //! Does a decoder learn on a device what it learns on the processor, and the same bits whatever is
 //! kept and however often it is stopped?
 
-use super::{Emulator, Order};
+use super::{Device, Order};
 use crate::decoder::learning::{Reference, distance, learn, length};
 use crate::decoder::reranker::{LABELS, adapter, by_moment, bytes, in_order, small, task};
 use crate::decoder::{MODELS, golden};
@@ -14,12 +14,12 @@ use steerage::model::decoder::{
     Batch, Decoder, Learner, Prompt, ResidentLearner, SharedDriver, Trained,
 };
 use steerage::train::rank_net::{pairs, rank_net};
-use steerage::train::reranker::{Contrast, Fitted, RerankerSettings, fit_on};
+use steerage::train::reranker::{Contrast, Fitted, Measured, RerankerSettings, fit_on};
 
 const TOKENS_MAX: usize = 200;
 
-fn driver() -> Option<SharedDriver> {
-    Some(Arc::new(Emulator::start(Order::ALL[0], None)?))
+fn driver(order: Order) -> Option<SharedDriver> {
+    Some(Arc::new(Device::open(order, None)?))
 }
 
 /// A golden model with every weight trained, or an adapter and its rows.
@@ -62,7 +62,7 @@ fn gradient(
 #[test]
 fn gradients_are_those_of_the_processor() {
     for (model, full) in MODELS.into_iter().flat_map(|model| [(model, true), (model, false)]) {
-        let Some(driver) = driver() else { return };
+        let Some(driver) = driver(Order::ALL[0]) else { return };
         let reference = Reference::of(model);
         let exact = learner(model, full, Precision::F32);
         let (_, _, expected) = learn(&exact, &reference);
@@ -100,8 +100,7 @@ fn gradients_have_the_same_bits_whatever_is_kept() {
         let prompts = prompts.map(|(shared, own)| [&start[..shared], &start[..own]].concat());
         let prompts = learner.prompts(prompts.iter().map(|tokens| &tokens[..]));
         let open = |order: Order, kept| {
-            let driver = Arc::new(Emulator::start(order, None)?);
-            Some(ResidentLearner::of(driver, &learner, TOKENS_MAX, kept).unwrap())
+            Some(ResidentLearner::of(driver(order)?, &learner, TOKENS_MAX, kept).unwrap())
         };
         let mut all = Vec::new();
         for (order, kept) in Order::ALL.into_iter().zip([0, usize::MAX, usize::MAX, 0]) {
@@ -137,14 +136,14 @@ fn train(
     shelf: &mut Shelf,
 ) -> Result<Fitted> {
     let (held, moments) = (task(10_000, 20), by_moment(&task(0, 36)));
-    let mut examine = |decoder: &Decoder| Ok(Some(in_order(decoder, &held)));
+    let mut examine = |learned: Measured<'_>| Ok(Some(in_order(learned, &held)));
     fit_on(device, settings, small(1), &LABELS, &moments, &mut examine, shelf)
 }
 
 #[test]
 fn a_re_ranker_learns_on_a_device_and_goes_on_to_the_same_bytes() {
     for trained in [Trained::Full, adapter()] {
-        let Some(device) = driver() else { return };
+        let Some(device) = driver(Order::ALL[0]) else { return };
         let settings = settings(trained);
         let [mut here, mut there] = [Shelf::default(), Shelf::default()];
         train(None, &settings, &mut here).unwrap();
@@ -157,10 +156,10 @@ fn a_re_ranker_learns_on_a_device_and_goes_on_to_the_same_bytes() {
         for stop_at in [2, 4] {
             let kept = RerankerSettings { kept_bytes_max: 0, ..settings.clone() };
             let mut shelf = Shelf { stop_at, ..Shelf::default() };
-            let stopped = train(driver(), &kept, &mut shelf).unwrap_err();
+            let stopped = train(driver(Order::ALL[0]), &kept, &mut shelf).unwrap_err();
             assert_eq!(stopped.to_string(), "stopped");
             shelf.stop_at = 0;
-            let resumed = train(driver(), &settings, &mut shelf).unwrap();
+            let resumed = train(driver(Order::ALL[0]), &settings, &mut shelf).unwrap();
             assert!(shelf.kept == there.kept, "stopped at {stop_at}");
             assert!(bytes(&resumed) == bytes(&fitted) && resumed.curve == fitted.curve);
         }

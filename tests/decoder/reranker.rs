@@ -3,14 +3,14 @@
 
 use crate::kernels::{assert_gradient, random};
 use crate::models::Shelf;
-use steerage::device::{Cpu, Precision};
+use steerage::device::Precision;
 use steerage::model::adapter::AdapterConfig;
 use steerage::model::decoder::{
     Decoder, DecoderConfig, Learner, Projection, Prompt, Rope, Trained,
 };
 use steerage::train::contrast::{contrast, mean_cosine};
 use steerage::train::rank_net::{pairs, rank_net};
-use steerage::train::reranker::{Contrast, Example, Fitted, RerankerSettings, fit};
+use steerage::train::reranker::{Contrast, Example, Fitted, Measured, RerankerSettings, fit};
 use steerage::types::mix64;
 
 #[test]
@@ -150,12 +150,15 @@ pub fn adapter() -> Trained {
 }
 
 /// The share of pairs in the right order.
-pub fn in_order(decoder: &Decoder, examples: &[Example]) -> f64 {
-    let adapter = (decoder.adapters() > 0).then_some(0);
+pub fn in_order(learned: Measured<'_>, examples: &[Example]) -> f64 {
+    let adapter = match learned {
+        Measured::Here(decoder) => decoder.adapters() > 0,
+        Measured::There(resident) => resident.adapters() > 0,
+    };
+    let adapter = adapter.then_some(0);
     let prompt = |example: &Example| Prompt { tokens: example.tokens.clone(), adapter };
     let prompts: Vec<Prompt> = examples.iter().map(prompt).collect();
-    let table = decoder.labels(&LABELS).unwrap();
-    let logits = decoder.logits(&Cpu, &prompts, &table, 1).unwrap();
+    let logits = learned.logits(&prompts, &LABELS, 1).unwrap();
     let (mut right, mut all) = (0, 0);
     for (example, scores) in examples.iter().zip(logits.chunks(4)) {
         for (i, above) in example.relevance.iter().enumerate() {
@@ -170,7 +173,7 @@ pub fn in_order(decoder: &Decoder, examples: &[Example]) -> f64 {
 
 fn train(settings: &RerankerSettings, decoder: Decoder, shelf: &mut Shelf) -> Fitted {
     let held = task(10_000, 100);
-    let mut examine = |decoder: &Decoder| Ok(Some(in_order(decoder, &held)));
+    let mut examine = |learned: Measured<'_>| Ok(Some(in_order(learned, &held)));
     fit(settings, decoder, &LABELS, &by_moment(&task(0, 400)), &mut examine, shelf).unwrap()
 }
 
@@ -189,12 +192,12 @@ fn a_small_decoder_learns_a_small_task() {
             threads: 2,
             ..RerankerSettings::new(trained)
         };
-        let before = in_order(&decoder, &held);
+        let before = in_order(Measured::Here(&decoder), &held);
         let mut shelf = Shelf::default();
-        let mut examine = |decoder: &Decoder| Ok(Some(in_order(decoder, &held)));
+        let mut examine = |learned: Measured<'_>| Ok(Some(in_order(learned, &held)));
         let fitted =
             fit(&settings, decoder, &LABELS, &by_moment(&all), &mut examine, &mut shelf).unwrap();
-        let after = in_order(fitted.learner.decoder(), &held);
+        let after = in_order(Measured::Here(fitted.learner.decoder()), &held);
         println!("{before:.3} to {after:.3} in {} steps: {:?}", fitted.steps, fitted.curve);
         let best = fitted.curve.iter().map(|(_, value)| *value).fold(0.0, f64::max);
         assert_eq!(after, best, "the best weights are kept");
@@ -242,7 +245,8 @@ fn re_rankers_have_the_same_bytes_for_any_threads_memory_and_interruption() {
         }
         for (stop_at, _) in whole.kept.iter().step_by(3) {
             let mut shelf = Shelf { stop_at: *stop_at, ..Shelf::default() };
-            let mut examine = |decoder: &Decoder| Ok(Some(in_order(decoder, &task(10_000, 100))));
+            let mut examine =
+                |learned: Measured<'_>| Ok(Some(in_order(learned, &task(10_000, 100))));
             let (all, base) = (by_moment(&task(0, 400)), small(1));
             let stopped = fit(&settings, base, &LABELS, &all, &mut examine, &mut shelf);
             assert_eq!(stopped.unwrap_err().to_string(), "stopped");
@@ -252,7 +256,7 @@ fn re_rankers_have_the_same_bytes_for_any_threads_memory_and_interruption() {
             assert!(shelf.kept == whole.kept, "stopped at {stop_at}");
             assert!(bytes(&resumed) == bytes(&fitted) && resumed.curve == fitted.curve);
         }
-        let mut examine = |_: &Decoder| Ok(None);
+        let mut examine = |_: Measured<'_>| Ok(None);
         for (decoder, settings) in [
             (small(2), settings.clone()),
             (small(1), RerankerSettings { rate: 0.02, ..settings.clone() }),
@@ -308,7 +312,7 @@ fn contrast_keeps_tokens_apart() {
         contrast: Some(Contrast { weight: 1.0, tokens: vec![16, 3] }),
         ..RerankerSettings::new(adapter())
     };
-    let mut examine = |_: &Decoder| Ok(None);
+    let mut examine = |_: Measured<'_>| Ok(None);
     let moments = by_moment(&task(0, 8));
     let mut shelf = Shelf::default();
     let said = fit(&settings, small(1), &LABELS, &moments, &mut examine, &mut shelf);

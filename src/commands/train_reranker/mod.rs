@@ -11,24 +11,28 @@ use super::devices;
 use super::prepare::Prepared;
 use super::runs::{hash_inputs, manifest, unfinished};
 use super::train_retriever::{Keeper, Trained};
-use crate::device::Cpu;
 use crate::device::cpu::top_k::{BitSet, ItemIndex};
 use crate::error::{Error, Result};
 use crate::model::adapter::AdapterConfig;
-use crate::model::decoder::{Decoder, Learner, Projection, Prompt, Trained as Learned};
+use crate::model::decoder::{
+    Decoder, Learner, Projection, Prompt, Resident, SharedDriver, Trained as Learned,
+};
 use crate::spec::{ExampleControls, ExampleWording, Job, TrainRerankerSpec};
 use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme, Wording};
 use crate::stage::retrieve::{Retrieve, Retriever, Search};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
 use crate::train::contrast::mean_cosine;
-use crate::train::reranker::{self, Contrast, RerankerSettings, fit_on};
+use crate::train::reranker::{self, Contrast, Measured, RerankerSettings, fit_on};
 use base::Base;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weight::{Tried, measure};
+
+/// Tokens that a device computes together when it measures.
+const TOKENS: usize = 4096;
 
 /// Where a run keeps a file of its model.
 fn key(name: &str) -> String {
@@ -126,13 +130,18 @@ pub fn run(
         gathered.train.iter().map(|moment| moment.iter().map(lesson).collect()).collect();
     let validation = &gathered.validation;
     let adapter = spec.lora.is_some().then_some(0);
-    let mut examine = |decoder: &Decoder| {
-        let logits = scored(decoder, adapter, &labels, validation, threads)?;
+    let mut examine = |learned: Measured<'_>| {
+        let logits = scored(learned, adapter, &labels, validation, threads)?;
         Ok((!validation.is_empty()).then(|| measure(validation, &logits, 1.0).relevance))
     };
     let mut keeper = Keeper { run: &opened.run, watch };
-    let fitted = fit_on(device, &settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
-    let logits = scored(fitted.learner.decoder(), adapter, &labels, validation, threads)?;
+    let there = device.clone();
+    let fitted = fit_on(there, &settings, decoder, &labels, &lessons, &mut examine, &mut keeper)?;
+    let decoder = fitted.learner.decoder();
+    let resident = device.map(|device| resident(device, decoder, validation)).transpose()?;
+    let learned = resident.as_ref().map_or(Measured::Here(decoder), Measured::There);
+    let logits = scored(learned, adapter, &labels, validation, threads)?;
+    drop(resident);
     let weighed = |weight| measure(validation, &logits, weight);
     let fitted_weight = weight::fit(validation, &logits, spec.examples.cost_max);
     let batches = lessons.len().div_ceil(spec.train.batch) as u64;
@@ -174,9 +183,15 @@ fn put(
     crate::flow::commit::put_with_faults(run, commit, faults, &shards)
 }
 
+/// What was learned on a device, to be measured there.
+fn resident(device: SharedDriver, decoder: &Decoder, examples: &[Example]) -> Result<Resident> {
+    let longest = examples.iter().map(|example| example.tokens.len()).max();
+    Resident::of(device, decoder, TOKENS.max(longest.unwrap_or(0)))
+}
+
 /// The logits of each example's labels, as many as it has candidates.
 fn scored(
-    decoder: &Decoder,
+    learned: Measured<'_>,
     adapter: Option<u32>,
     labels: &[u32],
     examples: &[Example],
@@ -184,7 +199,7 @@ fn scored(
 ) -> Result<Vec<Vec<f32>>> {
     let prompt = |example: &Example| Prompt { tokens: example.tokens.clone(), adapter };
     let prompts: Vec<Prompt> = examples.iter().map(prompt).collect();
-    let all = decoder.logits(&Cpu, &prompts, &decoder.labels(labels)?, threads)?;
+    let all = learned.logits(&prompts, labels, threads)?;
     let rows = examples.iter().zip(all.chunks(labels.len().max(1)));
     Ok(rows.map(|(example, row)| row[..example.relevance.len()].to_vec()).collect())
 }

@@ -152,7 +152,7 @@ impl Learner {
         let Rows { count, chosen, .. } = rows;
         let Tape { with, d_stream, d_normed, d_gated, d_gate_up, .. } = tape;
         let with = &with.layers[l % with.layers.len()];
-        let [_, _, gate_up, down] = &self.transposed[l];
+        let [_, _, gate_up, down] = self.transposed(l);
         let d_stream = &mut d_stream[..count * hidden];
         let gated = &with.gated[..count * inner];
         self.weights_backward(device, (l, 3), gated, d_stream, gradient);
@@ -195,7 +195,7 @@ impl Learner {
         let Rows { count, chosen, queries } = rows;
         let Tape { with, streams, d_stream, d_normed, d_mixed, d_qkv, .. } = tape;
         let (with, table) = (&with.layers[l % with.layers.len()], &with.angles);
-        let [qkv, output, ..] = &self.transposed[l];
+        let [qkv, output, ..] = self.transposed(l);
         let d_attended = &d_stream[..count * hidden];
         let mixed = &with.mixed[..count * shape.queries()];
         self.weights_backward(device, (l, 1), mixed, d_attended, gradient);

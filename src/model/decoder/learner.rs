@@ -11,6 +11,7 @@ use crate::model::weights::TensorSpec;
 use crate::types::{mix64, unit_f64};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// What of a decoder is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +30,9 @@ pub struct Learner {
     pub(super) adapter: Option<Adapter>,
     tensors: Vec<TensorSpec>,
     pub(super) places: BTreeMap<String, Range<usize>>,
-    /// Each layer's products transposed, in the order of [`SITES`].
-    pub(super) transposed: Vec<[Site; 4]>,
+    /// Each layer's products transposed, in the order of [`SITES`]: made when they are needed,
+    /// which they are not on a device.
+    transposed: OnceLock<Vec<[Site; 4]>>,
     labels: Vec<u32>,
     pub(super) table: Table,
     pub(super) table_transposed: Matrix,
@@ -74,8 +76,7 @@ impl Learner {
         };
         let places = tensors.iter().map(place).collect();
         let (table, table_transposed) = effective(&decoder, labels)?;
-        let transposed = decoder.layers.iter().map(|layer| layer.sites().map(transpose)).collect();
-        let labels = labels.to_vec();
+        let (transposed, labels) = (OnceLock::new(), labels.to_vec());
         Ok(Self { decoder, adapter, tensors, places, transposed, labels, table, table_transposed })
     }
 
@@ -116,7 +117,8 @@ impl Learner {
                 adapter.weights_mut().copy_from_slice(parameters);
                 self.decoder.detach();
                 self.decoder.attach(adapter);
-                for (to, layer) in self.transposed.iter_mut().zip(&self.decoder.layers) {
+                let transposed = self.transposed.get_mut().into_iter().flatten();
+                for (to, layer) in transposed.zip(&self.decoder.layers) {
                     for (to, site) in to.iter_mut().zip(layer.sites()) {
                         to.adapters = transpose_adapters(site);
                     }
@@ -129,12 +131,18 @@ impl Learner {
                     to.copy_from_slice(&parameters[start..start + to.len()]);
                     Ok(())
                 })?;
-                let layers = self.decoder.layers.iter();
-                self.transposed = layers.map(|layer| layer.sites().map(transpose)).collect();
+                self.transposed = OnceLock::new();
             }
         }
         (self.table, self.table_transposed) = effective(&self.decoder, &self.labels)?;
         Ok(())
+    }
+
+    /// What the backward pass multiplies a layer's gradients by.
+    pub(super) fn transposed(&self, layer: usize) -> &[Site; 4] {
+        let layers = self.decoder.layers.iter();
+        let all = || layers.map(|layer| layer.sites().map(transpose)).collect();
+        &self.transposed.get_or_init(all)[layer]
     }
 
     /// Prompts that choose what is trained.

@@ -1,7 +1,7 @@
 //! The training of a re-ranker on a device: weights, gradient and moments are there, and come here
 //! when they are validated or kept. The loss of the labels' logits is computed here.
 
-use super::fit::{BETAS, Examine, Example, Plan};
+use super::fit::{BETAS, Examine, Example, Measured, Plan};
 use super::settings::Contrast;
 use crate::error::Result;
 use crate::model::decoder::{Batch, Follow, Learner, ResidentLearner, SharedDriver, fitting};
@@ -18,7 +18,7 @@ const TOKENS: usize = 8192;
 pub(super) struct DeviceLessons<'a, 'b> {
     plan: Plan<'a>,
     there: ResidentLearner,
-    /// As it was fetched last.
+    /// As it was set last.
     pub learner: Learner,
     weights: Vec<f32>,
     examine: &'a mut Examine<'b>,
@@ -33,8 +33,11 @@ impl<'a, 'b> DeviceLessons<'a, 'b> {
         examine: &'a mut Examine<'b>,
     ) -> Result<Self> {
         let lengths = || plan.moments.iter().flatten().map(|example| example.tokens.len());
-        // Room for the longest prompt, which may be a batch of its own, and not for more than all.
-        let tokens = TOKENS.min(lengths().sum()).max(lengths().max().unwrap_or(0));
+        // Room for the longest prompt, which may be a batch of its own, here or in a validation;
+        // and not for more than all.
+        let longest =
+            lengths().max().unwrap_or(0).max(learner.decoder().config().context_max.min(TOKENS));
+        let tokens = TOKENS.min(lengths().sum()).max(longest);
         let kept = plan.settings.kept_bytes_max;
         let there = ResidentLearner::of(driver, &learner, tokens, kept)?;
         let weights = learner.parameters();
@@ -121,7 +124,6 @@ impl Course for DeviceLessons<'_, '_> {
     }
 
     fn validate(&mut self) -> Result<Option<f64>> {
-        self.learner.set(&self.weights)?;
-        (self.examine)(self.learner.decoder())
+        (self.examine)(Measured::There(self.there.resident()))
     }
 }

@@ -5,7 +5,7 @@ use super::settings::{Contrast, RerankerSettings};
 use super::step::Slots;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, Learner, Prompt, SharedDriver};
+use crate::model::decoder::{Decoder, Learner, Prompt, Resident, SharedDriver};
 use crate::train::contrast::contrast;
 use crate::train::course::{Course, Observer, Pace, StepOutcome, run};
 use crate::train::order::Order;
@@ -40,9 +40,31 @@ pub struct Fitted {
     pub curve: Vec<(u64, f64)>,
 }
 
+/// A decoder that is measured, where it learns.
+#[derive(Clone, Copy)]
+pub enum Measured<'a> {
+    /// On the processor.
+    Here(&'a Decoder),
+    /// On a device.
+    There(&'a Resident),
+}
+
+impl Measured<'_> {
+    /// The labels' logits after each prompt, (prompts, labels).
+    ///
+    /// Errors: [`Error::Model`] for a prompt that is refused, and for logits that are not finite;
+    /// [`Error::Device`] if the device fails.
+    pub fn logits(self, prompts: &[Prompt], labels: &[u32], threads: usize) -> Result<Vec<f32>> {
+        match self {
+            Self::Here(decoder) => decoder.logits(&Cpu, prompts, &decoder.labels(labels)?, threads),
+            Self::There(resident) => resident.logits(prompts, labels),
+        }
+    }
+}
+
 /// Measures a decoder on held-out prompts; none when there are none. Higher is better, and not
 /// below 0. An adapter that is trained is the decoder's number 0.
-pub type Examine<'a> = dyn FnMut(&Decoder) -> Result<Option<f64>> + 'a;
+pub type Examine<'a> = dyn FnMut(Measured<'_>) -> Result<Option<f64>> + 'a;
 
 /// Trains a decoder on pairs of candidates ([`crate::train::rank_net::rank_net`]) until `examine`
 /// no longer gives a better value, from the observer's latest checkpoint if there is one. Batches
@@ -190,7 +212,7 @@ impl Course for Lessons<'_, '_> {
     }
 
     fn validate(&mut self) -> Result<Option<f64>> {
-        (self.examine)(self.learner.decoder())
+        (self.examine)(Measured::Here(self.learner.decoder()))
     }
 }
 

@@ -6,5 +6,5 @@ mod fit;
 mod settings;
 mod step;
 
-pub use fit::{Example, Fitted, fit, fit_on};
+pub use fit::{Example, Fitted, Measured, fit, fit_on};
 pub use settings::{Contrast, RerankerSettings};

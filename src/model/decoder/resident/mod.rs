@@ -122,6 +122,11 @@ impl Resident {
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
     }
 
+    /// How many adapters prompts may choose from.
+    pub fn adapters(&self) -> u32 {
+        self.adapters
+    }
+
     /// What keeps a prompt from being scored, if anything does.
     pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
         let (length, most) = (prompt.tokens.len(), self.tokens_max);
