@@ -5,6 +5,7 @@ use super::runs::{Options, store};
 use super::{prepare, rerank, train_reranker, train_retriever};
 use crate::error::Result;
 use crate::spec::{Job, Kind, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
+use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
 use std::fmt::Write;
 use std::path::Path;
@@ -109,11 +110,13 @@ fn device(spec: &RerankSpec, opened: &rerank::Opened, text: &mut String) -> Resu
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
     let _ = writeln!(
         text,
-        "  device       {}: {} MiB for models and items, {} MiB for batches of {} tokens",
+        "  device       {}: {} MiB for models and items, {} MiB for batches of {} tokens \
+         and {} users",
         spec.device,
         mib(memory.weights_bytes),
         mib(memory.batch_bytes),
         spec.device_tokens_max,
+        USERS_AT_ONCE,
     );
     Ok(())
 }

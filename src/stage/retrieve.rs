@@ -53,7 +53,7 @@ pub struct Retrieve(pub Arc<Retriever>);
 
 /// Users that are searched for at once: enough to reuse each block of items, and little enough that
 /// their vectors stay in the cache.
-const USERS_AT_ONCE: usize = 1024;
+pub const USERS_AT_ONCE: usize = 1024;
 
 impl Stage for Retrieve {
     type In = Query;

@@ -8,7 +8,9 @@ use steerage::device::cuda::kernels::{
     TopKNumber, Uses, found_length,
 };
 use steerage::device::cuda::{Asked, Items, SharedDriver};
-use steerage::types::mix64;
+use steerage::stage::retrieve::{Retrieve, Retriever, Search};
+use steerage::stage::{Outcomes, Stage};
+use steerage::types::{Key, Origin, Query, StageName, mix64};
 
 #[test]
 fn logits_are_products_with_rows_of_two_tables() {
@@ -164,6 +166,52 @@ fn a_device_finds_what_the_processor_finds() {
     assert!(new(&[0.0; 1026], 513, 1).contains("at most 512, found 513"));
     assert!(new(&[0.0; 4], 2, 1025).contains("at most 1024, found 1025"));
     assert!(new(&[0.0, f32::NAN], 2, 1).contains("item 0, column 1"));
+}
+
+/// The stage of a job: what people saw and what they are not to be shown is left out in both places,
+/// and who cannot be scored, or has nothing left, is told of.
+#[test]
+fn candidates_are_those_of_the_processor() {
+    let (users, items, width, k) = (40usize, 60usize, 8, 12);
+    let (mut vectors, table) = (random(85, users * width), random(86, items * width));
+    vectors[9 * width] = f32::INFINITY;
+    let mut barred = BitSet::new(items);
+    (0..items as u32).filter(|id| id % 5 == 1).for_each(|id| barred.insert(id));
+    let queries: Vec<Query> = (0..users as u32)
+        .map(|row| Query {
+            origin: Origin { shard: 0, row },
+            user: Key::Int(i64::from(row)),
+            history: match row {
+                7 => (0..items as u32).collect(),
+                _ => vec![row, (row * 7) % items as u32, row],
+            },
+            ..Query::default()
+        })
+        .collect();
+    let run = |search: Search| {
+        let vectors = vectors.clone();
+        let retriever = Retriever {
+            encode: Arc::new(move |histories| Ok(vectors[..histories.len() * width].to_vec())),
+            search,
+            excluded: [(Key::Int(3), vec![2, 50])].into(),
+            exclude_seen: true,
+            k,
+        };
+        let mut out = Outcomes::new(StageName::Retrieve);
+        Retrieve(Arc::new(retriever)).run(queries.clone(), &mut out);
+        out.into_parts()
+    };
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let there = Items::new(Arc::new(device), &table, width, &barred, k).unwrap();
+    let here = run(Search::Cpu(ItemIndex::new(&table, width).unwrap(), barred));
+    let there = run(Search::Device(there));
+    assert_eq!(format!("{:?}", here.1), format!("{:?}", there.1));
+    assert_eq!((here.0.len(), here.1.len()), (users - 2, 2));
+    for (here, there) in here.0.iter().zip(&there.0) {
+        assert_eq!(here, there);
+        assert_eq!(bits_of_f32(&here.scores), bits_of_f32(&there.scores));
+        assert!(here.items.iter().all(|item| !here.query.history.contains(item)));
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! How much of its device's memory a job will take, before anything is loaded.
 
 use super::Opened;
+use crate::device::cpu::top_k::TopKShape;
+use crate::device::cuda::Items;
 use crate::error::Result;
 use crate::model::decoder::Memory;
 use crate::spec::{DeviceSpec, RerankSpec, StepSpec};
+use crate::stage::retrieve::USERS_AT_ONCE;
 
 /// What stays on the job's device, and what its batches are computed in, in bytes: the models', and
-/// the items'. None on the processor.
+/// those of the search, of one worker. None on the processor.
 ///
 /// Errors: a model whose dimensions cannot be read, or that the device does not take.
 pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
@@ -15,7 +18,10 @@ pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
     }
     let mut all = Memory::default();
     if let (Some(trained), None) = (&opened.trained, &spec.candidates) {
-        all.weights_bytes += size_of_val(trained.item_embeddings());
+        let (width, k) = (trained.width(), spec.retrieve.k);
+        let items = trained.item_embeddings().len() / width.max(1);
+        let shape = TopKShape { users: USERS_AT_ONCE, items, width, k };
+        [all.weights_bytes, all.batch_bytes] = Items::bytes(&shape);
     }
     let (names, swept) = (spec.rerankers(), spec.swept_arms());
     let arms = spec.arms.iter().chain(swept.iter().map(|swept| &swept.arm));

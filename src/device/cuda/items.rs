@@ -50,6 +50,15 @@ impl Items {
         Ok(Self { driver, table, barred, count, width, norm_max })
     }
 
+    /// What stays on a device, and what a search takes there, in bytes.
+    pub fn bytes(shape: &TopKShape) -> [usize; 2] {
+        let TopKShape { users, items, width, k } = *shape;
+        let lists = found_length(shape) * size_of::<u64>()
+            + users * k * (size_of::<u32>() + size_of::<f32>());
+        let kept = items * width * size_of::<f32>() + items.div_ceil(32) * size_of::<u32>();
+        [kept, lists + users * width * size_of::<f32>()]
+    }
+
     /// The best allowed items of each user.
     ///
     /// Errors: [`Error::Device`] if lengths disagree, or the device fails.
