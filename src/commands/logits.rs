@@ -51,11 +51,11 @@ pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<
         write(&npy_header(prompts.len(), vocabulary))?;
     }
     let tokens: Vec<u32> = (0..vocabulary as u32).collect();
-    let drivers = devices::open(&request.device)?.into_iter();
-    let resident = drivers.map(|driver| Resident::of(driver, &decoder, batch_tokens(&prompts)));
-    let resident = resident.collect::<Result<Vec<Resident>>>()?;
+    let driver = devices::open(&request.device)?.into_iter().next(); // one is enough here
+    let resident = driver.map(|driver| Resident::of(driver, &decoder, batch_tokens(&prompts)));
+    let resident = resident.transpose()?;
     for some in prompts.chunks(LINES) {
-        let all = match resident.first() {
+        let all = match &resident {
             None => decoder.logits(&Cpu, some, decoder.head(), request.threads)?,
             Some(resident) => resident.logits(some, &tokens)?,
         };

@@ -9,34 +9,11 @@
 use super::prompt::Prompter;
 use super::token_control::permuted;
 use crate::control::{met_mask, oracle, sampled};
+use crate::spec::{ExampleControls, ExampleWording};
 use crate::types::{
     Candidates, Catalogue, Control, FaultKind, ItemId, Query, Relation, Sequence, mix64,
 };
 use std::sync::Arc;
-
-/// Where an example's controls come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// The values of a candidate.
-    Sampled,
-    /// The values of what came next, which they leak.
-    Oracle,
-}
-
-/// How a control asks for a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wording {
-    /// This value.
-    Is,
-    /// This value or another candidate's.
-    Either,
-    /// Any other value; of what came next, which has this one, it is [`Wording::Is`].
-    Not,
-    /// This number or less; [`Wording::Is`] where there are none.
-    AtMost,
-    /// This number or more; [`Wording::Is`] where there are none.
-    AtLeast,
-}
 
 /// How examples are made.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +21,9 @@ pub struct ExampleSettings {
     /// Moments of each person, the latest before the test part.
     pub windows: usize,
     /// Where controls come from, in turns.
-    pub schemes: Vec<Scheme>,
+    pub schemes: Vec<ExampleControls>,
     /// How controls ask, drawn for each.
-    pub wordings: Vec<Wording>,
+    pub wordings: Vec<ExampleWording>,
     /// How often something is asked at a moment: the candidates are the same, in the same order.
     pub questions: usize,
     /// An example has 1 to this many controls.
@@ -149,7 +126,7 @@ impl Examples {
             drawn.iter().take(wanted as usize).map(|at| attributes[*at as usize]).collect();
         let turn = mix64(draw ^ 4) % self.settings.schemes.len().max(1) as u64;
         let oracle_of = match self.settings.schemes.get(turn as usize) {
-            Some(Scheme::Oracle) => target,
+            Some(ExampleControls::Oracle) => target,
             _ => None,
         };
         let controls = match oracle_of {
@@ -172,7 +149,7 @@ impl Examples {
             }
         };
         match wordings.get((draw % wordings.len().max(1) as u64) as usize) {
-            Some(Wording::Either) => {
+            Some(ExampleWording::Either) => {
                 let place = [usize::from(asked.attribute)];
                 let other = sampled(&self.catalogue, &place, items, draw, !self.settings.seed);
                 let others = other.into_iter().flat_map(|other| other.codes);
@@ -181,10 +158,10 @@ impl Examples {
                 codes.dedup();
                 Control { codes, ..asked }
             }
-            Some(Wording::Not) if !oracle => Control { relation: Relation::Not, ..asked },
-            Some(Wording::AtMost) => bounded(asked, Relation::AtMost),
-            Some(Wording::AtLeast) => bounded(asked, Relation::AtLeast),
-            Some(Wording::Is | Wording::Not) | None => asked,
+            Some(ExampleWording::Not) if !oracle => Control { relation: Relation::Not, ..asked },
+            Some(ExampleWording::AtMost) => bounded(asked, Relation::AtMost),
+            Some(ExampleWording::AtLeast) => bounded(asked, Relation::AtLeast),
+            Some(ExampleWording::Is | ExampleWording::Not) | None => asked,
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::{
     Decoder, Learner, Projection, Prompt, Resident, SharedDriver, Trained as Learned,
 };
-use crate::spec::{ExampleControls, ExampleWording, Job, TrainRerankerSpec};
-use crate::stage::examples::{Example, ExampleSettings, Examples, Scheme, Wording};
+use crate::spec::{Job, TrainRerankerSpec};
+use crate::stage::examples::{Example, ExampleSettings, Examples};
 use crate::stage::retrieve::{Retrieve, Retriever, Search};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
@@ -205,21 +205,10 @@ fn scored(
 }
 
 fn example_settings(spec: &TrainRerankerSpec) -> ExampleSettings {
-    let scheme = |controls: &ExampleControls| match controls {
-        ExampleControls::Sampled => Scheme::Sampled,
-        ExampleControls::Oracle => Scheme::Oracle,
-    };
-    let wording = |wording: &ExampleWording| match wording {
-        ExampleWording::Is => Wording::Is,
-        ExampleWording::Either => Wording::Either,
-        ExampleWording::Not => Wording::Not,
-        ExampleWording::AtMost => Wording::AtMost,
-        ExampleWording::AtLeast => Wording::AtLeast,
-    };
     ExampleSettings {
         windows: spec.examples.windows,
-        schemes: spec.examples.controls.iter().map(scheme).collect(),
-        wordings: spec.examples.wordings.iter().map(wording).collect(),
+        schemes: spec.examples.controls.clone(),
+        wordings: spec.examples.wordings.clone(),
         questions: spec.examples.questions,
         controls_max: spec.examples.controls_max,
         control_scores: spec.examples.control_scores,
