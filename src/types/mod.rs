@@ -7,11 +7,13 @@ mod catalogue;
 mod fault;
 mod hash;
 mod key;
+mod request;
 
 pub use catalogue::{Attribute, Catalogue};
 pub use fault::{Fault, FaultKind, StageName};
 pub use hash::{mix64, normal, unit_f64};
 pub use key::Key;
+pub use request::{Category, Judgement, Request};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
