@@ -12,6 +12,7 @@ mod imports;
 mod inputs;
 mod jobs;
 mod kernels;
+mod label;
 mod logits;
 mod metrics;
 mod models;

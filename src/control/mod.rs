@@ -10,6 +10,7 @@ mod derive;
 mod describe;
 mod met;
 mod postings;
+pub mod request;
 mod resolve;
 mod table;
 
@@ -19,5 +20,6 @@ pub use derive::{oracle, sampled};
 pub use describe::{describe, relation, wanted};
 pub use met::{all_met, met, met_mask};
 pub use postings::Postings;
+pub use request::{Meaning, RequestSettings, Requests, with_popularity};
 pub use resolve::{CONTROLS_MAX, Names, resolve};
 pub use table::ControlTable;

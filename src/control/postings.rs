@@ -63,6 +63,22 @@ impl Postings {
         parts.into_iter().flatten().any(others)
     }
 
+    /// The items that meet all the controls, ascending: walks the shortest list among them, or
+    /// every item where all of them are `Not`.
+    ///
+    /// Panics: if a control was resolved against another catalogue.
+    pub fn meeting(&self, controls: &[Control]) -> Vec<ItemId> {
+        let size = |parts: &Vec<&[ItemId]>| parts.iter().map(|p| p.len()).sum::<usize>();
+        let mut items = match controls.iter().filter_map(|c| self.items(c)).min_by_key(size) {
+            None => (0..self.catalogue.len() as ItemId).collect(),
+            Some(parts) => parts.into_iter().flatten().copied().collect::<Vec<ItemId>>(),
+        };
+        items.retain(|item| all_met(&self.catalogue, controls, *item));
+        items.sort_unstable();
+        items.dedup(); // an item may have two of the labels
+        items
+    }
+
     /// The items that meet a control, in parts; `None` for `Not`, which nearly all items meet.
     fn items(&self, control: &Control) -> Option<Vec<&[ItemId]>> {
         let attribute = &self.catalogue.attributes[usize::from(control.attribute)];
