@@ -8,6 +8,7 @@ mod read;
 mod rerank;
 mod step;
 mod sweep;
+mod texts;
 mod train_reranker;
 mod train_retriever;
 
@@ -24,6 +25,7 @@ pub use rerank::{
 };
 pub use step::{FilterMode, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};
+pub use texts::TextsSpec;
 pub use train_reranker::{
     BaseSpec, ExampleControls, ExampleWording, ExamplesSpec, LoraSpec, PromptSpec,
     RerankerTrainSpec, TrainRerankerSpec,

@@ -12,6 +12,7 @@ pub mod retrieve;
 pub mod scatter;
 pub mod sequence;
 pub mod sweep;
+pub mod texts;
 pub mod token_control;
 pub mod write;
 
