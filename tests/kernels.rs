@@ -277,6 +277,7 @@ fn layer_norm_and_its_gradient() {
             shape,
             x: &x,
             affine: &affine,
+            epsilon: 1e-8,
             out: &mut out,
             statistics: &mut statistics,
         });

@@ -69,7 +69,9 @@ pub struct EmbedBackward<'a> {
     pub d_position_table: &'a mut [f32],
 }
 
-/// out[r] = weight ⊙ (x[r] − mean) / √(variance + 1e-8) + bias.
+/// out[r] = weight ⊙ (x[r] − mean) / √(variance + epsilon) + bias.
+///
+/// Source: Ba et al., Layer Normalization (2016), eq. 4.
 pub struct LayerNorm<'a> {
     /// Dimensions.
     pub shape: NormShape,
@@ -77,9 +79,11 @@ pub struct LayerNorm<'a> {
     pub x: &'a [f32],
     /// (hidden) weight, then (hidden) bias.
     pub affine: &'a [f32],
+    /// Keeps a row of equal numbers finite.
+    pub epsilon: f32,
     /// (rows, hidden).
     pub out: &'a mut [f32],
-    /// (rows, 2): mean and 1 / √(variance + 1e-8), for the backward kernel.
+    /// (rows, 2): mean and 1 / √(variance + epsilon), for the backward kernel.
     pub statistics: &'a mut [f32],
 }
 

@@ -9,6 +9,7 @@ pub mod cuda;
 mod decoder_calls;
 mod decoder_gradients;
 pub mod doctor;
+mod encoder_calls;
 mod machine;
 mod mapped;
 pub mod parallel;
@@ -24,6 +25,7 @@ pub use decoder_gradients::{
     GatedBackward, GroupedAttentionBackward, LookupBackward, LoraBackward, RmsNormBackward,
     RotaryBackward, WeightBackward,
 };
+pub use encoder_calls::{Gelu, GeluBackward, MutualAttention, MutualAttentionBackward};
 pub use machine::{machine, processor};
 pub use mapped::Mapped;
 
@@ -81,4 +83,12 @@ pub trait Backend: Sync {
     fn grouped_attention_backward(&self, call: GroupedAttentionBackward<'_>);
     /// The gradient of [`Backend::gated`].
     fn gated_backward(&self, call: GatedBackward<'_>);
+    /// Applies an encoder's activation.
+    fn gelu(&self, call: Gelu<'_>);
+    /// The gradient of [`Backend::gelu`].
+    fn gelu_backward(&self, call: GeluBackward<'_>);
+    /// Mixes each sequence's values in both directions.
+    fn mutual_attention(&self, call: MutualAttention<'_>);
+    /// The gradient of [`Backend::mutual_attention`].
+    fn mutual_attention_backward(&self, call: MutualAttentionBackward<'_>);
 }

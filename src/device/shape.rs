@@ -139,6 +139,10 @@ impl AttentionShape<'_> {
     pub fn flops(&self) -> u64 {
         2 * (self.pairs() + self.heads * self.tokens()) as u64 * self.width as u64
     }
+    /// Both products in both directions.
+    pub fn mutual_flops(&self) -> u64 {
+        4 * self.pairs() as u64 * self.width as u64
+    }
 }
 
 /// Packed sequences of a decoder: a row holds `heads` queries, then `shared` keys, then `shared`
@@ -254,6 +258,24 @@ impl GatedShape {
     /// The exponential, by its polynomial, and what is around it.
     pub fn flops(&self) -> u64 {
         24 * (self.rows * self.hidden) as u64
+    }
+}
+
+/// Elements, each by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct PointShape {
+    /// How many.
+    pub elements: usize,
+}
+
+impl PointShape {
+    /// Read and written.
+    pub fn bytes(&self) -> u64 {
+        2 * self.elements as u64 * F32_BYTES
+    }
+    /// An activation's polynomial, and what is around it.
+    pub fn flops(&self) -> u64 {
+        35 * self.elements as u64
     }
 }
 

@@ -166,6 +166,7 @@ fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
             shape,
             x: &x,
             affine: &affine,
+            epsilon: 1e-8,
             out: &mut out,
             statistics: &mut statistics,
         });

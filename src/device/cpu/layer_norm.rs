@@ -7,9 +7,6 @@ use super::Kernel;
 use super::vector::{add, dot, sum};
 use crate::device::{LayerNorm, LayerNormBackward};
 
-/// As in the original: small, since rows can be small when training starts.
-const EPSILON: f32 = 1e-8;
-
 impl Kernel for LayerNorm<'_> {
     type Output = ();
 
@@ -26,7 +23,7 @@ impl Kernel for LayerNorm<'_> {
             for (out, x) in out.iter_mut().zip(x) {
                 *out = x - mean;
             }
-            let inverse = 1.0 / (dot(out, out) / hidden as f32 + EPSILON).sqrt();
+            let inverse = 1.0 / (dot(out, out) / hidden as f32 + self.epsilon).sqrt();
             for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
                 *out = (*out * inverse).mul_add(*weight, *bias);
             }

@@ -12,6 +12,7 @@ mod attention;
 mod cross_entropy;
 mod embed;
 mod gated;
+mod gelu;
 mod grouped_attention;
 mod grouped_attention_backward;
 mod layer_norm;
@@ -21,6 +22,7 @@ mod lookup;
 mod lora_linear;
 mod matmul;
 mod matrix;
+mod mutual_attention;
 mod path;
 pub mod peak;
 mod rms_norm;
@@ -144,6 +146,18 @@ impl Backend for Cpu {
         dispatch(call);
     }
     fn gated_backward(&self, call: super::GatedBackward<'_>) {
+        dispatch(call);
+    }
+    fn gelu(&self, call: super::Gelu<'_>) {
+        dispatch(call);
+    }
+    fn gelu_backward(&self, call: super::GeluBackward<'_>) {
+        dispatch(call);
+    }
+    fn mutual_attention(&self, call: super::MutualAttention<'_>) {
+        dispatch(call);
+    }
+    fn mutual_attention_backward(&self, call: super::MutualAttentionBackward<'_>) {
         dispatch(call);
     }
 }

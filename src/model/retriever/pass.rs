@@ -16,6 +16,9 @@ use crate::device::{
     LayerNormBackward, Linear, LinearBackward,
 };
 
+/// Of the norms, as in the original: small, since rows can be small when training starts.
+const EPSILON: f32 = 1e-8;
+
 /// What the forward pass leaves for the backward pass, and the scratch of both. Reusable.
 #[derive(Default)]
 pub struct Activations {
@@ -102,6 +105,7 @@ impl Retriever {
             shape: self.norm_shape(tokens),
             x: stream,
             affine: &self.parameters[self.layout.last_norm.clone()],
+            epsilon: EPSILON,
             out: &mut to.hidden,
             statistics: &mut to.last_statistics,
         });
@@ -121,6 +125,7 @@ impl Retriever {
             shape: self.norm_shape(tokens),
             x: stream,
             affine: weights(&at.attention_norm),
+            epsilon: EPSILON,
             out: &mut to.attention_normed,
             statistics: &mut to.attention_statistics,
         });
@@ -153,6 +158,7 @@ impl Retriever {
             shape: self.norm_shape(tokens),
             x: &to.attended,
             affine: weights(&at.forward_norm),
+            epsilon: EPSILON,
             out: &mut to.forward_normed,
             statistics: &mut to.forward_statistics,
         });
