@@ -6,6 +6,7 @@ mod cli;
 mod controls;
 mod cuda;
 mod decoder;
+mod encoder;
 mod evidence;
 mod faults;
 mod imports;

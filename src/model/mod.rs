@@ -2,6 +2,8 @@
 
 pub mod adapter;
 pub mod decoder;
+pub mod encoder;
+mod fields;
 pub mod retriever;
 pub mod tensors;
 pub mod tokenizer;

@@ -113,9 +113,9 @@ impl<'a> Tensors<'a> {
         self.found.keys().map(String::as_str)
     }
 
-    /// Whether every tensor is in f32.
+    /// Whether no tensor is in half precision.
     pub fn all_f32(&self) -> bool {
-        self.found.values().all(|view| view.dtype() == Dtype::F32)
+        self.found.values().all(|view| !matches!(view.dtype(), Dtype::BF16 | Dtype::F16))
     }
 
     /// Checks that the expected tensors are there in their shapes, and no others but those that are

@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{ModelWrapper, Normalizer, NormalizerWrapper, PreTokenizer, PreTokenizerWrapper};
 
 /// The tokenizer without its added tokens.
 type Plain = tokenizers::TokenizerImpl<
@@ -98,6 +98,41 @@ impl Tokenizer {
             tokens.extend(ids.iter().filter(|id| !self.reserved.contains(id)));
         }
         Ok(())
+    }
+
+    /// Lets text give a token that is reserved, such as that of all that is unknown, if there is
+    /// one of this name.
+    pub fn allow(&mut self, name: &str) {
+        if let Some(token) = self.named(name) {
+            self.reserved.remove(&token);
+        }
+    }
+
+    /// A special token by its name.
+    ///
+    /// Errors: [`Error::Model`] when there is none.
+    pub fn special(&self, name: &str) -> Result<u32> {
+        self.named(name).ok_or_else(|| {
+            Error::Model(format!("{}: expected an added token {name}, found none", self.what))
+        })
+    }
+
+    /// What a text is cut into before the model is asked: its words, normalised.
+    ///
+    /// Errors: [`Error::Model`] when it cannot be cut, which says why.
+    pub fn words(&self, text: &str) -> Result<Vec<String>> {
+        let wrong = |e| Error::Model(format!("{}: {text:?}: {e}", self.what));
+        let mut pieces = tokenizers::PreTokenizedString::from(text);
+        if let Some(normalizer) = self.plain.get_normalizer() {
+            pieces.normalize(|piece| normalizer.normalize(piece)).map_err(wrong)?;
+        }
+        if let Some(cutter) = self.plain.get_pre_tokenizer() {
+            cutter.pre_tokenize(&mut pieces).map_err(wrong)?;
+        }
+        let (normalized, bytes) =
+            (tokenizers::OffsetReferential::Normalized, tokenizers::OffsetType::Byte);
+        let words = pieces.get_splits(normalized, bytes).into_iter();
+        Ok(words.map(|(word, ..)| word.to_owned()).filter(|word| !word.is_empty()).collect())
     }
 
     /// The tokens of words that we say ourselves: special, added and control tokens by their names,

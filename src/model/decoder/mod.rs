@@ -9,6 +9,7 @@
 mod backward;
 mod batch;
 mod config;
+mod embed;
 pub(super) mod layout;
 mod learner;
 mod load;

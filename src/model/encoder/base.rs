@@ -1,0 +1,119 @@
+//! What reads the texts of an encoder: a BERT, pooled by the mean, or a decoder, by its last token.
+
+use super::batch::{Batch, Piece};
+use super::bert::Bert;
+use super::pass::Activations;
+use crate::device::parallel::for_each;
+use crate::device::{Cpu, Precision};
+use crate::model::decoder::{self, Decoder, Prompt};
+use std::sync::Mutex;
+
+/// Tokens that are encoded together: enough rows to fill the kernels with each weight that is
+/// fetched, few enough for what they become to stay in the caches.
+const BATCH_TOKENS: usize = 512;
+
+/// What reads the texts.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// The mean of its last rows.
+    Bert(Bert),
+    /// The last token's row, after the last norm.
+    Decoder(Decoder),
+}
+
+/// A thread's buffers.
+#[derive(Default)]
+struct Buffers {
+    bert: Activations,
+    decoder: decoder::Activations,
+}
+
+impl Base {
+    /// Width of what it gives.
+    pub fn hidden(&self) -> usize {
+        match self {
+            Base::Bert(bert) => bert.config().hidden,
+            Base::Decoder(decoder) => decoder.config().hidden,
+        }
+    }
+
+    /// Tokens of the longest text.
+    pub fn context_max(&self) -> usize {
+        match self {
+            Base::Bert(bert) => bert.config().context_max,
+            Base::Decoder(decoder) => decoder.config().context_max,
+        }
+    }
+
+    /// How many tokens it knows.
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            Base::Bert(bert) => bert.config().vocabulary,
+            Base::Decoder(decoder) => decoder.config().vocabulary,
+        }
+    }
+
+    /// In what its weights are kept.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Base::Bert(bert) => bert.precision(),
+            Base::Decoder(decoder) => decoder.precision(),
+        }
+    }
+
+    /// The row of each text, (texts, hidden). Texts of like length are taken together; a row has
+    /// the same bits whatever texts it is encoded with, and on however many threads.
+    pub fn pool(&self, pieces: &[Piece], threads: usize) -> Vec<f32> {
+        let hidden = self.hidden();
+        let mut order: Vec<usize> = (0..pieces.len()).collect();
+        // The longest first, so that no thread is left with them at the end.
+        order.sort_by_key(|at| std::cmp::Reverse(pieces[*at].tokens.len()));
+        let tokens: usize = pieces.iter().map(|piece| piece.tokens.len()).sum();
+        let budget = BATCH_TOKENS.min(tokens.div_ceil(threads.max(1)));
+        let mut parts: Vec<(&[usize], Vec<f32>)> = Vec::new();
+        let mut left = &order[..];
+        while !left.is_empty() {
+            let mut tokens = 0;
+            let fits = left.iter().take_while(|at| {
+                tokens += pieces[**at].tokens.len();
+                tokens <= budget
+            });
+            let (some, after) = left.split_at(fits.count().max(1));
+            parts.push((some, vec![0.0; some.len() * hidden]));
+            left = after;
+        }
+        let buffers: Mutex<Vec<Buffers>> = Mutex::default();
+        for_each(threads, &mut parts, |_, (chosen, out)| {
+            let mut with =
+                buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
+            self.pool_some(chosen.iter().map(|at| &pieces[*at]), &mut with, out);
+            if let Ok(mut buffers) = buffers.lock() {
+                buffers.push(with);
+            }
+        });
+        let mut all = vec![0.0; pieces.len() * hidden];
+        for (chosen, rows) in parts {
+            for (at, row) in chosen.iter().zip(rows.chunks_exact(hidden)) {
+                all[at * hidden..(at + 1) * hidden].copy_from_slice(row);
+            }
+        }
+        all
+    }
+
+    fn pool_some<'a>(
+        &self,
+        pieces: impl Iterator<Item = &'a Piece>,
+        with: &mut Buffers,
+        out: &mut [f32],
+    ) {
+        match self {
+            Base::Bert(bert) => bert.pool(&Cpu, &Batch::of(pieces), &mut with.bert, out),
+            Base::Decoder(decoder) => {
+                let prompt = |piece: &Piece| Prompt { tokens: piece.tokens.clone(), adapter: None };
+                let prompts: Vec<Prompt> = pieces.map(prompt).collect();
+                let batch = decoder::Batch::of(&prompts);
+                decoder.embed(&Cpu, &batch, &mut with.decoder, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Text encoders: what people ask for and what items say, as vectors whose cosine tells how well
+//! they go together.
+//!
+//! Two towers on a shared base. f reads a request and its context, g reads an item; each is the
+//! base's pooled row through a linear head of its own, divided by its length. A text's vector has
+//! the same bits whatever texts are encoded with it, and on however many threads.
+//!
+//! Source: Devlin et al., BERT (2018); Wang et al., MiniLM (2020); the towers as in CTRL-Rec (2025)
+//! and Reimers and Gurevych, Sentence-BERT (2019).
+
+mod base;
+mod batch;
+mod bert;
+mod config;
+mod files;
+mod heads;
+pub(super) mod layout;
+mod pass;
+mod text;
+pub mod words;
+
+pub use batch::{Batch, Piece};
+pub use bert::Bert;
+pub use config::BertConfig;
+pub use heads::{Heads, Projected, Tower, dot};
+pub use layout::Projection;
+pub use pass::Activations;
+
+use crate::device::{Cpu, Precision};
+use crate::error::{Error, Result};
+use base::Base;
+use text::Texts;
+
+const DAMAGED: &str = "its vector holds NaN or infinity: the weights are damaged";
+
+/// Two towers on a shared base, with the tokenizer that the base was trained with.
+#[derive(Clone)]
+pub struct Encoder {
+    base: Base,
+    heads: Heads,
+    texts: Texts,
+    /// As it was read.
+    tokenizer_json: Vec<u8>,
+    /// Of a decoder: the tokens that texts begin and end with.
+    ends: [Option<u32>; 2],
+}
+
+impl Encoder {
+    /// A new BERT with random weights in f32, for a tokenizer such as [`words::tokenizer`] makes.
+    /// Without a width, vectors are as wide as the base.
+    ///
+    /// Errors: [`Error::Model`] for dimensions that cannot be, a tokenizer that cannot be read or
+    /// has more tokens than the model, and a `tokens_max` that is too small or too large.
+    pub fn random(
+        config: BertConfig,
+        tokenizer_json: &[u8],
+        width: Option<usize>,
+        tokens_max: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let base = Base::Bert(Bert::random(config, seed)?);
+        Self::new(base, tokenizer_json.to_vec(), [None; 2], (width, tokens_max), seed)
+    }
+
+    /// Width of the vectors.
+    pub fn width(&self) -> usize {
+        self.heads.shape()[0]
+    }
+
+    /// Tokens of the longest text; more are cut off.
+    pub fn tokens_max(&self) -> usize {
+        self.texts.tokens_max()
+    }
+
+    /// In what the base's weights are kept.
+    pub fn precision(&self) -> Precision {
+        self.base.precision()
+    }
+
+    /// The two towers' heads.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    /// The logit of a request and an item whose vectors have this cosine: how likely the item is to
+    /// be what was asked for.
+    pub fn logit(&self, cosine: f32) -> f32 {
+        self.heads.logit(cosine)
+    }
+
+    /// f of requests and their contexts, (requests, width), each of length 1. Without a context the
+    /// request is all there is.
+    ///
+    /// Errors: [`Error::Model`] when the tokenizer fails, and for a vector that is not finite.
+    pub fn requests(&self, pairs: &[(String, String)], threads: usize) -> Result<Vec<f32>> {
+        let pieces = self.texts.requests(pairs, threads)?;
+        self.vectors(Tower::Request, &self.base.pool(&pieces, threads))
+    }
+
+    /// g of items, (items, width), each of length 1.
+    ///
+    /// Errors: those of [`Encoder::requests`].
+    pub fn items(&self, items: &[String], threads: usize) -> Result<Vec<f32>> {
+        let pieces = self.texts.items(items, threads)?;
+        self.vectors(Tower::Item, &self.base.pool(&pieces, threads))
+    }
+
+    /// How many tokens items have together, with those around them.
+    ///
+    /// Errors: [`Error::Model`] when the tokenizer fails.
+    pub fn item_tokens(&self, items: &[String], threads: usize) -> Result<usize> {
+        let pieces = self.texts.items(items, threads)?;
+        Ok(pieces.iter().map(|piece| piece.tokens.len()).sum())
+    }
+
+    fn vectors(&self, tower: Tower, pooled: &[f32]) -> Result<Vec<f32>> {
+        let mut projected = Projected::default();
+        self.heads.project(&Cpu, tower, pooled, &mut projected);
+        match projected.units.iter().position(|x| !x.is_finite()) {
+            None => Ok(projected.units),
+            Some(at) => {
+                Err(Error::Model(format!("text {}: {DAMAGED}", at / self.heads.shape()[0] + 1)))
+            }
+        }
+    }
+}
