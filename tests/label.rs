@@ -1,11 +1,20 @@
 //! Requests, teachers and the `label` job.
 
+mod jobs;
 mod requests;
 
-use crate::support::Shop;
+use crate::support::{Shop, changed};
 use std::sync::OnceLock;
 use steerage::store::{RunDir, Store, part};
-use steerage::types::Catalogue;
+use steerage::types::{Catalogue, Judgement};
+
+/// The small shop with its label job as `label.toml`.
+fn demo() -> Shop {
+    let shop = Shop::demo();
+    let label = include_str!("../jobs/demo/label.toml");
+    shop.write("label.toml", changed(label, &[("demo-label", "label")]));
+    shop
+}
 
 /// The small shop's items.
 fn catalogue() -> Catalogue {
@@ -13,12 +22,27 @@ fn catalogue() -> Catalogue {
     let made = || {
         let shop = Shop::demo();
         shop.run("prepare.toml", &[]);
-        let store = Store::open(&shop.path("runs")).unwrap();
-        let name = shop.run_of("runs", "prepare").replace("runs/", "");
-        let run = RunDir::open(&store, &name).unwrap();
+        let run = open(&shop, "runs", "prepare");
         let commits = run.commits().unwrap();
         let part = commits.values().next_back().unwrap().parts[0].clone();
         part::catalogue::decode("items", run.get_part(&part).unwrap()).unwrap()
     };
     MADE.get_or_init(made).clone()
+}
+
+/// The only run of a job under a root.
+fn open(shop: &Shop, root: &str, job: &str) -> RunDir {
+    let store = Store::open(&shop.path(root)).unwrap();
+    let name = shop.run_of(root, job);
+    RunDir::open(&store, name.rsplit('/').next().unwrap()).unwrap()
+}
+
+/// All judgements of the label job's run, in the order of its parts.
+fn judgements(shop: &Shop, root: &str) -> Vec<Judgement> {
+    let run = open(shop, root, "label");
+    let commits = run.commits().unwrap();
+    let parts = commits.values().flat_map(|commit| &commit.parts);
+    parts
+        .flat_map(|part| part::judgements::decode(&part.key, run.get_part(part).unwrap()).unwrap())
+        .collect()
 }

@@ -177,7 +177,7 @@ fn text_that_is_no_toml_is_refused_with_its_place() {
     assert_eq!(
         refusal("name = \"x\"", &[]),
         "job.toml: 1 problem\n  \
-           kind: expected \"prepare\", \"train-retriever\", \"train-reranker\" or \"rerank\", found \"\""
+           kind: expected \"prepare\", \"train-retriever\", \"train-reranker\", \"label\" or \"rerank\", found \"\""
     );
 }
 

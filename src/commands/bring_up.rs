@@ -3,10 +3,12 @@
 
 use super::rerank::Sources;
 use super::runs::{Options, store};
-use super::{prepare, rerank, train_reranker, train_retriever};
+use super::{label, prepare, rerank, train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
-use crate::spec::{Job, Kind, PrepareSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
+use crate::spec::{
+    Job, Kind, LabelSpec, PrepareSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec,
+};
 use crate::store::{RunDir, Store};
 use crate::train::Progress;
 use std::cell::RefCell;
@@ -49,6 +51,8 @@ pub enum Outcome {
     Trained(train_retriever::Trained),
     /// A re-ranker.
     TrainedReranker(train_reranker::Reranker),
+    /// Judgements.
+    Labelled(label::Labelled),
     /// Ranked lists.
     Reranked(rerank::Opened),
 }
@@ -60,6 +64,7 @@ impl Brought {
             Outcome::Prepared(prepared) => &prepared.run,
             Outcome::Trained(trained) => &trained.run,
             Outcome::TrainedReranker(reranker) => &reranker.run,
+            Outcome::Labelled(labelled) => &labelled.run,
             Outcome::Reranked(opened) => &opened.run,
         }
     }
@@ -101,6 +106,7 @@ impl Chain<'_> {
             Kind::Prepare(spec) => self.prepare(&job, spec, &meters)?,
             Kind::TrainRetriever(spec) => self.train(&job, spec, upstream, &meters)?,
             Kind::TrainReranker(spec) => self.train_reranker(&job, spec, upstream, &meters)?,
+            Kind::Label(spec) => self.label(&job, spec, upstream, &meters)?,
             Kind::Rerank(spec) => self.rerank(&job, spec, upstream, &meters)?,
         };
         Ok(Brought { job, outcome, meters, worked, wall: start.elapsed() })
@@ -147,6 +153,23 @@ impl Chain<'_> {
         })?;
         let reranker = train_reranker::Reranker::open(opened.run, spec)?;
         Ok((Outcome::TrainedReranker(reranker), worked))
+    }
+
+    fn label(
+        &self,
+        job: &Job,
+        spec: &LabelSpec,
+        upstream: Vec<Outcome>,
+        meters: &Arc<Meters>,
+    ) -> Result<Done> {
+        let Some(Outcome::Prepared(prepared)) = upstream.into_iter().next() else {
+            return Err(wrong_kind(job, "sequences", "prepare"));
+        };
+        let opened = label::open(job, spec, self.store, prepared)?;
+        meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
+        let work = || label::run(job, spec, &opened, self.options, meters);
+        let worked = self.watched(&opened.run, meters, work)?;
+        Ok((Outcome::Labelled(label::finished(opened, spec.clone())?), worked))
     }
 
     /// Has process 0 train, unless that is done. Gives whether it was left to do.

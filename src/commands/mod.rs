@@ -6,6 +6,7 @@ pub mod demo_data;
 mod devices;
 mod doctor;
 mod explain;
+pub mod label;
 mod logits;
 mod plan;
 mod prepare;

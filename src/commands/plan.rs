@@ -2,9 +2,9 @@
 //! what a job reads is opened and checked as far as it is there.
 
 use super::runs::{Options, store};
-use super::{prepare, rerank, train_reranker, train_retriever};
+use super::{label, prepare, rerank, train_reranker, train_retriever};
 use crate::error::Result;
-use crate::spec::{Job, Kind, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
+use crate::spec::{Job, Kind, LabelSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
 use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
 use std::fmt::Write;
@@ -73,6 +73,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             }
             _ => text.push_str("  waits for its sequences and its retriever\n"),
         },
+        Kind::Label(spec) => labels(job, spec, store, sequences(&ready, store)?, text)?,
         Kind::Rerank(spec) => match read_by(spec, &ready, store)? {
             Some(sources) => {
                 let width = sources.trained.as_ref().map_or(0, train_retriever::Trained::width);
@@ -102,6 +103,27 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
 
 fn header(job: &Job) -> String {
     format!("{} ({})", job.name, job.kind.name())
+}
+
+/// What a label job would ask, and what that takes.
+fn labels(
+    job: &Job,
+    spec: &LabelSpec,
+    store: &Store,
+    prepared: Option<prepare::Prepared>,
+    text: &mut String,
+) -> Result<()> {
+    let Some(prepared) = prepared else {
+        text.push_str("  waits for its sequences\n");
+        return Ok(());
+    };
+    let opened = label::open(job, spec, store, prepared)?;
+    status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+    text.push_str(&opened.plan.to_string());
+    let estimate = label::estimate(spec, &opened)?;
+    text.push_str(&estimate.to_string());
+    graph("read ─► request ─► judge ─► write ─► commit", estimate.seconds, text);
+    Ok(())
 }
 
 /// What the job will take of its device's memory, unless it computes on the processor.

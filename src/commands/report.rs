@@ -2,7 +2,7 @@
 
 use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
-use super::{train_reranker, train_retriever};
+use super::{label, train_reranker, train_retriever};
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};
 use crate::report::{
@@ -111,6 +111,7 @@ pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
         "rerank" => reranked(store, run, &mut report)?,
         "train-retriever" => trained(run, &mut report)?,
         "train-reranker" => trained_reranker(run, &mut report)?,
+        "label" => labelled(run, &mut report)?,
         _ => prepared(run, &mut report)?,
     }
     report.expectations = expectations(&invocation.expect, &report);
@@ -168,6 +169,7 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
             );
             told + &alike.unwrap_or_default()
         }
+        "label" => label::facts(&run)?.to_string(),
         _ => {
             let facts = prepare::facts(&run)?;
             format!("{} users, {} items, {} rows read", facts.users, facts.items, facts.rows_read)
@@ -296,6 +298,11 @@ fn trained_reranker(run: &RunDir, report: &mut Report) -> Result<()> {
     let pass = facts.steps[0].max(1);
     let curve = facts.curve.into_iter().map(|(step, ndcg)| (step.div_ceil(pass), ndcg));
     report.training = course(facts.losses, &curve.collect());
+    Ok(())
+}
+
+fn labelled(run: &RunDir, report: &mut Report) -> Result<()> {
+    report.facts.users = label::facts(run)?.sums.users;
     Ok(())
 }
 

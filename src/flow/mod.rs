@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod commit;
 mod core;
 mod done;
+pub mod label;
 mod meter;
 mod offload;
 mod outlets;

@@ -3,6 +3,7 @@
 
 mod check;
 mod device;
+mod label;
 mod prepare;
 mod read;
 mod rerank;
@@ -14,6 +15,7 @@ mod train_retriever;
 
 pub use check::Problems;
 pub use device::DeviceSpec;
+pub use label::{JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec, TeacherSpec};
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
@@ -61,6 +63,8 @@ pub enum Kind {
     TrainRetriever(TrainRetrieverSpec),
     /// Sequences and a retriever to a decoder that re-ranks.
     TrainReranker(TrainRerankerSpec),
+    /// Sequences to what people might ask for, and how well items answer it.
+    Label(LabelSpec),
     /// Sequences to ranked lists and metrics.
     Rerank(RerankSpec),
 }
@@ -113,6 +117,7 @@ impl Kind {
             Kind::Prepare(_) => "prepare",
             Kind::TrainRetriever(_) => "train-retriever",
             Kind::TrainReranker(_) => "train-reranker",
+            Kind::Label(_) => "label",
             Kind::Rerank(_) => "rerank",
         }
     }
@@ -126,6 +131,7 @@ impl Job {
             Kind::Prepare(_) => vec![],
             Kind::TrainRetriever(spec) => vec![&spec.sequences],
             Kind::TrainReranker(spec) => vec![&spec.sequences, &spec.retriever],
+            Kind::Label(spec) => vec![&spec.sequences],
             Kind::Rerank(spec) => {
                 let models = spec.rerankers();
                 [&spec.sequences, &spec.retriever]
@@ -145,6 +151,7 @@ impl Job {
             Kind::Prepare(spec) => serde_json::to_value(spec),
             Kind::TrainRetriever(spec) => serde_json::to_value(spec),
             Kind::TrainReranker(spec) => serde_json::to_value(spec),
+            Kind::Label(spec) => serde_json::to_value(spec),
             Kind::Rerank(spec) => serde_json::to_value(spec),
         };
         spec.expect("a spec holds only strings, numbers, lists and maps with string keys")

@@ -4,7 +4,7 @@
 //! taken out of the table, and the table is read again: each turn removes one value, so it ends.
 
 use super::{
-    Expect, Job, Kind, PrepareSpec, Problems, RerankSpec, RunSpec, TrainRerankerSpec,
+    Expect, Job, Kind, LabelSpec, PrepareSpec, Problems, RerankSpec, RunSpec, TrainRerankerSpec,
     TrainRetrieverSpec,
 };
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\" or \"rerank\"";
+const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\", \"label\" or \"rerank\"";
 
 /// Reads and checks a job file. `sets` are `key.path=value` overrides from the command line.
 pub fn load(file: &Path, sets: &[String]) -> Result<Job> {
@@ -72,6 +72,11 @@ fn read_job(file: &Path, mut table: Table, problems: &mut Problems) -> Option<Jo
             let spec: TrainRerankerSpec = read_section(table, problems);
             spec.check(problems);
             Kind::TrainReranker(spec)
+        }
+        "label" => {
+            let spec: LabelSpec = read_section(table, problems);
+            spec.check(problems);
+            Kind::Label(spec)
         }
         "rerank" => {
             let spec: RerankSpec = read_section(table, problems);

@@ -3,7 +3,10 @@
 pub mod arms;
 pub mod ask;
 pub mod examples;
+pub mod judge;
+pub mod labels;
 mod meter;
+pub mod pose;
 pub mod prompt;
 pub mod read;
 pub mod reader;
@@ -14,6 +17,7 @@ pub mod sequence;
 pub mod sweep;
 pub mod texts;
 pub mod token_control;
+pub mod users;
 pub mod write;
 
 pub use meter::Meter;

@@ -21,6 +21,10 @@ pub enum StageName {
     Rerank,
     /// The arms at the points of a sweep.
     Sweep,
+    /// Writing requests.
+    Request,
+    /// Asking a teacher.
+    Judge,
     /// Encoding parts.
     Write,
     /// Judging lists.
@@ -77,6 +81,15 @@ pub enum FaultKind {
         /// What fits.
         tokens_max: u64,
     },
+    /// No category of requests has anything for the user.
+    NothingToAsk,
+    /// The teacher's answer cannot be read, or leaves out items.
+    Unjudged {
+        /// What was asked.
+        request: String,
+        /// What is wrong with the answer, and how it begins.
+        found: String,
+    },
 }
 
 /// A row's end: where it came from, which stage gave it up, and why.
@@ -104,6 +117,8 @@ impl FaultKind {
             FaultKind::NoCandidates => "no-candidates",
             FaultKind::NonFiniteScore => "non-finite-score",
             FaultKind::PromptTooLong { .. } => "prompt-too-long",
+            FaultKind::NothingToAsk => "nothing-to-ask",
+            FaultKind::Unjudged { .. } => "unjudged",
         }
     }
 }
@@ -117,6 +132,8 @@ impl fmt::Display for StageName {
             StageName::Control => "control",
             StageName::Rerank => "rerank",
             StageName::Sweep => "sweep",
+            StageName::Request => "request",
+            StageName::Judge => "judge",
             StageName::Write => "write",
             StageName::Measure => "measure",
             StageName::Commit => "commit",
@@ -154,6 +171,12 @@ impl fmt::Display for FaultKind {
                     "the prompt has {tokens} tokens without any history, and {tokens_max} fit: \
                      raise prompt.tokens_max, or show fewer candidates or shorter titles"
                 )
+            }
+            FaultKind::NothingToAsk => {
+                f.write_str("no category of requests has anything for the user")
+            }
+            FaultKind::Unjudged { request, found } => {
+                write!(f, "the teacher's answer to {request:?} cannot be used: {found}")
             }
         }
     }

@@ -24,11 +24,12 @@ called after: letters, digits, `-`, `_` and `.`.
 
 ";
 
-const SECTIONS: [(&str, &[&str]); 5] = [
+const SECTIONS: [(&str, &[&str]); 6] = [
     ("Every kind", &["mod.rs"]),
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
     ("`kind = \"train-reranker\"`", &["train_reranker.rs"]),
+    ("`kind = \"label\"`", &["label.rs", "texts.rs"]),
     ("`kind = \"rerank\"`", &["rerank.rs", "step.rs", "sweep.rs"]),
 ];
 

@@ -269,7 +269,7 @@ impl Reading {
 fn sayings(catalogue: &Catalogue, meanings: Vec<Meaning>) -> Result<Vec<Saying>> {
     let saying = |Meaning { category, says, asked }| {
         let (controls, problems) = resolve(catalogue, std::slice::from_ref(&asked));
-        match problems.first() {
+        match problems.first().filter(|_| controls.is_empty()) {
             None => Ok(Saying { category, says, controls }),
             Some(problem) => {
                 let said = says.first().cloned().unwrap_or_default();

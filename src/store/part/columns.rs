@@ -155,6 +155,17 @@ impl Columns {
         Ok(Lists { offsets: list.value_offsets(), values })
     }
 
+    /// A column of truths, row by row.
+    pub fn truths(&self, name: &str) -> Result<Vec<bool>> {
+        let column = self.column(name)?;
+        let truths = column.as_boolean_opt();
+        let truths = truths.ok_or_else(|| self.mismatch(name, &DataType::Boolean, column))?;
+        if truths.null_count() > 0 {
+            return Err(self.null(name));
+        }
+        Ok((0..truths.len()).map(|row| truths.value(row)).collect())
+    }
+
     /// A column of texts; it may have nulls if `nullable`.
     pub fn texts(&self, name: &str, nullable: bool) -> Result<&StringArray> {
         let column = self.column(name)?;

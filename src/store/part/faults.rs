@@ -24,13 +24,15 @@ const KIND: Kind = Kind {
     dictionary: Dictionary::Only(&["shard", "stage", "kind"]),
 };
 
-const STAGES: [StageName; 9] = [
+const STAGES: [StageName; 11] = [
     StageName::Read,
     StageName::Prepare,
     StageName::Retrieve,
     StageName::Control,
     StageName::Rerank,
     StageName::Sweep,
+    StageName::Request,
+    StageName::Judge,
     StageName::Write,
     StageName::Measure,
     StageName::Commit,

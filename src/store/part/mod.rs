@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod exposure;
 pub mod faults;
 pub mod interactions;
+pub mod judgements;
 pub mod lists;
 pub mod metrics;
 pub mod sequences;

@@ -1,0 +1,69 @@
+//! `label` as a dataflow.
+//!
+//! ```text
+//! tasks ─► read ─► request ─► judge ─► seal ─► write ─► commit
+//!            └────────┴─────────┴─── faults ──────────────┘
+//! ```
+//!
+//! Rows never change the worker. A teacher may be far away and slow: it is an engine, which gets
+//! what has gathered while it was busy.
+
+use super::cluster::Cluster;
+use super::commit::{Ledger, commit};
+use super::prepare::{Pass, execute, kept, lost, planned};
+use super::{apply::apply, offload::offload, seal::seal};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::stage::judge::{Answered, Judge};
+use crate::stage::labels::{LabelSums, WriteJudgements};
+use crate::stage::pose::Pose;
+use crate::stage::users::ReadUsers;
+use crate::stage::write::Partition;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::vec::Map;
+
+/// Batches in flight between a worker and its engines.
+const AHEAD: usize = 2;
+
+/// The stages of a worker, and the job's ledger.
+pub struct LabelStages {
+    /// Who asks.
+    pub read: ReadUsers,
+    /// For what.
+    pub pose: Pose,
+    /// How well items answer it.
+    pub judge: Judge,
+    /// Users whose requests a teacher gets at once, at most.
+    pub users_at_once: usize,
+    /// The parts.
+    pub write: WriteJudgements,
+    /// Records epochs.
+    pub ledger: Ledger<LabelSums>,
+}
+
+/// Judgements of what users might ask for.
+pub fn label<B>(cluster: &Cluster, run: &str, pass: Pass<B>) -> Result<()>
+where
+    B: Fn() -> LabelStages + Send + Sync + 'static,
+{
+    execute(cluster, run, pass, |scope, partitions, stages, pass, done| {
+        let planned = planned(partitions.clone());
+        let reader = Engine::start(AHEAD, || stages.read);
+        let (users, unread) = offload(partitions, reader, 1, &pass.meters);
+        let (posed, unposed) = apply(users, stages.pose, &pass.meters);
+        let judge = Engine::start(AHEAD, || stages.judge);
+        let (answered, unanswered) = offload(posed, judge, stages.users_at_once, &pass.meters);
+        let shard = |user: &Answered| u64::from(user.origin.shard);
+        let parts = seal(answered, "seal", Pipeline, shard).map(|s| Partition {
+            epoch: s.epoch,
+            partition: s.partition as u32,
+            rows: s.rows,
+        });
+        let writer = Engine::start(AHEAD, || stages.write);
+        let (written, unwritten) = offload(parts, writer, 1, &pass.meters);
+        let setbacks = [unread, unposed, unanswered, unwritten];
+        let receipts = [planned, kept(written), lost(scope, setbacks)];
+        commit(scope.concatenate(receipts), stages.ledger, done, &pass.meters);
+    })
+}

@@ -1,0 +1,168 @@
+//! What somebody might ask for, and which items are to be judged for it.
+
+use super::texts::Texts;
+use super::{Outcomes, Stage};
+use crate::control::Requests;
+use crate::types::{
+    Category, FaultKind, ItemId, Key, Origin, Query, Relation, Request, StageName, mix64, unit_f64,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Draws after which a request has fewer items than it should.
+const TRIES_A_PLACE: usize = 20;
+
+/// What a user asks for.
+#[derive(Clone, Debug)]
+pub struct Posed {
+    /// Where their sequence was read.
+    pub origin: Origin,
+    /// Who.
+    pub user: Key,
+    /// The user in words.
+    pub context: String,
+    /// Their requests, each with the items to be judged, ascending.
+    pub asked: Vec<(Request, Vec<ItemId>)>,
+}
+
+/// How requests and items are drawn.
+#[derive(Clone, Debug)]
+pub struct PoseSettings {
+    /// The categories, from which one is drawn for each request.
+    pub categories: Vec<Category>,
+    /// Requests of a user.
+    pub per_user: usize,
+    /// The share in wordings that are kept from training.
+    pub held_out: f64,
+    /// Everything drawn follows from it, the user and the request's number.
+    pub seed: u64,
+    /// Items of a request.
+    pub per_request: usize,
+    /// The share of items that meet the request.
+    pub likely: f64,
+    /// The share of items that have a label of what the user took.
+    pub taste: f64,
+}
+
+/// Writes the requests of users and draws their items.
+#[derive(Clone)]
+pub struct Pose {
+    /// Writes requests.
+    pub requests: Arc<Requests>,
+    /// Puts users in words.
+    pub texts: Arc<Texts>,
+    /// How.
+    pub settings: Arc<PoseSettings>,
+}
+
+impl Stage for Pose {
+    type In = Query;
+    type Out = Posed;
+    const NAME: StageName = StageName::Request;
+
+    fn run(&mut self, queries: Vec<Query>, out: &mut Outcomes<Posed>) {
+        for query in queries {
+            let asked = self.asked(&query);
+            if asked.is_empty() {
+                out.fault(query.origin, FaultKind::NothingToAsk);
+                continue;
+            }
+            let context = self.texts.context(&query.history);
+            out.ok(Posed { origin: query.origin, user: query.user, context, asked });
+        }
+    }
+}
+
+impl Pose {
+    fn asked(&self, query: &Query) -> Vec<(Request, Vec<ItemId>)> {
+        let mut asked: Vec<(Request, Vec<ItemId>)> = Vec::new();
+        for nth in 0..self.settings.per_user as u64 {
+            let draw = mix64(self.settings.seed ^ mix64(query.user.hash64() ^ mix64(nth)));
+            let Some(request) = self.request(draw, &query.history) else { continue };
+            if asked.iter().all(|(other, _)| other.text != request.text) {
+                let items = self.items(draw, &request, &query.history);
+                asked.push((request, items));
+            }
+        }
+        asked
+    }
+
+    /// A request of the category that is drawn, or of the next one that has something.
+    fn request(&self, draw: u64, history: &[ItemId]) -> Option<Request> {
+        let PoseSettings { categories, held_out, .. } = &*self.settings;
+        let kept = unit_f64(mix64(draw ^ 1)) < *held_out;
+        let first = (unit_f64(draw) * categories.len() as f64) as usize;
+        let turns = (0..categories.len()).map(|turn| categories[(first + turn) % categories.len()]);
+        let mut written = turns.map(|category| self.requests.write(category, draw, history, kept));
+        written.find_map(|request| request)
+    }
+
+    /// Items that meet the request, items to the user's taste, and any items, without repeats.
+    fn items(&self, draw: u64, request: &Request, history: &[ItemId]) -> Vec<ItemId> {
+        let PoseSettings { per_request, likely, taste, .. } = *self.settings;
+        let all = self.requests.catalogue().len();
+        let many = per_request.min(all);
+        let share = |share: f64| (share * many as f64).round() as usize;
+        let mut chosen = BTreeSet::new();
+        let mut next = draws(draw);
+        let meeting = self.requests.meeting(&request.meaning);
+        fill(&mut chosen, share(likely), &mut next, |at| pick(&meeting, at));
+        let wanted = chosen.len() + share(taste);
+        fill(&mut chosen, wanted, &mut next, |at| self.to_taste(history, at));
+        fill(&mut chosen, many, &mut next, |at| Some(below(at, all) as ItemId));
+        chosen.into_iter().collect()
+    }
+
+    /// An item with a label of something the user took.
+    fn to_taste(&self, history: &[ItemId], draw: u64) -> Option<ItemId> {
+        let liked = pick(history, draw)?;
+        let catalogue = self.requests.catalogue();
+        let labelled: Vec<u16> = (0..catalogue.attributes.len() as u16)
+            .filter(|at| {
+                let attribute = &catalogue.attributes[usize::from(*at)];
+                attribute.numbers.is_empty() && !attribute.codes(liked).is_empty()
+            })
+            .collect();
+        let attribute = pick(&labelled, mix64(draw ^ 2))?;
+        let codes = catalogue.attributes[usize::from(attribute)].codes(liked).to_vec();
+        let like = crate::types::Control { attribute, relation: Relation::Is, codes, bound: 0.0 };
+        pick(&self.requests.meeting(&[like]), mix64(draw ^ 3))
+    }
+}
+
+/// Whether an item is kept from training: by the hash of its key alone.
+pub fn kept_from_training(item: &Key, share: f64, seed: u64) -> bool {
+    unit_f64(mix64(mix64(seed) ^ item.hash64())) < share
+}
+
+/// Adds items until there are so many, or too many draws gave nothing new.
+fn fill(
+    chosen: &mut BTreeSet<ItemId>,
+    wanted: usize,
+    next: &mut impl FnMut() -> u64,
+    draw: impl Fn(u64) -> Option<ItemId>,
+) {
+    let places = wanted.saturating_sub(chosen.len());
+    for _ in 0..places * TRIES_A_PLACE {
+        if chosen.len() >= wanted {
+            break;
+        }
+        chosen.extend(draw(next()));
+    }
+}
+
+fn draws(seed: u64) -> impl FnMut() -> u64 {
+    let mut count = 0u64;
+    move || {
+        count += 1;
+        mix64(seed ^ mix64(count))
+    }
+}
+
+fn below(draw: u64, count: usize) -> usize {
+    ((u128::from(draw) * count as u128) >> 64) as usize
+}
+
+fn pick<T: Copy>(some: &[T], draw: u64) -> Option<T> {
+    some.get(below(draw, some.len())).copied()
+}
