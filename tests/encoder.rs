@@ -2,7 +2,9 @@
 //! The expected files are made by tests/golden/encoder/make.py.
 
 mod files;
+mod gradients;
 mod kernels;
+mod learning;
 mod words;
 
 use serde_json::Value;

@@ -5,6 +5,7 @@ mod batch;
 mod checkpoint;
 pub mod contrast;
 mod course;
+pub mod encoder;
 mod fit;
 mod order;
 pub mod rank_net;

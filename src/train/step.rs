@@ -64,6 +64,7 @@ impl Stepper {
             betas: BETAS,
             decay: settings.decay,
             undecayed: &[],
+            apart: &[],
             norm_max: settings.gradient_norm_max,
             threads,
         };

@@ -38,6 +38,8 @@ pub struct Update<'a> {
     pub decay: f32,
     /// Parameters that do not decay; ascending.
     pub undecayed: &'a [Range<usize>],
+    /// Parameters with a learning rate of their own, and that; ascending.
+    pub apart: &'a [(Range<usize>, f32)],
     /// The largest norm of the gradient, which is scaled down to it; 0 for no limit.
     pub norm_max: f32,
     /// Threads; the result does not depend on them.
@@ -87,20 +89,32 @@ impl Update<'_> {
         for_each(self.threads, &mut pieces, |_, piece| self.follow(device, piece, scale));
     }
 
-    /// Updates a piece, stretch by stretch of those that decay and those that do not.
+    /// Rate and decay of a parameter, and where the next stretch with other ones may begin.
+    fn stretch(&self, at: usize, end: usize) -> (f32, f32, usize) {
+        let until = |range: &Range<usize>| if at < range.start { range.start } else { range.end };
+        let undecayed = self.undecayed.iter().find(|range| at < range.end);
+        let apart = self.apart.iter().find(|(range, _)| at < range.end);
+        let decay = match undecayed {
+            Some(range) if at >= range.start => 0.0,
+            _ => self.decay,
+        };
+        let rate = match apart {
+            Some((range, rate)) if at >= range.start => *rate,
+            _ => self.rate,
+        };
+        let stops = undecayed.map(until).into_iter().chain(apart.map(|(range, _)| until(range)));
+        (rate, decay, stops.fold(end, usize::min))
+    }
+
+    /// Updates a piece, stretch by stretch of those with one rate and one decay.
     fn follow(&self, device: &dyn Backend, piece: &mut Piece<'_>, scale: f32) {
         let (mut at, end) = (piece.first, piece.first + piece.weights.len());
         while at < end {
-            let next = self.undecayed.iter().find(|range| at < range.end);
-            let (decay, stop) = match next {
-                None => (self.decay, end),
-                Some(range) if at < range.start => (self.decay, range.start.min(end)),
-                Some(range) => (0.0, range.end.min(end)),
-            };
+            let (rate, decay, stop) = self.stretch(at, end);
             let stretch = at - piece.first..stop - piece.first;
             device.adam_w(AdamW {
                 step: self.step,
-                rate: self.rate,
+                rate,
                 betas: self.betas,
                 decay,
                 scale,

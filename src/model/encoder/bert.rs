@@ -199,6 +199,16 @@ impl Site {
             }
         }
     }
+
+    /// What gradients are multiplied by in its place.
+    pub fn transposed(&self) -> Self {
+        let changes = self.transposed_changes();
+        Self { weight: self.weight.transposed(), bias: Vec::new(), changes }
+    }
+
+    pub fn transposed_changes(&self) -> Vec<Option<Lora>> {
+        self.changes.iter().map(|lora| lora.as_ref().map(Lora::transposed)).collect()
+    }
 }
 
 fn unpack(matrix: &Matrix) -> Vec<f32> {

@@ -8,22 +8,26 @@
 //! Source: Devlin et al., BERT (2018); Wang et al., MiniLM (2020); the towers as in CTRL-Rec (2025)
 //! and Reimers and Gurevych, Sentence-BERT (2019).
 
+mod backward;
 mod base;
 mod batch;
 mod bert;
 mod config;
 mod files;
 mod heads;
-pub(super) mod layout;
+mod layout;
+mod learner;
 mod pass;
 mod text;
 pub mod words;
 
+pub use backward::Tape;
 pub use batch::{Batch, Piece};
 pub use bert::Bert;
 pub use config::BertConfig;
 pub use heads::{Heads, Projected, Tower, dot};
 pub use layout::Projection;
+pub use learner::{Learner, Trained};
 pub use pass::Activations;
 
 use crate::device::{Cpu, Precision};
@@ -105,12 +109,26 @@ impl Encoder {
         self.vectors(Tower::Item, &self.base.pool(&pieces, threads))
     }
 
-    /// How many tokens items have together, with those around them.
+    /// The base, if it is a BERT.
+    pub fn bert(&self) -> Option<&Bert> {
+        match &self.base {
+            Base::Bert(bert) => Some(bert),
+            Base::Decoder(_) => None,
+        }
+    }
+
+    /// Requests and their contexts as tokens.
     ///
     /// Errors: [`Error::Model`] when the tokenizer fails.
-    pub fn item_tokens(&self, items: &[String], threads: usize) -> Result<usize> {
-        let pieces = self.texts.items(items, threads)?;
-        Ok(pieces.iter().map(|piece| piece.tokens.len()).sum())
+    pub fn request_pieces(&self, pairs: &[(String, String)], threads: usize) -> Result<Vec<Piece>> {
+        self.texts.requests(pairs, threads)
+    }
+
+    /// Items as tokens.
+    ///
+    /// Errors: [`Error::Model`] when the tokenizer fails.
+    pub fn item_pieces(&self, items: &[String], threads: usize) -> Result<Vec<Piece>> {
+        self.texts.items(items, threads)
     }
 
     fn vectors(&self, tower: Tower, pooled: &[f32]) -> Result<Vec<f32>> {

@@ -203,6 +203,7 @@ impl Course for Lessons<'_, '_> {
             betas: BETAS,
             decay: settings.decay,
             undecayed: &self.learner.undecayed(),
+            apart: &[],
             norm_max: settings.gradient_norm_max,
             threads,
         };

@@ -1,0 +1,14 @@
+//! The training of a text encoder: requests come to lie near the items that a judge found to be
+//! what was asked for.
+
+mod calibrate;
+mod fit;
+mod lessons;
+mod loss;
+mod settings;
+mod step;
+
+pub use fit::{Examine, Fitted, fit};
+pub use lessons::Lesson;
+pub use settings::{EncoderLoss, EncoderSettings, Schedule};
+pub use step::gradient;

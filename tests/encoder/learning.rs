@@ -1,0 +1,200 @@
+//! Does an encoder learn what it is taught, to the same bits however the training is run?
+
+use crate::encoder::bits;
+use std::collections::BTreeMap;
+use steerage::error::{Error, Result};
+use steerage::model::encoder::{BertConfig, Encoder, Trained, words};
+use steerage::train::encoder::{EncoderLoss, EncoderSettings, Fitted, Lesson, Schedule, fit};
+use steerage::train::{Observer, Progress};
+use steerage::types::mix64;
+
+const COLOURS: [&str; 4] = ["red", "blue", "green", "white"];
+const THINGS: [&str; 4] = ["lamp", "chair", "table", "cup"];
+
+fn items() -> Vec<String> {
+    let item = |c: &&str| THINGS.map(|thing| format!("{thing}: {c}"));
+    COLOURS.iter().flat_map(item).collect()
+}
+
+/// "something crimson" means red and so on: words that the items do not say.
+fn lessons() -> Vec<Lesson> {
+    let means = ["crimson", "azure", "emerald", "snowy"];
+    let score = |colour: usize, item: u32| if item as usize / 4 == colour { 1.0 } else { 0.0 };
+    let lesson = |at: usize| {
+        let colour = at % 4;
+        let items = (0..6).map(|i| (mix64((at * 7 + i) as u64) % 16) as u32);
+        Lesson {
+            request: format!("something {}", means[colour]),
+            context: if at.is_multiple_of(3) { "liked: lamp".into() } else { String::new() },
+            items: items.map(|item| (item, score(colour, item))).collect(),
+        }
+    };
+    (0..48).map(lesson).collect()
+}
+
+fn encoder(seed: u64) -> Encoder {
+    let (lessons, items) = (lessons(), items());
+    let texts = lessons.iter().flat_map(|lesson| [&lesson.request, &lesson.context]);
+    let json = words::tokenizer(texts.chain(&items).map(String::as_str), 100).unwrap();
+    let config = BertConfig {
+        vocabulary: 100,
+        hidden: 32,
+        inner: 64,
+        layers: 1,
+        heads: 4,
+        context_max: 24,
+        kinds: 2,
+        epsilon: 1e-12,
+    };
+    Encoder::random(config, &json, Some(16), 24, seed).unwrap()
+}
+
+/// The share of lessons whose asked-for items all lie nearer than the others.
+fn quality(encoder: &Encoder) -> f64 {
+    let items = encoder.items(&items(), 1).unwrap();
+    let lessons = lessons();
+    let right = lessons.iter().filter(|lesson| {
+        let pair = [(lesson.request.clone(), lesson.context.clone())];
+        let f = encoder.requests(&pair, 1).unwrap();
+        let near = |item: u32| -> f32 {
+            items[item as usize * 16..][..16].iter().zip(&f).map(|(x, y)| x * y).sum()
+        };
+        let of = |score: f32| lesson.items.iter().filter(move |i| i.1 == score).map(|i| near(i.0));
+        of(1.0).fold(1.0, f32::min) > of(0.0).fold(-1.0, f32::max)
+    });
+    right.count() as f64 / lessons.len() as f64
+}
+
+fn settings(trained: Trained) -> EncoderSettings {
+    EncoderSettings {
+        batch: 16,
+        epochs_max: 12,
+        rate: 2e-3,
+        heads_rate: 5e-3,
+        ..EncoderSettings::new(trained)
+    }
+}
+
+/// Keeps checkpoints, and ends the training after a step.
+#[derive(Default)]
+struct Watch {
+    kept: BTreeMap<u64, Vec<u8>>,
+    stop: Option<u64>,
+    from: Option<Vec<u8>>,
+}
+
+impl Observer for Watch {
+    fn latest(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.from.clone())
+    }
+    fn save(&mut self, step: u64, checkpoint: &[u8]) -> Result<()> {
+        self.kept.insert(step, checkpoint.to_vec());
+        match self.stop == Some(step) {
+            true => Err(Error::Input("stopped".into())),
+            false => Ok(()),
+        }
+    }
+    fn progress(&mut self, _: &Progress) {}
+}
+
+fn run(settings: &EncoderSettings, watch: &mut Watch) -> Result<Fitted> {
+    let mut examine = |encoder: &Encoder| Ok(Some(quality(encoder)));
+    fit(settings, encoder(5), &lessons(), &items(), &mut examine, watch)
+}
+
+fn files(fitted: &Fitted) -> Vec<(&'static str, Vec<u8>)> {
+    fitted.encoder.to_files().unwrap()
+}
+
+#[test]
+fn it_learns_what_words_mean() {
+    let before = quality(&encoder(5));
+    for (trained, loss, negatives, rate) in [
+        (Trained::Heads, EncoderLoss::Bce, 0.0, 1.0),
+        (Trained::Lora { rank: 4, alpha: 8.0 }, EncoderLoss::Mse, 0.3, 1e-2),
+        (Trained::Full, EncoderLoss::Bce, 0.0, 3e-3),
+    ] {
+        let settings = EncoderSettings {
+            loss,
+            negatives,
+            rate,
+            heads_rate: 2e-2,
+            scale_rate: 5e-2,
+            epochs_max: 60,
+            patience: 60,
+            ..settings(trained.clone())
+        };
+        let fitted = run(&settings, &mut Watch::default()).unwrap();
+        let after = quality(&fitted.encoder);
+        println!("{trained:?}: {before} to {after}; {:?}", fitted.losses);
+        assert!(after > before + 0.3, "{trained:?}: {before} to {after}");
+        let last = fitted.losses.len() - 1;
+        assert!(fitted.losses[last] < 0.8 * fitted.losses[0], "{:?}", fitted.losses);
+        let best = fitted.curve.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+        assert!((after - best).abs() < 0.05, "the best weights are kept: {best} and {after}");
+    }
+}
+
+#[test]
+fn threads_and_stops_change_no_bit() {
+    for trained in [Trained::Heads, Trained::Lora { rank: 2, alpha: 4.0 }, Trained::Full] {
+        let settings = EncoderSettings {
+            epochs_max: 2,
+            negatives: 0.2,
+            checkpoint_steps: 2,
+            schedule: Schedule::Constant,
+            ..settings(trained.clone())
+        };
+        let whole = run(&settings, &mut Watch::default()).unwrap();
+        for threads in [2, 3] {
+            let other =
+                run(&EncoderSettings { threads, ..settings.clone() }, &mut Watch::default());
+            assert_eq!(files(&other.unwrap()), files(&whole), "{trained:?}, {threads} threads");
+        }
+        let mut stopped = Watch { stop: Some(4), ..Watch::default() };
+        assert!(run(&settings, &mut stopped).is_err());
+        let mut resumed = Watch { from: Some(stopped.kept[&4].clone()), ..Watch::default() };
+        let other = run(&settings, &mut resumed).unwrap();
+        assert_eq!(files(&other), files(&whole), "{trained:?}, resumed");
+        assert_eq!((other.losses, other.curve), (whole.losses, whole.curve));
+        let changed = EncoderSettings { rate: 1e-4, ..settings };
+        let mut wrong = Watch { from: Some(stopped.kept[&4].clone()), ..Watch::default() };
+        let error = run(&changed, &mut wrong).err().unwrap().to_string();
+        assert!(error.contains("other settings"), "{error}");
+    }
+}
+
+#[test]
+fn the_fitted_encoder_is_the_one_in_its_files() {
+    let trained = Trained::Lora { rank: 2, alpha: 4.0 };
+    let fitted =
+        run(&EncoderSettings { epochs_max: 1, ..settings(trained) }, &mut Watch::default())
+            .unwrap();
+    let files: BTreeMap<_, _> = files(&fitted).into_iter().collect();
+    let again = Encoder::from_files("files", None, &|name| Ok(files[name].clone().into())).unwrap();
+    assert_eq!(
+        bits(&again.items(&items(), 1).unwrap()),
+        bits(&fitted.encoder.items(&items(), 1).unwrap())
+    );
+    assert_eq!(again.logit(0.3).to_bits(), fitted.encoder.logit(0.3).to_bits());
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused() {
+    let said = |settings: &EncoderSettings, lessons: &[Lesson]| {
+        let nothing = &mut |_: &Encoder| Ok(None);
+        let found = fit(settings, encoder(5), lessons, &items(), nothing, &mut Watch::default());
+        found.err().unwrap().to_string()
+    };
+    let good = settings(Trained::Heads);
+    let lesson = |item, score| [Lesson { items: vec![(item, score)], ..Lesson::default() }];
+    assert!(said(&good, &[]).contains("none of 0 lessons has an item"));
+    assert!(said(&good, &lesson(16, 1.0)).contains("lesson 1: item 16: expected one of 16"));
+    assert!(said(&good, &lesson(1, 1.5)).contains("score 1.5: expected 0 to 1"));
+    assert!(said(&good, &lesson(1, f32::NAN)).contains("score NaN"));
+    let none = EncoderSettings { batch: 0, negatives: f32::NAN, ..good };
+    let found = said(&none, &lessons());
+    assert!(found.contains("batch = 0") && found.contains("negatives = NaN"), "{found}");
+    let rank = settings(Trained::Lora { rank: 0, alpha: 1.0 });
+    assert!(said(&rank, &lessons()).contains("rank of 1"));
+}
