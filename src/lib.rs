@@ -10,6 +10,7 @@ pub mod flow;
 pub mod metric;
 pub mod model;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod spec;
 pub mod stage;

@@ -1,7 +1,9 @@
 //! Requests, teachers and the `label` job.
 
+mod far;
 mod jobs;
 mod requests;
+mod server;
 
 use crate::support::{Shop, changed};
 use std::sync::OnceLock;

@@ -167,7 +167,7 @@ impl Chain<'_> {
         };
         let opened = label::open(job, spec, self.store, prepared)?;
         meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
-        let work = || label::run(job, spec, &opened, self.options, meters);
+        let work = || label::run(job, spec, (&opened, self.store), self.options, meters);
         let worked = self.watched(&opened.run, meters, work)?;
         Ok((Outcome::Labelled(label::finished(opened, spec.clone())?), worked))
     }

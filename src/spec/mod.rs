@@ -15,7 +15,10 @@ mod train_retriever;
 
 pub use check::Problems;
 pub use device::DeviceSpec;
-pub use label::{JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec, TeacherSpec};
+pub use label::{
+    BudgetSpec, HttpTeacherSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec,
+    TeacherSpec,
+};
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,

@@ -191,7 +191,13 @@ impl Said {
 /// process that was killed.
 fn kept(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let derived = ["invocation.json", "metrics.parquet", "checkpoint.safetensors", ".hashes.json"];
+    let derived = [
+        "invocation.json",
+        "metrics.parquet",
+        "checkpoint.safetensors",
+        "spent.json",
+        ".hashes.json",
+    ];
     !name.starts_with("report.") && !derived.contains(&name) && !name.contains('#')
 }
 

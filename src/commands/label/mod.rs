@@ -17,7 +17,7 @@ use crate::flow::label::{LabelStages, label};
 use crate::flow::prepare::Pass;
 use crate::plan::{Plan, Task};
 use crate::spec::{Job, LabelSpec};
-use crate::stage::judge::Judge;
+use crate::stage::judge::{Judge, Paid};
 use crate::stage::labels::{LabelSums, WriteJudgements};
 use crate::stage::pose::Pose;
 use crate::stage::users::{ReadUsers, quotas};
@@ -60,6 +60,8 @@ pub struct Facts {
     pub sums: LabelSums,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
+    /// What was paid for it, where there was something to pay.
+    pub paid: Option<Paid>,
 }
 
 impl Facts {
@@ -82,7 +84,11 @@ impl fmt::Display for Facts {
         write!(
             f,
             "{requests} requests of {users} users, {judged} judgements, {share:.1} % positive"
-        )
+        )?;
+        let Some(Paid { requests, usage, cached, cost }) = self.paid else { return Ok(()) };
+        let (read, written) = (usage.tokens_in, usage.tokens_out);
+        write!(f, "; {requests} answers were paid, {cached} were there, {read} tokens read and ")?;
+        write!(f, "{written} written, cost {cost:.2}")
     }
 }
 
@@ -132,7 +138,7 @@ pub fn open(job: &Job, spec: &LabelSpec, store: &Store, prepared: Prepared) -> R
 pub fn run(
     job: &Job,
     spec: &LabelSpec,
-    opened: &Opened,
+    (opened, store): (&Opened, &Store),
     options: &Options,
     meters: &Arc<Meters>,
 ) -> Result<u64> {
@@ -156,7 +162,8 @@ pub fn run(
     let requests = Arc::new(requests(&spec.requests, &opened.catalogue)?);
     let texts = Arc::new(texts(&spec.texts, &opened.catalogue)?);
     let settings = Arc::new(settings::pose(spec, &requests)?);
-    let teacher = teacher::open(spec, opened, &texts)?;
+    let teacher = teacher::open(spec, opened, &texts, store)?;
+    let account = teacher.account.clone();
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
@@ -180,8 +187,13 @@ pub fn run(
         }
     };
     let (window_epochs, meters) = (job.run.window_epochs, Arc::clone(meters));
-    label(&options.cluster, opened.run.name(), Pass { plan, window_epochs, meters, build })?;
-    Ok(committed.len() as u64)
+    let (cluster, name) = (&options.cluster, opened.run.name());
+    let done = label(cluster, name, Pass { plan, window_epochs, meters, build });
+    // Whatever the end, what was paid is noted.
+    if let Some(account) = &account {
+        teacher::note(&opened.run, account)?;
+    }
+    done.map(|()| committed.len() as u64)
 }
 
 /// The payload of an epoch's commit: the sums of its parts, in whatever order they came.
@@ -195,7 +207,7 @@ fn folded(sums: &[LabelSums]) -> Result<serde_json::Value> {
 ///
 /// Errors: a commit of another kind of run.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let mut facts = Facts::default();
+    let mut facts = Facts { paid: teacher::noted(run)?, ..Facts::default() };
     for commit in run.commits()?.into_values() {
         let Commit { payload, faults, .. } = commit;
         let sums: LabelSums = serde_json::from_value(payload)

@@ -1,8 +1,16 @@
 //! How well items answer requests, by a teacher: the catalogue, a decoder, or a server far away.
 
+mod answers;
 mod attributes;
+mod budget;
+mod far;
+mod wording;
 
+pub use answers::Answers;
 pub use attributes::Attributes;
+pub use budget::{Account, Budget, Paid};
+pub use far::Far;
+pub use wording::prompt;
 
 use super::pose::{Posed, kept_from_training};
 use super::{Outcomes, Stage};
