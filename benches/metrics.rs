@@ -150,7 +150,7 @@ fn ranked(user: usize, arms: usize) -> Ranked {
         order: (0..LIST).map(|j| ((j * 7 + arm * 3) % LIST) as u32).collect(),
         scores: vec![0.0; LIST],
     };
-    let candidates = Candidates { query, items, scores, met };
+    let candidates = Candidates { query, items, scores, met, reach: None };
     Ranked { candidates, arms: (0..arms).map(list).collect(), ..Ranked::default() }
 }
 

@@ -162,7 +162,7 @@ deep = 3
     shop.write("bad.toml", "kind = \"retrain\"\nname = \"a\"");
     assert_snapshot!(shop.say(&["check", "bad.toml"]).err, @r#"
     steerage: bad.toml: 1 problem
-      kind: expected "prepare", "train-retriever", "train-reranker" or "rerank", found "retrain"
+      kind: expected "prepare", "train-retriever", "train-reranker", "label", "train-encoder", "embed", "rerank" or "reachability", found "retrain"
     "#);
 }
 

@@ -157,10 +157,12 @@ fn a_wish_that_nobody_understands_is_told_and_the_user_keeps_a_list() {
         job: Vec::new(),
         attributes: Vec::new(),
         seed: 0,
+        told: None,
         catalogue,
     };
     let query = Query { user: Key::Int(7), ..Query::default() };
-    let row = Candidates { query, items: vec![0, 1], scores: vec![2.0, 1.0], met: Vec::new() };
+    let row =
+        Candidates { query, items: vec![0, 1], scores: vec![2.0, 1.0], ..Candidates::default() };
     let mut out = Outcomes::new(StageName::Control);
     Ask::new(Arc::new(asks)).run(vec![row], &mut out);
     let (rows, setbacks) = out.into_parts();

@@ -14,6 +14,7 @@ mod inputs;
 mod jobs;
 mod kernels;
 mod label;
+mod language;
 mod logits;
 mod metrics;
 mod models;

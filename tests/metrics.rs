@@ -44,7 +44,8 @@ fn row(user: i64, items: &[ItemId], targets: &[ItemId]) -> Ranked {
         ..Query::default()
     };
     let scores = (0..items.len()).map(|i| -(i as f32)).collect();
-    let candidates = Candidates { query, items: items.to_vec(), scores, met: vec![0; items.len()] };
+    let met = vec![0; items.len()];
+    let candidates = Candidates { query, items: items.to_vec(), scores, met, reach: None };
     let order = (0..items.len() as u32).collect();
     Ranked {
         candidates,

@@ -85,7 +85,7 @@ fn a_sweep_is_a_grid_that_the_job_can_fill() {
            sweep.controls: expected ascending numbers, found []\n  \
            sweep.theta[1]: 3 is not between 1 and 2\n  \
            sweep.weight[1]: 1.5 is not between 0 and 1\n  \
-           sweep.weight: no arm has a token-control step"
+           sweep.weight: no arm has a token-control or language-control step"
     );
     assert_eq!(
         refusal(&swept(""), &[]),
@@ -177,7 +177,7 @@ fn text_that_is_no_toml_is_refused_with_its_place() {
     assert_eq!(
         refusal("name = \"x\"", &[]),
         "job.toml: 1 problem\n  \
-           kind: expected \"prepare\", \"train-retriever\", \"train-reranker\", \"label\" or \"rerank\", found \"\""
+           kind: expected \"prepare\", \"train-retriever\", \"train-reranker\", \"label\", \"train-encoder\", \"embed\", \"rerank\" or \"reachability\", found \"\""
     );
 }
 

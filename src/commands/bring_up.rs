@@ -1,13 +1,21 @@
 //! From a job file to a finished run: whatever it reads from first, and nothing that is done
 //! already.
 
+use super::embed::Embeddings;
+use super::label::Labelled;
+use super::prepare::Prepared;
 use super::rerank::Sources;
 use super::runs::{Options, store};
-use super::{label, prepare, rerank, train_reranker, train_retriever};
+use super::train_encoder::TrainedEncoder;
+use super::train_retriever::Trained;
+use super::{
+    embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
+};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::spec::{
-    Job, Kind, LabelSpec, PrepareSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec,
+    EmbedSpec, Job, Kind, LabelSpec, PrepareSpec, ReachabilitySpec, RerankSpec, TrainEncoderSpec,
+    TrainRerankerSpec, TrainRetrieverSpec,
 };
 use crate::store::{RunDir, Store};
 use crate::train::Progress;
@@ -46,13 +54,19 @@ pub struct Brought {
 #[allow(clippy::large_enum_variant)] // one in a process
 pub enum Outcome {
     /// Sequences.
-    Prepared(prepare::Prepared),
+    Prepared(Prepared),
     /// A retriever.
-    Trained(train_retriever::Trained),
+    Trained(Trained),
     /// A re-ranker.
     TrainedReranker(train_reranker::Reranker),
-    /// Judgements.
-    Labelled(label::Labelled),
+    /// A teacher's judgements.
+    Labelled(Labelled),
+    /// Two text encoders.
+    TrainedEncoder(TrainedEncoder),
+    /// The catalogue's vectors.
+    Embedded(Embeddings),
+    /// How far controls lead.
+    Steered(RunDir),
     /// Ranked lists.
     Reranked(rerank::Opened),
 }
@@ -65,6 +79,9 @@ impl Brought {
             Outcome::Trained(trained) => &trained.run,
             Outcome::TrainedReranker(reranker) => &reranker.run,
             Outcome::Labelled(labelled) => &labelled.run,
+            Outcome::TrainedEncoder(trained) => &trained.run,
+            Outcome::Embedded(embeddings) => &embeddings.run,
+            Outcome::Steered(run) => run,
             Outcome::Reranked(opened) => &opened.run,
         }
     }
@@ -107,6 +124,9 @@ impl Chain<'_> {
             Kind::TrainRetriever(spec) => self.train(&job, spec, upstream, &meters)?,
             Kind::TrainReranker(spec) => self.train_reranker(&job, spec, upstream, &meters)?,
             Kind::Label(spec) => self.label(&job, spec, upstream, &meters)?,
+            Kind::TrainEncoder(spec) => self.train_encoder(&job, spec, upstream, &meters)?,
+            Kind::Embed(spec) => self.embed(&job, spec, upstream, &meters)?,
+            Kind::Reachability(spec) => self.reachability(&job, spec, upstream, &meters)?,
             Kind::Rerank(spec) => self.rerank(&job, spec, upstream, &meters)?,
         };
         Ok(Brought { job, outcome, meters, worked, wall: start.elapsed() })
@@ -127,10 +147,7 @@ impl Chain<'_> {
         upstream: Vec<Outcome>,
         meters: &Arc<Meters>,
     ) -> Result<Done> {
-        let Some(Outcome::Prepared(prepared)) = upstream.into_iter().next() else {
-            return Err(wrong_kind(job, "sequences", "prepare"));
-        };
-        let opened = train_retriever::open(job, spec, self.store, prepared)?;
+        let opened = train_retriever::open(job, spec, self.store, prepared(job, upstream)?)?;
         let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
             train_retriever::run(&opened, workers, watch)
         })?;
@@ -144,9 +161,7 @@ impl Chain<'_> {
         upstream: Vec<Outcome>,
         meters: &Arc<Meters>,
     ) -> Result<Done> {
-        let Sources { prepared, trained: Some(trained), .. } = sources(job, upstream)? else {
-            return Err(wrong_kind(job, "retriever", "train-retriever"));
-        };
+        let (prepared, trained) = learned_from(job, upstream)?;
         let opened = train_reranker::open(job, spec, self.store, prepared, trained)?;
         let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
             train_reranker::run(spec, &opened, workers, watch)
@@ -162,14 +177,54 @@ impl Chain<'_> {
         upstream: Vec<Outcome>,
         meters: &Arc<Meters>,
     ) -> Result<Done> {
-        let Some(Outcome::Prepared(prepared)) = upstream.into_iter().next() else {
-            return Err(wrong_kind(job, "sequences", "prepare"));
-        };
-        let opened = label::open(job, spec, self.store, prepared)?;
+        let opened = label::open(job, spec, self.store, prepared(job, upstream)?)?;
         meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
         let work = || label::run(job, spec, (&opened, self.store), self.options, meters);
         let worked = self.watched(&opened.run, meters, work)?;
         Ok((Outcome::Labelled(label::finished(opened, spec.clone())?), worked))
+    }
+
+    fn train_encoder(
+        &self,
+        job: &Job,
+        spec: &TrainEncoderSpec,
+        upstream: Vec<Outcome>,
+        meters: &Arc<Meters>,
+    ) -> Result<Done> {
+        let opened = train_encoder::open(job, spec, self.store, labels(job, upstream)?)?;
+        let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
+            train_encoder::run(spec, &opened, workers, watch)
+        })?;
+        Ok((Outcome::TrainedEncoder(opened.finished()?), worked))
+    }
+
+    fn embed(
+        &self,
+        job: &Job,
+        spec: &EmbedSpec,
+        upstream: Vec<Outcome>,
+        meters: &Arc<Meters>,
+    ) -> Result<Done> {
+        let (encoder, items) = encoder_and_items(job, upstream)?;
+        let opened = embed::open(job, spec, self.store, encoder, items)?;
+        meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
+        let work = || embed::run(job, spec, &opened, self.store, self.options, meters);
+        let worked = self.watched(&opened.run, meters, work)?;
+        Ok((Outcome::Embedded(opened.finished()?), worked))
+    }
+
+    fn reachability(
+        &self,
+        job: &Job,
+        spec: &ReachabilitySpec,
+        upstream: Vec<Outcome>,
+        meters: &Arc<Meters>,
+    ) -> Result<Done> {
+        let opened = reachability::open(job, self.store, pairs(job, upstream)?)?;
+        let worked = self.trained(&opened.run, meters, opened.done()?, |workers, _| {
+            reachability::run(spec, &opened, workers)
+        })?;
+        Ok((Outcome::Steered(opened.run), worked))
     }
 
     /// Has process 0 train, unless that is done. Gives whether it was left to do.
@@ -244,13 +299,66 @@ pub fn upstream_of(job: &Job, store: &Store, options: &Options) -> Result<Source
     sources(job, chain.upstream(job)?)
 }
 
-/// The sequences, the retriever and the re-rankers that a job reads from.
-fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
+/// The sequences that a job reads from.
+pub(super) fn prepared(job: &Job, upstream: Vec<Outcome>) -> Result<Prepared> {
+    match upstream.into_iter().next() {
+        Some(Outcome::Prepared(prepared)) => Ok(prepared),
+        _ => Err(wrong_kind(job, "sequences", "prepare")),
+    }
+}
+
+/// The sequences and the retriever that a re-ranker learns from.
+pub(super) fn learned_from(job: &Job, upstream: Vec<Outcome>) -> Result<(Prepared, Trained)> {
+    match sources(job, upstream)? {
+        Sources { prepared, trained: Some(trained), .. } => Ok((prepared, trained)),
+        _ => Err(wrong_kind(job, "retriever", "train-retriever")),
+    }
+}
+
+/// The judgements that an encoder learns from.
+pub(super) fn labels(job: &Job, upstream: Vec<Outcome>) -> Result<Labelled> {
+    match upstream.into_iter().next() {
+        Some(Outcome::Labelled(labelled)) => Ok(labelled),
+        _ => Err(wrong_kind(job, "labels", "label")),
+    }
+}
+
+/// What encodes, and whose items, if it is not those that it learned from.
+pub(super) fn encoder_and_items(
+    job: &Job,
+    upstream: Vec<Outcome>,
+) -> Result<(TrainedEncoder, Option<Prepared>)> {
+    let mut upstream = upstream.into_iter();
+    let Some(Outcome::TrainedEncoder(encoder)) = upstream.next() else {
+        return Err(wrong_kind(job, "encoder", "train-encoder"));
+    };
+    match upstream.next() {
+        None => Ok((encoder, None)),
+        Some(Outcome::Prepared(prepared)) => Ok((encoder, Some(prepared))),
+        Some(_) => Err(wrong_kind(job, "sequences", "prepare")),
+    }
+}
+
+/// The people, the base recommender and the language of a reachability job.
+pub(super) fn pairs(job: &Job, upstream: Vec<Outcome>) -> Result<(Prepared, Trained, Embeddings)> {
+    match sources(job, upstream)? {
+        Sources { prepared, trained: Some(trained), mut embeddings, .. } => {
+            let embeddings = embeddings.pop();
+            let embeddings = embeddings.ok_or_else(|| wrong_kind(job, "embeddings", "embed"))?;
+            Ok((prepared, trained, embeddings))
+        }
+        _ => Err(wrong_kind(job, "retriever", "train-retriever")),
+    }
+}
+
+/// The sequences, the retriever, the re-rankers and the encoders that a job reads from.
+pub(super) fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
     let mut upstream = upstream.into_iter();
     let Some(Outcome::Prepared(prepared)) = upstream.next() else {
         return Err(wrong_kind(job, "sequences", "prepare"));
     };
-    let mut sources = Sources { prepared, trained: None, rerankers: Vec::new() };
+    let (rerankers, embeddings) = (Vec::new(), Vec::new());
+    let mut sources = Sources { prepared, trained: None, rerankers, embeddings };
     let given = matches!(&job.kind, Kind::Rerank(spec) if spec.candidates.is_some());
     if !given {
         let Some(Outcome::Trained(trained)) = upstream.next() else {
@@ -259,10 +367,11 @@ fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
         sources.trained = Some(trained);
     }
     for outcome in upstream {
-        let Outcome::TrainedReranker(reranker) = outcome else {
-            return Err(wrong_kind(job, "arm.steps.reranker", "train-reranker"));
-        };
-        sources.rerankers.push(reranker);
+        match outcome {
+            Outcome::TrainedReranker(reranker) => sources.rerankers.push(reranker),
+            Outcome::Embedded(embeddings) => sources.embeddings.push(embeddings),
+            _ => return Err(wrong_kind(job, "arm.steps", "train-reranker\" or \"embed")),
+        }
     }
     Ok(sources)
 }

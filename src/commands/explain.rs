@@ -102,7 +102,7 @@ fn explanation(
         CandidateLine {
             key: catalogue.keys[item as usize].to_string(),
             title: catalogue.titles[item as usize].to_string(),
-            rank: at as u32 + 1,
+            rank: ranked.candidates.rank(at),
             score: ranked.candidates.scores[at],
             met: (0..query.controls.len()).map(|c| mask >> c & 1 == 1).collect(),
             places: places.iter().map(|arm| arm[at]).collect(),

@@ -1,10 +1,17 @@
 //! `steerage plan`: what a job would do, without doing it. Nothing is written, not even a manifest;
 //! what a job reads is opened and checked as far as it is there.
 
+use super::bring_up::{encoder_and_items, labels, learned_from, pairs, prepared, sources};
+use super::label::Labelled;
+use super::ready::upstream;
 use super::runs::{Options, store};
-use super::{label, prepare, rerank, train_reranker, train_retriever};
+use super::{
+    embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
+};
 use crate::error::Result;
-use crate::spec::{Job, Kind, LabelSpec, RerankSpec, TrainRerankerSpec, TrainRetrieverSpec};
+use crate::spec::{
+    Job, Kind, LabelSpec, RerankSpec, TrainEncoderSpec, TrainRerankerSpec, TrainRetrieverSpec,
+};
 use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
 use std::fmt::Write;
@@ -18,6 +25,10 @@ const LISTS_PER_S: f64 = 2e5;
 /// Multiply-adds a second and thread of the search and of training.
 const SEARCH_PER_S: f64 = 8e10;
 const TRAIN_PER_S: f64 = 2e10;
+/// Short texts a second and thread.
+const EMBEDDED_PER_S: f64 = 1000.0;
+/// Items a second and thread that orders are fused over.
+const RANKED_PER_S: f64 = 1e8;
 /// Tokens of a title with its attributes.
 const TOKENS_PER_ITEM: f64 = 15.0;
 
@@ -32,17 +43,19 @@ pub fn plan(file: &Path, options: &Options) -> Result<String> {
 
 /// Appends the plan of a job, after those of the jobs it reads from.
 fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result<()> {
-    let mut ready = Vec::new();
     for file in job.upstream() {
         let needed = options.load(&file, true)?;
         if !text.contains(&header(&needed)) {
             add(&needed, store, options, text)?;
         }
-        ready.push(needed);
     }
     // Writing to a text does not fail.
     let _ = writeln!(text, "{}", header(job));
     let workers = options.cluster.peers() as f64;
+    let Some(upstream) = upstream(job, store, options)? else {
+        text.push_str("  waits for what it reads from\n");
+        return Ok(());
+    };
     match &job.kind {
         Kind::Prepare(spec) => match prepare::planned(job, spec, store)? {
             None => text.push_str("  makes its own data first\n"),
@@ -54,50 +67,75 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 graph("read ─► by user ─► k-core ─► sequences ─► commit", seconds / workers, text);
             }
         },
-        Kind::TrainRetriever(spec) => match sequences(&ready, store)? {
-            None => text.push_str("  waits for its sequences\n"),
-            Some(prepared) => {
-                let seconds = training_seconds(spec, &prepared) / workers;
-                let opened = train_retriever::open(job, spec, store, prepared)?;
-                status(&opened.run, 1, text)?;
-                graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
-            }
-        },
-        Kind::TrainReranker(spec) => match (sequences(&ready, store)?, retriever(&ready, store)?) {
-            (Some(prepared), Some(trained)) => {
-                let seconds = reranker_seconds(spec, &prepared) / workers;
-                let opened = train_reranker::open(job, spec, store, prepared, trained)?;
-                status(&opened.run, 1, text)?;
-                let steps = "examples ─► prompts ─► gradients ─► AdamW ─► checkpoint";
-                graph(steps, seconds, text);
-            }
-            _ => text.push_str("  waits for its sequences and its retriever\n"),
-        },
-        Kind::Label(spec) => labels(job, spec, store, sequences(&ready, store)?, text)?,
-        Kind::Rerank(spec) => match read_by(spec, &ready, store)? {
-            Some(sources) => {
-                let width = sources.trained.as_ref().map_or(0, train_retriever::Trained::width);
-                let pairs = sources.prepared.catalogue.len() as f64 * width as f64;
-                let opened = rerank::open(job, spec, store, sources)?;
-                status(&opened.run, opened.plan.epochs.len() as u64, text)?;
-                text.push_str(&opened.plan.to_string());
-                device(spec, &opened, text)?;
-                let users = opened.plan.rows() as f64;
-                let (points, swept) = (spec.points().len(), spec.swept_arms().len());
-                let lists = (spec.arms.len() + points * swept) as f64;
-                let seconds = users * (pairs / SEARCH_PER_S + lists / LISTS_PER_S);
-                let _ = match points {
-                    0 => Ok(()),
-                    _ => writeln!(text, "  sweep        {points} points, {swept} arms each"),
-                };
-                let sweep = if points > 0 { "sweep ─► " } else { "" };
-                let steps = "read ─► retrieve ─► ask ─► arms";
-                let steps = format!("{steps} ─► {sweep}measure ─► write ─► commit");
-                graph(&steps, seconds / workers, text);
-            }
-            None => text.push_str("  waits for what it reads from\n"),
-        },
+        Kind::TrainRetriever(spec) => {
+            let prepared = prepared(job, upstream)?;
+            let seconds = training_seconds(spec, &prepared) / workers;
+            let opened = train_retriever::open(job, spec, store, prepared)?;
+            status(&opened.run, 1, text)?;
+            graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
+        }
+        Kind::TrainReranker(spec) => {
+            let (prepared, trained) = learned_from(job, upstream)?;
+            let seconds = reranker_seconds(spec, &prepared) / workers;
+            let opened = train_reranker::open(job, spec, store, prepared, trained)?;
+            status(&opened.run, 1, text)?;
+            let steps = "examples ─► prompts ─► gradients ─► AdamW ─► checkpoint";
+            graph(steps, seconds, text);
+        }
+        Kind::Label(spec) => labelled(job, spec, store, prepared(job, upstream)?, text)?,
+        Kind::TrainEncoder(spec) => {
+            let opened = train_encoder::open(job, spec, store, labels(job, upstream)?)?;
+            status(&opened.run, 1, text)?;
+            let seconds = encoder_seconds(spec, &opened.labelled) / workers;
+            graph("requests, items ─► gradients ─► AdamW ─► checkpoint", seconds, text);
+        }
+        Kind::Embed(spec) => {
+            let (encoder, items) = encoder_and_items(job, upstream)?;
+            let opened = embed::open(job, spec, store, encoder, items)?;
+            status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+            text.push_str(&opened.plan.to_string());
+            let seconds = opened.plan.rows() as f64 / EMBEDDED_PER_S;
+            graph("read ─► encode ─► write ─► commit", seconds / workers, text);
+        }
+        Kind::Reachability(spec) => {
+            let opened = reachability::open(job, store, pairs(job, upstream)?)?;
+            status(&opened.run, 1, text)?;
+            let lists = spec.pairs * spec.tries * (1 + spec.weights.len());
+            let scores = (lists * opened.prepared.catalogue.len()) as f64;
+            graph("pairs ─► filters, requests ─► reach", scores / RANKED_PER_S / workers, text);
+        }
+        Kind::Rerank(spec) => {
+            let opened = rerank::open(job, spec, store, sources(job, upstream)?)?;
+            reranked(spec, &opened, workers, text)?;
+        }
     }
+    Ok(())
+}
+
+/// The plan of a rerank job.
+fn reranked(
+    spec: &RerankSpec,
+    opened: &rerank::Opened,
+    workers: f64,
+    text: &mut String,
+) -> Result<()> {
+    let width = opened.trained.as_ref().map_or(0, train_retriever::Trained::width);
+    let pairs = opened.prepared.catalogue.len() as f64 * width as f64;
+    status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+    text.push_str(&opened.plan.to_string());
+    device(spec, opened, text)?;
+    let users = opened.plan.rows() as f64;
+    let (points, swept) = (spec.points().len(), spec.swept_arms().len());
+    let lists = (spec.arms.len() + points * swept) as f64;
+    let seconds = users * (pairs / SEARCH_PER_S + lists / LISTS_PER_S);
+    let _ = match points {
+        0 => Ok(()),
+        _ => writeln!(text, "  sweep        {points} points, {swept} arms each"),
+    };
+    let sweep = if points > 0 { "sweep ─► " } else { "" };
+    let steps = "read ─► retrieve ─► ask ─► arms";
+    let steps = format!("{steps} ─► {sweep}measure ─► write ─► commit");
+    graph(&steps, seconds / workers, text);
     Ok(())
 }
 
@@ -106,17 +144,13 @@ fn header(job: &Job) -> String {
 }
 
 /// What a label job would ask, and what that takes.
-fn labels(
+fn labelled(
     job: &Job,
     spec: &LabelSpec,
     store: &Store,
-    prepared: Option<prepare::Prepared>,
+    prepared: prepare::Prepared,
     text: &mut String,
 ) -> Result<()> {
-    let Some(prepared) = prepared else {
-        text.push_str("  waits for its sequences\n");
-        return Ok(());
-    };
     let opened = label::open(job, spec, store, prepared)?;
     status(&opened.run, opened.plan.epochs.len() as u64, text)?;
     text.push_str(&opened.plan.to_string());
@@ -189,45 +223,15 @@ fn reranker_seconds(spec: &TrainRerankerSpec, prepared: &prepare::Prepared) -> f
     prompts * tokens * 4.0 * spec.base.layers as f64 * layer / TRAIN_PER_S
 }
 
-/// What a rerank job reads, if it is all there.
-fn read_by(spec: &RerankSpec, upstream: &[Job], store: &Store) -> Result<Option<rerank::Sources>> {
-    let Some(prepared) = sequences(upstream, store)? else { return Ok(None) };
-    let trained = retriever(upstream, store)?;
-    if trained.is_none() && spec.candidates.is_none() {
-        return Ok(None);
-    }
-    let mut rerankers = Vec::new();
-    for job in upstream {
-        let Kind::TrainReranker(spec) = &job.kind else { continue };
-        let (Some(prepared), Some(trained)) =
-            (sequences(upstream, store)?, retriever(upstream, store)?)
-        else {
-            return Ok(None);
-        };
-        let opened = train_reranker::open(job, spec, store, prepared, trained)?;
-        if !opened.done()? {
-            return Ok(None);
-        }
-        rerankers.push(train_reranker::Reranker::open(opened.run, spec)?);
-    }
-    Ok(Some(rerank::Sources { prepared, trained, rerankers }))
-}
-
-fn sequences(upstream: &[Job], store: &Store) -> Result<Option<prepare::Prepared>> {
-    let Some((job, Kind::Prepare(spec))) = upstream.first().map(|job| (job, &job.kind)) else {
-        return Ok(None);
+/// As for a retriever, with the tokens of requests and of the items that were judged as the
+/// positions. A folder's encoder is taken for one of six layers of 384.
+fn encoder_seconds(spec: &TrainEncoderSpec, labelled: &Labelled) -> f64 {
+    let base = &spec.base;
+    let (layers, width, inner) = match base.path {
+        Some(_) => (6.0, 384.0, 1536.0),
+        None => (base.layers as f64, base.hidden as f64, base.inner as f64),
     };
-    let Some(opened) = prepare::planned(job, spec, store)? else { return Ok(None) };
-    let done = opened.run.commits()?.len() as u64 >= opened.epochs();
-    done.then(|| prepare::finished(opened.run)).transpose()
-}
-
-fn retriever(upstream: &[Job], store: &Store) -> Result<Option<train_retriever::Trained>> {
-    let Some((job, Kind::TrainRetriever(spec))) = upstream.get(1).map(|job| (job, &job.kind))
-    else {
-        return Ok(None);
-    };
-    let Some(prepared) = sequences(upstream, store)? else { return Ok(None) };
-    let opened = train_retriever::open(job, spec, store, prepared)?;
-    opened.done()?.then(|| train_retriever::finished(opened.run)).transpose()
+    let texts = (labelled.facts.sums.requests + labelled.facts.judgements()) as f64;
+    let tokens = texts * TOKENS_PER_ITEM * spec.train.epochs_max as f64;
+    tokens * 3.0 * layers * (4.0 * width * width + 2.0 * width * inner) / TRAIN_PER_S
 }

@@ -2,7 +2,9 @@
 
 use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
-use super::{label, train_reranker, train_retriever};
+use super::{
+    embed, label, reachability, report_encoder, train_encoder, train_reranker, train_retriever,
+};
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};
 use crate::report::{
@@ -112,6 +114,9 @@ pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
         "train-retriever" => trained(run, &mut report)?,
         "train-reranker" => trained_reranker(run, &mut report)?,
         "label" => labelled(run, &mut report)?,
+        "train-encoder" => trained_encoder(run, &mut report)?,
+        "embed" => embedded(run, &mut report)?,
+        "reachability" => report.sheets = reachability::sheets(&reachability::facts(run)?),
         _ => prepared(run, &mut report)?,
     }
     report.expectations = expectations(&invocation.expect, &report);
@@ -170,6 +175,11 @@ fn upstream(store: &Store, role: &str, name: &str) -> Result<Upstream> {
             told + &alike.unwrap_or_default()
         }
         "label" => label::facts(&run)?.to_string(),
+        "train-encoder" => report_encoder::line(&train_encoder::facts(&run)?),
+        "embed" => {
+            let items: u64 = run.commits()?.values().map(|commit| commit.rows_written).sum();
+            format!("{items} items")
+        }
         _ => {
             let facts = prepare::facts(&run)?;
             format!("{} users, {} items, {} rows read", facts.users, facts.items, facts.rows_read)
@@ -303,6 +313,26 @@ fn trained_reranker(run: &RunDir, report: &mut Report) -> Result<()> {
 
 fn labelled(run: &RunDir, report: &mut Report) -> Result<()> {
     report.facts.users = label::facts(run)?.sums.users;
+    Ok(())
+}
+
+fn trained_encoder(run: &RunDir, report: &mut Report) -> Result<()> {
+    let facts = train_encoder::facts(run)?;
+    let pass = facts.steps[0].max(1);
+    let curve = facts.curve.iter().map(|(step, auc)| (step.div_ceil(pass), *auc));
+    report.training = course(facts.losses.clone(), &curve.collect());
+    report.sheets = report_encoder::sheets(&facts);
+    Ok(())
+}
+
+fn embedded(run: &RunDir, report: &mut Report) -> Result<()> {
+    report.facts.items = report.facts.rows_written;
+    if let Some(reused) = embed::reused(run)? {
+        report.warnings.push(format!(
+            "{reused} of the vectors were taken from earlier runs of the same encoder: their texts \
+             are the same."
+        ));
+    }
     Ok(())
 }
 

@@ -44,6 +44,17 @@ pub fn hash_inputs(store: &Store, paths: &[PathBuf]) -> Result<Vec<InputRef>> {
     Ok(inputs)
 }
 
+/// Content hashes of a model folder's files.
+pub fn hash_folder(store: &Store, folder: &Path) -> Result<Vec<InputRef>> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io("open", folder))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "json" || e == "safetensors"))
+        .collect();
+    files.sort();
+    hash_inputs(store, &files)
+}
+
 /// What input files are called in what a run writes: their paths below the folder that all of them
 /// are in. Where that folder lies is no part of the output.
 pub fn names(paths: &[PathBuf]) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! `rerank` as a dataflow. Read this file first.
 //!
 //! ```text
-//! tasks ─► read ─► retrieve ─► ask ─► arms ─► seal ─► (sweep) ─► measure ─► write ─► commit
-//!            └─────────┴─────────┴──────┴────── faults ──┴────────────────────────────┘
+//! tasks ─► read ─► retrieve ─► ask ─► (reach) ─► arms ─► seal ─► (sweep) ─► measure ─► write
+//!            └─────────┴─────────┴───────┴────────┴──── faults ──┴──────────┴─────────┴─► commit
 //! ```
 //!
 //! Rows never change the worker: a task is a partition of users, its lists are a part, and `seal`
@@ -11,12 +11,13 @@
 use super::cluster::Cluster;
 use super::commit::{Ledger, commit};
 use super::prepare::{Pass, execute, kept, lost, planned};
-use super::{Flow, Meters, apply::apply, offload::offload, seal::seal};
+use super::{Flow, Meters, apply::apply, offload::offload, reach::reach, seal::seal};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::plan::Task;
 use crate::stage::arms::Rerank;
 use crate::stage::ask::Ask;
+use crate::stage::language::Search;
 use crate::stage::retrieve::Retrieve;
 use crate::stage::sweep::Sweep;
 use crate::stage::write::{Judged, Measure, Measured, Partition, WriteLists};
@@ -36,6 +37,8 @@ pub struct RerankStages<R> {
     pub source: R,
     /// What was asked for.
     pub ask: Ask,
+    /// Searches of the whole catalogue, where an arm begins with one.
+    pub search: Option<Arc<Search>>,
     /// The arms.
     pub arms: Rerank,
     /// The arms at other settings, where the job has a sweep.
@@ -93,13 +96,22 @@ where
         let planned = planned(shards.clone());
         let (candidates, unfound) = stages.source.candidates(shards, &pass.meters);
         let (asked, unasked) = apply(candidates, stages.ask, &pass.meters);
-        let (ranked, unranked) = apply(asked, stages.arms, &pass.meters);
+        let mut setbacks = vec![unfound, unasked];
+        let reached = match stages.search {
+            None => asked,
+            Some(search) => {
+                let (reached, unreached) = reach(asked, search, &pass.meters);
+                setbacks.push(unreached);
+                reached
+            }
+        };
+        let (ranked, unranked) = apply(reached, stages.arms, &pass.meters);
         let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
         let lists = seal(ranked, "seal", Pipeline, shard).map(|s| {
             let (epoch, partition, rows) = (s.epoch, s.partition as u32, s.rows);
             Judged { lists: Partition { epoch, partition, rows }, measured: Measured::default() }
         });
-        let mut setbacks = vec![unfound, unasked, unranked];
+        setbacks.push(unranked);
         let lists = match stages.sweep {
             None => lists,
             Some(sweep) => {

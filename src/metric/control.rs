@@ -78,15 +78,16 @@ impl ControlMetrics {
         self.wanted = self.threshold.of(self.controls);
         self.met.clear();
         self.met.extend(row.met.iter().map(|bits| bits.count_ones()));
-        let satisfying = self.met.iter().filter(|&&met| met >= self.wanted).count();
-        let share = satisfying as f64 / (self.met.len().max(1)) as f64;
+        let pool = &self.met[..row.retrieved()];
+        let satisfying = pool.iter().filter(|&&met| met >= self.wanted).count();
+        let share = satisfying as f64 / (pool.len().max(1)) as f64;
         for &k in &self.cutoffs {
-            out.push(fixed(share * self.met.len().min(k) as f64 / k as f64, ONE));
+            out.push(fixed(share * pool.len().min(k) as f64 / k as f64, ONE));
         }
         out.extend(self.cutoffs.iter().map(|&k| whole(satisfying.min(k))));
         out.push(u32::from(satisfying == 0));
         if self.point {
-            let any = row.met.iter().fold(0, |any, bits| any | bits);
+            let any = row.met[..pool.len()].iter().fold(0, |any, bits| any | bits);
             out.push(u32::from((any.count_ones() as usize) < self.controls));
             let target = row.query.standing.and_then(|standing| standing.target);
             out.push(u32::from(target.is_some_and(|met| met < self.wanted)));

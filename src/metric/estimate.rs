@@ -5,10 +5,12 @@ use super::exposure::{Exposure, coverage, gini};
 use super::fairness::Fairness;
 use super::layout::{Layout, Panel};
 use super::plan::MetricPlan;
+use super::request::Satisfaction;
 use super::slices;
 use super::sum::{ONE, square_shift};
 use super::summary::{ArmSummary, Estimate, SliceSummary, Summary};
 use super::tally::{SliceSums, Tally};
+use crate::types::Category;
 use std::collections::BTreeMap;
 
 /// Half the width of a 95 % interval, in standard errors.
@@ -30,6 +32,8 @@ enum Figure {
     Mean(Source),
     /// (cp − random) / (ceiling − random), of the means.
     Normalised { cp: Source, random: Source, ceiling: Source },
+    /// Sum over some of a panel's users, over how many they are.
+    Part { sum: Source, users: Source },
     /// |s₀/n₀ − s₁/n₁|.
     Gap([Source; 4]),
 }
@@ -37,9 +41,12 @@ enum Figure {
 impl Figure {
     /// Where the users are counted.
     fn users(&self) -> Source {
-        let (Figure::Mean(any) | Figure::Normalised { cp: any, .. } | Figure::Gap([any, ..])) =
-            self;
-        Source { column: 0, unit: 1, ..*any }
+        match self {
+            Figure::Part { users, .. } => *users,
+            Figure::Mean(any) | Figure::Normalised { cp: any, .. } | Figure::Gap([any, ..]) => {
+                Source { column: 0, unit: 1, ..*any }
+            }
+        }
     }
 
     /// The value over sums in natural units; none where it is undefined.
@@ -52,6 +59,7 @@ impl Figure {
                 let none = gain.abs() * f64::from(ONE) <= sum(self.users());
                 if none { f64::NAN } else { (sum(*cp) - sum(*random)) / gain }
             }
+            Figure::Part { sum: part, users } => sum(*part) / sum(*users),
             Figure::Gap([s0, n0, s1, n1]) => (sum(*s0) / sum(*n0) - sum(*s1) / sum(*n1)).abs(),
         };
         value.is_finite().then_some(value)
@@ -141,6 +149,9 @@ fn figures(plan: &MetricPlan, layout: &Layout) -> Figures {
             }
         }
     }
+    if plan.requests {
+        figures.extend(by_category(plan));
+    }
     if plan.fairness.is_some() {
         let columns = &layout.arm[Panel::Everyone as usize];
         let first = columns.len() - Fairness::pooled_columns().len();
@@ -151,6 +162,20 @@ fn figures(plan: &MetricPlan, layout: &Layout) -> Figures {
         figures.insert("mad-pooled".into(), (Figure::Gap(gap), false));
     }
     figures
+}
+
+/// Satisfaction for each category of requests.
+fn by_category(plan: &MetricPlan) -> impl Iterator<Item = (String, (Figure, bool))> + '_ {
+    let source = |column, unit| Source { pool: false, panel: Panel::Request, column, unit };
+    let cuts = plan.cutoffs.len();
+    Category::ALL.iter().enumerate().flat_map(move |(at, category)| {
+        plan.cutoffs.iter().enumerate().map(move |(cutoff, &k)| {
+            // After the panel's own count.
+            let [users, sum] = Satisfaction::terms(cuts, at, cutoff).map(|column| column + 1);
+            let part = Figure::Part { sum: source(sum, k as u32), users: source(users, 1) };
+            (format!("satisfaction-{category}@{k}"), (part, false))
+        })
+    })
 }
 
 /// The figures of one arm.

@@ -10,6 +10,7 @@ use super::ild::{Embeddings, Ild};
 use super::layout::{Column, Layout, PANELS, Panel};
 use super::plan::{Distance, MetricPlan};
 use super::ranking::Ranking;
+use super::request::Satisfaction;
 use super::slices::{self, Slicer};
 use super::sum::square_shift;
 use super::tally::columns_of;
@@ -41,6 +42,7 @@ struct Families {
     alpha: Option<AlphaNdcg>,
     ild: Option<Ild>,
     fairness: Option<Fairness>,
+    satisfaction: Option<Satisfaction>,
     novelty: Novelty,
 }
 
@@ -99,6 +101,7 @@ impl Judge {
             alpha: AlphaNdcg::new(plan, catalogue),
             ild: Ild::new(plan, catalogue, embeddings)?,
             fairness: plan.fairness.as_ref().map(|groups| Fairness::new(groups, catalogue)),
+            satisfaction: plan.requests.then(|| Satisfaction::new(plan, catalogue)),
             novelty: Novelty::new(&cutoffs, catalogue),
         };
         let subjects = plan.arms.len() + 1;
@@ -144,7 +147,7 @@ impl Judge {
                 for (arm, list) in row.arms[..self.arms].iter().enumerate() {
                     self.row.take_up(&row.candidates, list);
                     let rows = &mut self.block.panels[arm + 1];
-                    self.families.measure_list(list, &mut self.row, rows);
+                    self.families.measure_list(&row.candidates, list, &mut self.row, rows);
                     if self.exposes {
                         self.expose(arm, exposure);
                     }
@@ -218,10 +221,18 @@ impl Families {
         };
         if facts.targets > 0 {
             let values = out[Panel::Relevance as usize].begin(facts.slot);
-            self.ranking.measure_pool(facts.relevant.len(), facts.targets, values);
+            let pool = row.retrieved() as u32;
+            let found = facts.relevant.iter().filter(|at| **at < pool).count();
+            self.ranking.measure_pool(found, facts.targets, values);
         }
         if let Some(panel) = facts.control {
             self.control.measure_pool(row, out[panel as usize].begin(facts.slot));
+        }
+        if let (Some(satisfaction), Some((meaning, _))) =
+            (&self.satisfaction, Satisfaction::judged(row))
+        {
+            let values = out[Panel::Request as usize].begin(facts.slot);
+            satisfaction.measure_pool(row, meaning, values);
         }
         out[Panel::Everyone as usize].begin(facts.slot).push(u32::from(query.conflict.is_some()));
         if let Some(alpha) = &mut self.alpha {
@@ -232,7 +243,13 @@ impl Families {
     }
 
     /// Measures the list at hand, in the order of [`Layout`]'s columns.
-    fn measure_list(&mut self, list: &ArmList, facts: &mut RowFacts, out: &mut [PanelRows]) {
+    fn measure_list(
+        &mut self,
+        row: &Candidates,
+        list: &ArmList,
+        facts: &mut RowFacts,
+        out: &mut [PanelRows],
+    ) {
         let items = facts.items.as_slice();
         if facts.targets > 0 {
             let values = out[Panel::Relevance as usize].begin(facts.slot);
@@ -244,6 +261,11 @@ impl Families {
         }
         if let Some(panel) = facts.control {
             self.control.measure(&list.order, out[panel as usize].begin(facts.slot));
+        }
+        if let (Some(satisfaction), Some(judged)) = (&self.satisfaction, Satisfaction::judged(row))
+        {
+            let values = out[Panel::Request as usize].begin(facts.slot);
+            satisfaction.measure(items, judged, values);
         }
         let values = out[Panel::Everyone as usize].begin(facts.slot);
         self.novelty.measure(items, values);

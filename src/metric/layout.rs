@@ -7,6 +7,7 @@ use super::fairness::Fairness;
 use super::ild::Ild;
 use super::plan::MetricPlan;
 use super::ranking::Ranking;
+use super::request::Satisfaction;
 
 /// The users that a column is a mean over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,23 @@ pub(super) enum Panel {
     Everyone,
     /// Users whose list holds items of both fairness groups.
     BothGroups,
+    /// Users with a request whose meaning is known.
+    Request,
 }
 
 /// How many panels there are.
-pub(super) const PANELS: usize = 5;
+pub(super) const PANELS: usize = 6;
 
 impl Panel {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Panel; PANELS] =
-        [Panel::Relevance, Panel::Control, Panel::Oracle, Panel::Everyone, Panel::BothGroups];
+    pub(super) const ALL: [Panel; PANELS] = [
+        Panel::Relevance,
+        Panel::Control,
+        Panel::Oracle,
+        Panel::Everyone,
+        Panel::BothGroups,
+        Panel::Request,
+    ];
 
     /// What stands before the names of the panel's figures.
     pub(super) fn prefix(self) -> &'static str {
@@ -84,6 +93,7 @@ impl Layout {
             ControlMetrics::pool_columns(plan),
             vec![Column::new("conflict", 1)],
             Vec::new(),
+            if plan.requests { Satisfaction::pool_columns() } else { Vec::new() },
         ];
         let everyone = [
             Novelty::columns(k),
@@ -97,6 +107,7 @@ impl Layout {
             ControlMetrics::columns(k),
             everyone.concat(),
             if plan.fairness.is_some() { Fairness::user_columns() } else { Vec::new() },
+            if plan.requests { Satisfaction::columns(k) } else { Vec::new() },
         ];
         Layout { pool: pool.map(counted), arm: arm.map(counted) }
     }

@@ -13,6 +13,7 @@
 //!   formulas.
 //! - The intervals come from a Poisson bootstrap (`bootstrap`) that is part of the same sums.
 
+mod agreement;
 mod bootstrap;
 mod control;
 mod diversity;
@@ -24,11 +25,13 @@ mod judge;
 mod layout;
 mod plan;
 mod ranking;
+mod request;
 mod slices;
 mod sum;
 mod summary;
 mod tally;
 
+pub use agreement::{Agreement, Pair, auc, spearman};
 pub use bootstrap::poisson_weights;
 
 pub use estimate::summarise;

@@ -25,6 +25,8 @@ pub struct MetricPlan {
     pub fairness: Option<FairnessGroups>,
     /// The users' segments, in the order of [`crate::types::Query::segments`].
     pub segments: Vec<Segment>,
+    /// Whether people asked for something in their own words.
+    pub requests: bool,
     /// Whether it is for a point of a sweep: nothing of exposure, slices by how the controls agree
     /// with the history alone, and what a diagnosis asks for.
     pub point: bool,
@@ -44,6 +46,7 @@ impl Default for MetricPlan {
             distance: None,
             fairness: None,
             segments: Vec::new(),
+            requests: false,
             point: false,
         }
     }

@@ -171,7 +171,7 @@ pub(super) fn training_figures(report: &Report) -> Vec<Figure> {
     };
     [
         figure("Training loss", "↓ better", &loss, None),
-        figure("Validation NDCG", "↑ better", &ndcg, best),
+        figure(&format!("Validation {}", report.validated_by()), "↑ better", &ndcg, best),
     ]
     .into_iter()
     .flatten()

@@ -37,6 +37,13 @@ pub(super) fn control(report: &Report) -> Option<Name> {
     control_of(&names(report))
 }
 
+/// The metric that stands for requests in people's own words.
+pub(super) fn satisfaction(report: &Report) -> Option<Name> {
+    let names: Vec<Name> =
+        names(report).into_iter().filter(|n| n.full.starts_with("satisfaction@")).collect();
+    pick(&names, &[Group::Request], &["satisfaction"], 10)
+}
+
 /// As [`relevance`], of some metrics.
 pub(super) fn relevance_of(names: &[Name]) -> Option<Name> {
     pick(names, &[Group::Accuracy], &["ndcg", "hit", "mrr", "recall"], 10)
@@ -68,7 +75,7 @@ pub(super) fn pick(
 
 /// The sentences at the top: accuracy, then control; for a training, its best epoch.
 pub(super) fn claims(report: &Report) -> Vec<Claim> {
-    let claims: Vec<Claim> = [relevance(report), control(report)]
+    let claims: Vec<Claim> = [relevance(report), control(report), satisfaction(report)]
         .into_iter()
         .flatten()
         .filter_map(|name| claim(report, &name))
@@ -136,7 +143,10 @@ fn training_claim(report: &Report) -> Option<Claim> {
     let (epoch, ndcg) = (best.0, fixed(best.1, 4));
     let last = report.training.last()?.epoch;
     Some(Claim {
-        sentence: format!("Best validation NDCG {ndcg} at epoch {epoch} of {last}."),
+        sentence: format!(
+            "Best validation {} {ndcg} at epoch {epoch} of {last}.",
+            report.validated_by()
+        ),
         verdict: Verdict::Unclear,
         mark: "",
     })

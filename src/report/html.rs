@@ -16,6 +16,7 @@ use super::numbers::{
 };
 use super::plain::clean;
 use super::saturation::{Saturation, saturation};
+use super::sheet::{Shown, sheets};
 use super::sweep::{Section, agreement, extent, sections};
 use super::table::{Table, names, split, tables};
 use crate::error::{Error, Result};
@@ -50,6 +51,7 @@ struct Page<'a> {
     cost_columns: [&'static str; 5],
     cost_note: String,
     training: Vec<Figure>,
+    sheets: Vec<Shown<'a>>,
     time: Option<Time>,
     faults: Vec<FaultRow<'a>>,
     conflicts: String,
@@ -121,6 +123,7 @@ pub fn render_html(report: &Report) -> Result<String> {
         cost_columns: cost::COLUMNS,
         cost_note: cost::note(report),
         training: training_figures(report),
+        sheets: sheets(report),
         time: time(report),
         faults: faults(report),
         conflicts: count(report.conflicts, THIN_SPACE),

@@ -23,6 +23,7 @@ pub fn render_markdown(report: &Report) -> String {
     sweep(report, &mut out);
     saturated(report, &mut out);
     training(report, &mut out);
+    sheets(report, &mut out);
     expectations(report, &mut out);
     faults(report, &mut out);
     provenance(report, &mut out);
@@ -181,13 +182,29 @@ fn training(report: &Report, out: &mut String) {
         return;
     }
     line(out, format_args!("\n## Training"));
+    let validation = format!("validation {}", report.validated_by());
     let number = |value: Option<f64>| fixed(value.unwrap_or(f64::NAN), 4);
     let rows: Vec<Vec<String>> = report
         .training
         .iter()
         .map(|p| vec![p.epoch.to_string(), number(p.loss), number(p.validation_ndcg)])
         .collect();
-    grid(out, &heads(&[("epoch", true), ("loss", true), ("validation NDCG", true)]), &rows);
+    grid(out, &heads(&[("epoch", true), ("loss", true), (&validation, true)]), &rows);
+}
+
+fn sheets(report: &Report, out: &mut String) {
+    for sheet in &report.sheets {
+        line(out, format_args!("\n## {}", markdown(&sheet.title)));
+        if !sheet.note.is_empty() {
+            line(out, format_args!("\n{}", markdown(&sheet.note)));
+        }
+        let mut heads = heads(&[(&sheet.head, false)]);
+        heads.extend(sheet.columns.iter().map(|name| (markdown(name), true)));
+        let row = |(name, cells): &(String, Vec<String>)| {
+            std::iter::once(name).chain(cells).map(|cell| markdown(cell)).collect::<Vec<String>>()
+        };
+        grid(out, &heads, &sheet.rows.iter().map(row).collect::<Vec<_>>());
+    }
 }
 
 fn expectations(report: &Report, out: &mut String) {

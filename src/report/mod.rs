@@ -20,6 +20,7 @@ mod plain;
 mod plot;
 mod rows;
 mod saturation;
+mod sheet;
 mod sweep;
 mod table;
 mod text;
@@ -28,8 +29,8 @@ pub use headline::warnings;
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use model::{
-    ArmCosine, ArmCost, ArmTime, Expectation, Facts, FaultGroup, Learned, Report, StageTime, Sweep,
-    SweepPoint, SweptArm, Timings, TrainingPoint, Upstream,
+    ArmCosine, ArmCost, ArmTime, Bar, Expectation, Facts, FaultGroup, Learned, Report, Sheet,
+    StageTime, Sweep, SweepPoint, SweptArm, Timings, TrainingPoint, Upstream,
 };
 pub use rows::{MetricRow, from_json, metric_rows, render_json};
 pub use text::summary_text;

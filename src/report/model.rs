@@ -41,6 +41,9 @@ pub struct Report {
     /// What the job's `[sweep]` came to; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
+    /// Results that are no lists of arms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sheets: Vec<Sheet>,
     /// What the job's `[expect]` asks for.
     pub expectations: Vec<Expectation>,
     /// The training's course; empty when nothing was trained.
@@ -52,6 +55,38 @@ pub struct Report {
     /// How long it took. Differs from run to run: shown, but not in `report.json` nor any hash.
     #[serde(skip)]
     pub timings: Option<Timings>,
+}
+
+/// A table of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Its heading.
+    pub title: String,
+    /// What to know before reading it.
+    pub note: String,
+    /// What its rows are.
+    pub head: String,
+    /// The other columns.
+    pub columns: Vec<String>,
+    /// Each row's name and cells.
+    pub rows: Vec<(String, Vec<String>)>,
+    /// What is drawn.
+    pub caption: String,
+    /// What is compared in the drawing, at most three.
+    pub series: Vec<String>,
+    /// The drawing's rows; none for a sheet without one.
+    pub bars: Vec<Bar>,
+}
+
+/// A row of a sheet's drawing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bar {
+    /// Its name.
+    pub label: String,
+    /// Over how many.
+    pub count: u64,
+    /// One value for each of the series.
+    pub values: Vec<Estimate>,
 }
 
 /// What the models of an arm read for all its users.
@@ -179,7 +214,7 @@ pub struct TrainingPoint {
     pub epoch: u32,
     /// Mean loss over the pass, natural log; none when it was not a finite number.
     pub loss: Option<f64>,
-    /// NDCG on the validation part; none when this pass was not validated.
+    /// NDCG on the validation part, or what else it is validated by; none when this pass was not.
     pub validation_ndcg: Option<f64>,
 }
 
@@ -240,6 +275,11 @@ pub struct StageTime {
 }
 
 impl Report {
+    /// What a training is validated by.
+    pub fn validated_by(&self) -> &'static str {
+        if self.kind == "train-encoder" { "AUC" } else { "NDCG" }
+    }
+
     /// Whether everything the job expects was found.
     pub fn expectations_met(&self) -> bool {
         self.expectations.iter().all(|e| e.met)

@@ -10,6 +10,7 @@ pub(super) enum Group {
     Accuracy,
     Stated,
     Oracle,
+    Request,
     Diversity,
     Other,
 }
@@ -114,6 +115,12 @@ pub(super) const FAMILIES: &[Family] = &[
     family!("conflict", "Conflict", Stated, Neither,
         "share of users whose controls conflict",
         "how often what was asked for contradicts itself or is in no item"),
+    family!("satisfaction", "Satisfaction", Request, Higher,
+        "places ≤ k whose item meets all that the request means / k",
+        "how much of the list answers a request in own words, where its meaning is known"),
+    family!("random-satisfaction", "Random satisf.", Request, Neither,
+        "candidates that answer the request / candidates",
+        "satisfaction that a random order of the candidates has"),
     family!("ild", "ILD", Diversity, Higher,
         "mean over pairs of places ≤ k of their distance (1 − cosine, or 1 − Jaccard of labels)",
         "how unlike each other the items of one list are"),
@@ -199,14 +206,21 @@ fn find(base: &str) -> Option<(usize, &str)> {
 
 impl Group {
     /// The groups, in the order of the report.
-    pub(super) const ALL: [Group; 5] =
-        [Group::Accuracy, Group::Stated, Group::Oracle, Group::Diversity, Group::Other];
+    pub(super) const ALL: [Group; 6] = [
+        Group::Accuracy,
+        Group::Stated,
+        Group::Oracle,
+        Group::Request,
+        Group::Diversity,
+        Group::Other,
+    ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Group::Accuracy => "Accuracy",
             Group::Stated => "Control, as stated",
             Group::Oracle => "Control, oracle",
+            Group::Request => "Requests in own words",
             Group::Diversity => "Diversity, fairness, exposure",
             Group::Other => "Other",
         }
@@ -219,6 +233,10 @@ impl Group {
             Group::Oracle => {
                 "Controls read off the held-out item: they leak the answer, so these figures are \
                  an upper bound and are never mixed with the others."
+            }
+            Group::Request => {
+                "Judged by what each request means, which no arm is told: of all users, then by \
+                 category of request."
             }
             Group::Diversity => "What the lists look like as a whole, whatever was held out.",
             Group::Other => "",

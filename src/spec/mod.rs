@@ -3,18 +3,23 @@
 
 mod check;
 mod device;
+mod embed;
 mod label;
 mod prepare;
+mod reachability;
 mod read;
+mod requests;
 mod rerank;
 mod step;
 mod sweep;
 mod texts;
+mod train_encoder;
 mod train_reranker;
 mod train_retriever;
 
 pub use check::Problems;
 pub use device::DeviceSpec;
+pub use embed::{EmbedOutput, EmbedSpec};
 pub use label::{
     BudgetSpec, HttpTeacherSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec,
     TeacherSpec,
@@ -23,14 +28,20 @@ pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
 };
+pub use reachability::ReachabilitySpec;
 pub use read::load;
+pub use requests::{AskSpec, RequestsFrom};
 pub use rerank::{
     ArmSpec, AskedSpec, CandidatesSpec, ControlFrom, ControlsSpec, FairnessSpec, MetricsSpec,
     RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
 };
-pub use step::{FilterMode, Similarity, StepSpec};
+pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};
 pub use texts::TextsSpec;
+pub use train_encoder::{
+    EncoderBaseSpec, EncoderLoss, EncoderLossSpec, EncoderTrainSpec, EncoderTrained, PrecisionSpec,
+    TrainEncoderSpec,
+};
 pub use train_reranker::{
     BaseSpec, ExampleControls, ExampleWording, ExamplesSpec, LoraSpec, PromptSpec,
     RerankerTrainSpec, TrainRerankerSpec,
@@ -68,6 +79,12 @@ pub enum Kind {
     TrainReranker(TrainRerankerSpec),
     /// Sequences to what people might ask for, and how well items answer it.
     Label(LabelSpec),
+    /// A teacher's judgements to two text encoders.
+    TrainEncoder(TrainEncoderSpec),
+    /// The catalogue's texts to vectors.
+    Embed(EmbedSpec),
+    /// Pairs of people to how far controls lead.
+    Reachability(ReachabilitySpec),
     /// Sequences to ranked lists and metrics.
     Rerank(RerankSpec),
 }
@@ -121,6 +138,9 @@ impl Kind {
             Kind::TrainRetriever(_) => "train-retriever",
             Kind::TrainReranker(_) => "train-reranker",
             Kind::Label(_) => "label",
+            Kind::TrainEncoder(_) => "train-encoder",
+            Kind::Embed(_) => "embed",
+            Kind::Reachability(_) => "reachability",
             Kind::Rerank(_) => "rerank",
         }
     }
@@ -135,13 +155,18 @@ impl Job {
             Kind::TrainRetriever(spec) => vec![&spec.sequences],
             Kind::TrainReranker(spec) => vec![&spec.sequences, &spec.retriever],
             Kind::Label(spec) => vec![&spec.sequences],
+            Kind::TrainEncoder(spec) => vec![&spec.labels],
+            Kind::Embed(spec) => {
+                let named = [&spec.encoder].into_iter().chain(&spec.sequences);
+                named.map(String::as_str).collect()
+            }
+            Kind::Reachability(spec) => {
+                vec![&spec.sequences, &spec.retriever, &spec.embeddings]
+            }
             Kind::Rerank(spec) => {
-                let models = spec.rerankers();
-                [&spec.sequences, &spec.retriever]
-                    .into_iter()
-                    .map(String::as_str)
-                    .chain(models)
-                    .collect()
+                let (rerankers, encoders) = (spec.rerankers(), spec.embeddings());
+                let data = [&spec.sequences, &spec.retriever].into_iter().map(String::as_str);
+                data.chain(rerankers).chain(encoders).collect()
             }
         };
         let named = references.iter().filter_map(|r| r.strip_prefix("run:"));
@@ -155,6 +180,9 @@ impl Job {
             Kind::TrainRetriever(spec) => serde_json::to_value(spec),
             Kind::TrainReranker(spec) => serde_json::to_value(spec),
             Kind::Label(spec) => serde_json::to_value(spec),
+            Kind::TrainEncoder(spec) => serde_json::to_value(spec),
+            Kind::Embed(spec) => serde_json::to_value(spec),
+            Kind::Reachability(spec) => serde_json::to_value(spec),
             Kind::Rerank(spec) => serde_json::to_value(spec),
         };
         spec.expect("a spec holds only strings, numbers, lists and maps with string keys")

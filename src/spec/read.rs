@@ -4,8 +4,8 @@
 //! taken out of the table, and the table is read again: each turn removes one value, so it ends.
 
 use super::{
-    Expect, Job, Kind, LabelSpec, PrepareSpec, Problems, RerankSpec, RunSpec, TrainRerankerSpec,
-    TrainRetrieverSpec,
+    EmbedSpec, Expect, Job, Kind, LabelSpec, PrepareSpec, Problems, ReachabilitySpec, RerankSpec,
+    RunSpec, TrainEncoderSpec, TrainRerankerSpec, TrainRetrieverSpec,
 };
 use crate::error::{Error, Result};
 use serde::Deserialize;
@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\", \"label\" or \"rerank\"";
+const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\", \"label\", \
+                     \"train-encoder\", \"embed\", \"rerank\" or \"reachability\"";
 
 /// Reads and checks a job file. `sets` are `key.path=value` overrides from the command line.
 pub fn load(file: &Path, sets: &[String]) -> Result<Job> {
@@ -77,6 +78,21 @@ fn read_job(file: &Path, mut table: Table, problems: &mut Problems) -> Option<Jo
             let spec: LabelSpec = read_section(table, problems);
             spec.check(problems);
             Kind::Label(spec)
+        }
+        "train-encoder" => {
+            let spec: TrainEncoderSpec = read_section(table, problems);
+            spec.check(problems);
+            Kind::TrainEncoder(spec)
+        }
+        "embed" => {
+            let spec: EmbedSpec = read_section(table, problems);
+            spec.check(problems);
+            Kind::Embed(spec)
+        }
+        "reachability" => {
+            let spec: ReachabilitySpec = read_section(table, problems);
+            spec.check(problems);
+            Kind::Reachability(spec)
         }
         "rerank" => {
             let spec: RerankSpec = read_section(table, problems);

@@ -2,6 +2,7 @@
 
 use super::Problems;
 use super::device::DeviceSpec;
+use super::requests::AskSpec;
 use super::step::StepSpec;
 use super::sweep::SweepSpec;
 use crate::types::{Asked, Relation};
@@ -36,6 +37,9 @@ pub struct RerankSpec {
     pub rules: Vec<RuleSpec>,
     /// What people asked for.
     pub controls: ControlsSpec,
+    /// What people asked for in their own words.
+    #[serde(skip_serializing_if = "Option::is_none")] // a job without any keeps its run
+    pub requests: Option<AskSpec>,
     /// The methods under comparison: `[[arm]]`; the first is the baseline of the differences.
     #[serde(rename = "arm")]
     pub arms: Vec<ArmSpec>,
@@ -227,6 +231,7 @@ impl Default for RerankSpec {
             retrieve: RetrieveSpec::default(),
             rules: Vec::new(),
             controls: ControlsSpec::default(),
+            requests: None,
             arms: Vec::new(),
             publish: None,
             metrics: MetricsSpec::default(),
@@ -275,6 +280,19 @@ impl RerankSpec {
         found
     }
 
+    /// What encodes the arms' requests and items, `run:JOB` each, once, in the order of the arms.
+    pub fn embeddings(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for step in self.arms.iter().flat_map(|arm| &arm.steps) {
+            if let StepSpec::LanguageControl { embeddings, .. } = step
+                && !found.contains(&embeddings.as_str())
+            {
+                found.push(embeddings);
+            }
+        }
+        found
+    }
+
     /// The published arm's position.
     pub fn published(&self) -> usize {
         let named = self.publish.as_ref();
@@ -293,6 +311,7 @@ impl RerankSpec {
         problems.range("retrieve.k", self.retrieve.k, 1, 10_000);
         self.check_controls(problems);
         self.check_arms(problems);
+        self.check_requests(problems);
         self.check_metrics(problems);
         self.check_sweep(problems);
         problems.range("output.depth", self.output.depth, 1, 10_000);

@@ -66,6 +66,88 @@ pub enum StepSpec {
         #[serde(default)]
         seed: u64,
     },
+    /// Shares of the list as a whole: those written here, and those of each user's request.
+    Quota {
+        /// Everybody's.
+        #[serde(default)]
+        quotas: Vec<QuotaSpec>,
+        /// Places that are filled so; the rest follows in order.
+        #[serde(default = "depth")]
+        depth: usize,
+    },
+    /// The order of items by how well they answer the user's request, fused with the list before.
+    LanguageControl {
+        /// `run:JOB`, an embed job.
+        embeddings: String,
+        /// The request's share, 0 to 1, where the request has none of its own: 0 leaves the list as
+        /// it is, 1 is the request's order. Default 0.5.
+        #[serde(default = "half")]
+        weight: f32,
+        /// How the two orders become one. Default `ranks`.
+        #[serde(default)]
+        fusion: FusionSpec,
+        /// Of which items: the list's, or the whole catalogue's, as the first step of an arm.
+        /// Default `candidates`.
+        #[serde(default)]
+        over: Over,
+    },
+}
+
+/// A share of the list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSpec {
+    /// The attribute's name.
+    pub attribute: String,
+    /// A label, or several separated by `|`, whose items have the shares below.
+    pub value: Option<String>,
+    /// The least share of places, 0 to 1, with such items.
+    pub at_least: Option<f32>,
+    /// The greatest.
+    pub at_most: Option<f32>,
+    /// Without a value: how often each label of the attribute may be there.
+    pub each_at_most: Option<u32>,
+}
+
+impl QuotaSpec {
+    fn check(&self, path: &str, problems: &mut Problems) {
+        let shares = [self.at_least, self.at_most];
+        shares.into_iter().flatten().for_each(|share| problems.range(path, share, 0.0, 1.0));
+        let of_value = self.value.is_some() && shares.iter().any(Option::is_some);
+        let of_each = self.value.is_none() && self.each_at_most.is_some();
+        if of_value == of_each || self.each_at_most.is_some() && shares.iter().any(Option::is_some)
+        {
+            problems.add(path, "expected value with at_least or at_most, or each_at_most alone");
+        }
+    }
+}
+
+/// How two orders become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FusionSpec {
+    /// Interpolates normalised ranks.
+    #[default]
+    Ranks,
+    /// Interpolates scores as they are.
+    Scores,
+    /// Adds 1 / (60 + rank), weighted.
+    Reciprocal,
+}
+
+/// Which items are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Over {
+    /// Those of the list.
+    #[default]
+    Candidates,
+    /// Every item that the user may be shown.
+    Catalogue,
+}
+
+fn half() -> f32 {
+    0.5
 }
 
 fn once() -> usize {
@@ -125,6 +207,16 @@ impl StepSpec {
                 problems.reference(&format!("{path}.reranker"), reranker);
                 problems.range(&format!("{path}.weight"), weight.unwrap_or(0.0), 0.0, 1.0);
                 problems.range(&format!("{path}.permutations"), *permutations, 1, 64);
+            }
+            StepSpec::Quota { quotas, depth } => {
+                problems.range(&format!("{path}.depth"), *depth, 1, 10_000);
+                for (q, quota) in quotas.iter().enumerate() {
+                    quota.check(&format!("{path}.quotas[{q}]"), problems);
+                }
+            }
+            StepSpec::LanguageControl { embeddings, weight, .. } => {
+                problems.reference(&format!("{path}.embeddings"), embeddings);
+                problems.range(&format!("{path}.weight"), *weight, 0.0, 1.0);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `[sweep]`: the same arms at other settings, each combination judged apart.
 
-use super::step::StepSpec;
+use super::step::{Over, StepSpec};
 use super::{ArmSpec, ControlFrom, Problems, RerankSpec};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ impl RerankSpec {
             Some((learned, zero)).filter(|_| arms[zero].arm.steps == bare[zero])
         };
         let with_model =
-            |zero: &usize| has_weight(&arms[*zero].arm) && arms[*zero].weight != Some(0.0);
+            |zero: &usize| has_decoder(&arms[*zero].arm) && arms[*zero].weight != Some(0.0);
         (0..arms.len()).filter(with_model).filter_map(pair).collect()
     }
 
@@ -120,8 +120,20 @@ impl RerankSpec {
             problems.ascending("sweep.theta", sweep.theta.as_deref(), 1, asked as u32);
         }
         problems.ascending("sweep.weight", sweep.weight.as_deref(), 0.0, 1.0);
+        let told = self.requests.as_ref().is_some_and(|requests| requests.controls);
+        if told && self.controls.from != ControlFrom::None {
+            let what = "is not defined for what is understood of requests beside other controls: \
+                        set requests.controls = false";
+            problems.add("sweep", what);
+        }
+        let over = |step: &StepSpec| {
+            matches!(step, StepSpec::LanguageControl { over: Over::Catalogue, .. })
+        };
+        if self.arms.iter().flat_map(|arm| &arm.steps).any(over) {
+            problems.add("sweep", "goes over the candidates, and an arm over the catalogue");
+        }
         if sweep.weight.is_some() && !self.arms.iter().any(has_weight) {
-            problems.add("sweep.weight", "no arm has a token-control step");
+            problems.add("sweep.weight", "no arm has a token-control or language-control step");
         }
         let arms = self.swept_arms();
         problems.unique("sweep.weight", arms.iter().map(|swept| swept.arm.name.as_str()));
@@ -151,6 +163,11 @@ fn each<T: Copy>(values: Option<&Vec<T>>) -> Vec<Option<T>> {
 }
 
 fn has_weight(arm: &ArmSpec) -> bool {
+    let weighs = |step: &StepSpec| matches!(step, StepSpec::LanguageControl { .. });
+    has_decoder(arm) || arm.steps.iter().any(weighs)
+}
+
+fn has_decoder(arm: &ArmSpec) -> bool {
     arm.steps.iter().any(|step| matches!(step, StepSpec::TokenControl { .. }))
 }
 
@@ -170,8 +187,10 @@ fn weighted(arm: &ArmSpec, to: f32) -> SweptArm {
     let mut changed = arm.clone();
     changed.name = format!("{} w={to}", arm.name);
     for step in &mut changed.steps {
-        if let StepSpec::TokenControl { weight, .. } = step {
-            *weight = Some(to);
+        match step {
+            StepSpec::TokenControl { weight, .. } => *weight = Some(to),
+            StepSpec::LanguageControl { weight, .. } => *weight = to,
+            _ => {}
         }
     }
     SweptArm { arm: changed, family: arm.name.clone(), weight: Some(to) }

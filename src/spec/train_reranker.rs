@@ -270,6 +270,14 @@ impl Default for RerankerTrainSpec {
     }
 }
 
+impl LoraSpec {
+    /// Every rule over the fields.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.range("lora.rank", self.rank, 1, 256);
+        problems.range("lora.alpha", self.alpha, 1e-3, 1e6);
+    }
+}
+
 impl TrainRerankerSpec {
     /// Every rule over the fields.
     pub fn check(&self, problems: &mut Problems) {
@@ -299,8 +307,7 @@ impl TrainRerankerSpec {
         problems.range("examples.cost_max", examples.cost_max, 0.0, 1.0);
         problems.range("examples.validation", examples.validation, 0.01, 0.5);
         if let Some(lora) = &self.lora {
-            problems.range("lora.rank", lora.rank, 1, 256);
-            problems.range("lora.alpha", lora.alpha, 1e-3, 1e6);
+            lora.check(problems);
         }
         self.optimizer.check(problems);
         problems.range("train.batch", self.train.batch, 1, 65_536);

@@ -1,6 +1,7 @@
 //! Every arm over the same candidates: each a chain of steps, each step taking a list and giving
 //! one.
 
+use super::language::{LanguageControl, Said};
 use super::rerank::{Facts, Step, retrieval_order};
 use super::token_control::{Memo, TokenControl};
 use super::{Meter, Outcomes, Stage};
@@ -24,6 +25,19 @@ pub enum Method {
     Step(Step),
     /// A model, which takes many rows at once.
     TokenControl(TokenControl),
+    /// What was said, which many rows are heard with at once.
+    Language(LanguageControl),
+    /// What a search of the whole catalogue found: the search of this number.
+    Found(usize),
+}
+
+/// What models said of some users, for all that may ask again.
+#[derive(Default)]
+pub struct Memory {
+    /// Decoders, of candidates.
+    pub decoders: Memo,
+    /// Encoders, of requests.
+    pub requests: Said,
 }
 
 /// [`Candidates`] → [`Ranked`].
@@ -38,18 +52,18 @@ impl Rerank {
                 let (text, tokens) = method.first_prompt(row, &retrieval_order(row)).ok()?;
                 Some((arm, text, tokens))
             }
-            Method::Step(_) => None,
+            _ => None,
         });
         firsts.collect()
     }
 }
 
 impl Arms {
-    /// Every arm's list of each row. What decoders said is kept in `memo`.
+    /// Every arm's list of each row. What models said is kept in `memory`.
     pub fn rank<T>(
         &self,
         rows: Vec<Candidates>,
-        memo: &mut Memo,
+        memory: &mut Memory,
         out: &mut Outcomes<T>,
     ) -> Vec<Ranked> {
         let mut arms: Vec<Vec<ArmList>> = Vec::new();
@@ -57,7 +71,7 @@ impl Arms {
         let all = if self.has_model() { self.chains.len() } else { 0 };
         let mut costs: Vec<Vec<Cost>> = vec![Vec::with_capacity(all); rows.len()];
         for (chain, meter) in self.chains.iter().zip(&self.meters) {
-            let (lists, of_chain) = self.chain(chain, meter, &rows, memo, out);
+            let (lists, of_chain) = self.chain(chain, meter, &rows, memory, out);
             arms.iter_mut().zip(lists).for_each(|(arms, list)| arms.push(list));
             if all > 0 {
                 costs.iter_mut().zip(of_chain).for_each(|(costs, cost)| costs.push(cost));
@@ -73,7 +87,7 @@ impl Arms {
         chain: &[Method],
         meter: &Meter,
         rows: &[Candidates],
-        memo: &mut Memo,
+        memory: &mut Memory,
         out: &mut Outcomes<T>,
     ) -> (Vec<ArmList>, Vec<Cost>) {
         let mut costs = vec![Cost::default(); rows.len()];
@@ -81,11 +95,24 @@ impl Arms {
             meter.time(rows.len(), || rows.iter().map(retrieval_order).collect());
         for method in chain {
             lists = match method {
-                Method::TokenControl(method) => method.apply(rows, lists, &mut costs, memo, out),
-                Method::Step(step) => meter.time(0, || {
-                    let pairs = rows.iter().zip(lists);
-                    pairs.map(|(row, list)| step.apply(row, list, &self.facts)).collect()
+                Method::TokenControl(method) => {
+                    method.apply(rows, lists, &mut costs, &mut memory.decoders, out)
+                }
+                Method::Language(method) => {
+                    let queries = rows.iter().map(|row| &row.query);
+                    if let Err(error) = method.speaker.listen(queries, &mut memory.requests) {
+                        out.fail(&error);
+                    }
+                    let said = &memory.requests;
+                    each(meter, rows, lists, |row, list| method.apply(row, list, said))
+                }
+                Method::Found(search) => each(meter, rows, lists, |row, list| {
+                    let found = row.reach.as_ref().and_then(|reach| reach.lists.get(*search));
+                    found.cloned().unwrap_or(list)
                 }),
+                Method::Step(step) => {
+                    each(meter, rows, lists, |row, list| step.apply(row, list, &self.facts))
+                }
             };
         }
         (lists, costs)
@@ -97,13 +124,24 @@ impl Arms {
     }
 }
 
+/// Each row's list changed.
+fn each(
+    meter: &Meter,
+    rows: &[Candidates],
+    lists: Vec<ArmList>,
+    change: impl Fn(&Candidates, ArmList) -> ArmList,
+) -> Vec<ArmList> {
+    let pairs = rows.iter().zip(lists);
+    meter.time(0, || pairs.map(|(row, list)| change(row, list)).collect())
+}
+
 impl Stage for Rerank {
     type In = Candidates;
     type Out = Ranked;
     const NAME: StageName = StageName::Rerank;
 
     fn run(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Ranked>) {
-        let ranked = self.0.rank(rows, &mut Memo::default(), out);
+        let ranked = self.0.rank(rows, &mut Memory::default(), out);
         out.append(ranked);
     }
 }

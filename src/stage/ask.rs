@@ -1,7 +1,10 @@
 //! What each user asked for, what of it each candidate meets, and whether it can be met at all.
 
+use super::told::{Told, label};
 use super::{Outcomes, Stage};
-use crate::control::{ConflictIndex, ControlTable, Names, Postings, met_mask, oracle, sampled};
+use crate::control::{
+    CONTROLS_MAX, ConflictIndex, ControlTable, Names, Postings, met_mask, oracle, sampled,
+};
 use crate::spec::ControlFrom;
 use crate::types::{
     Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Query, StageName, Standing,
@@ -28,6 +31,8 @@ pub struct Asks {
     pub attributes: Vec<usize>,
     /// The seed of `sampled`.
     pub seed: u64,
+    /// What users say in their own words, if they do.
+    pub told: Option<Told>,
 }
 
 /// [`Candidates`] → [`Candidates`] with controls, `met` and `conflict`. A wish that cannot be
@@ -47,14 +52,17 @@ impl Ask {
     /// A row as it would be, had only its best `k` been retrieved and only the first `count` of its
     /// controls been asked for; none stands for all of them.
     pub fn cut(&mut self, row: &Candidates, k: usize, count: Option<usize>) -> Candidates {
-        let k = k.min(row.items.len());
+        let k = k.min(row.retrieved());
         let mut cut = Candidates {
             query: row.query.clone(),
             items: row.items[..k].to_vec(),
             scores: row.scores[..k].to_vec(),
             met: Vec::new(),
+            reach: None,
         };
         cut.query.conflict = None;
+        // A point of a sweep has its own weight.
+        cut.query.request.iter_mut().for_each(|request| request.weight = None);
         let (controls, source) = self.asks.first(&row.query, &cut.items, count);
         self.put(&mut cut, controls, source);
         cut.query.standing = self.asks.standing(&cut.query);
@@ -72,6 +80,22 @@ impl Ask {
     }
 }
 
+/// Adds what a user says, and what of it is understood.
+fn hear(told: &Told, query: &mut Query, controls: &mut Vec<Control>, source: &mut ControlSource) {
+    let request = told.request(query);
+    query.segments.push(request.as_ref().map_or(u32::MAX, label));
+    let Some(request) = request else { return };
+    if controls.is_empty() {
+        *source = told.source();
+    }
+    for control in told.understood(&request) {
+        if !controls.contains(&control) && controls.len() < CONTROLS_MAX {
+            controls.push(control);
+        }
+    }
+    query.request = Some(Box::new(request));
+}
+
 impl Stage for Ask {
     type In = Candidates;
     type Out = Candidates;
@@ -79,9 +103,12 @@ impl Stage for Ask {
 
     fn run(&mut self, mut rows: Vec<Candidates>, out: &mut Outcomes<Candidates>) {
         for row in &mut rows {
-            let (controls, source, problems) = self.asks.controls(row);
+            let (mut controls, mut source, problems) = self.asks.controls(row);
             for problem in problems {
                 out.fault(row.query.origin, problem);
+            }
+            if let Some(told) = &self.asks.told {
+                hear(told, &mut row.query, &mut controls, &mut source);
             }
             self.put(row, controls, source);
         }

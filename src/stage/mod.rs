@@ -2,12 +2,16 @@
 
 pub mod arms;
 pub mod ask;
+pub mod bm25;
+pub mod embed;
 pub mod examples;
 pub mod judge;
 pub mod labels;
+pub mod language;
 mod meter;
 pub mod pose;
 pub mod prompt;
+pub mod reachability;
 pub mod read;
 pub mod reader;
 pub mod rerank;
@@ -17,6 +21,7 @@ pub mod sequence;
 pub mod sweep;
 pub mod texts;
 pub mod token_control;
+pub mod told;
 pub mod users;
 pub mod write;
 

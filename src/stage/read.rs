@@ -153,7 +153,7 @@ impl ReadGiven {
                 at => batch.targets[at[row] as usize..at[row + 1] as usize].to_vec(),
             };
             let query = Query { origin, user, targets, ..Query::default() };
-            out.ok(Candidates { query, items, scores, met: Vec::new() });
+            out.ok(Candidates { query, items, scores, ..Candidates::default() });
         }
     }
 

@@ -93,7 +93,7 @@ impl Retriever {
                     query: row,
                     items: found.items[range.clone()].to_vec(),
                     scores: found.scores[range].to_vec(),
-                    met: Vec::new(),
+                    ..Candidates::default()
                 });
             }
         }

@@ -5,9 +5,8 @@
 //! sums, however many points it has. What decoders said is kept for as long as the same users are
 //! at hand, so that arms and points that ask the same ask once.
 
-use super::arms::Arms;
+use super::arms::{Arms, Memory};
 use super::ask::Ask;
-use super::token_control::Memo;
 use super::write::{Judged, add_costs};
 use super::{Outcomes, Setback, Stage};
 use crate::metric::{Exposure, Judge, Tally};
@@ -70,14 +69,14 @@ impl Sweep {
         (sums, costs): (&mut [Tally], &mut [Vec<Cost>]),
         out: &mut Outcomes<T>,
     ) {
-        let mut memo = Memo::default();
+        let mut memory = Memory::default();
         let mut told: BTreeSet<Fault> = BTreeSet::new();
         let pools = Arc::clone(&self.pools);
         for pool in pools.iter() {
             let cut = |row: &Ranked| self.ask.cut(&row.candidates, pool.k, pool.controls);
             let cut: Vec<_> = rows.iter().map(cut).collect();
             let mut tried: Outcomes<()> = Outcomes::new(Self::NAME);
-            let ranked = self.arms.rank(cut, &mut memo, &mut tried);
+            let ranked = self.arms.rank(cut, &mut memory, &mut tried);
             for (point, judge) in &pool.points {
                 let none = &mut Exposure::default();
                 self.judges[*judge].add(&ranked, &mut sums[*point], none);

@@ -17,6 +17,10 @@ pub enum StageName {
     Retrieve,
     /// Resolving what was asked for.
     Control,
+    /// Texts to vectors.
+    Encode,
+    /// Searching the whole catalogue for what was said.
+    Language,
     /// The arms.
     Rerank,
     /// The arms at the points of a sweep.
@@ -130,6 +134,8 @@ impl fmt::Display for StageName {
             StageName::Prepare => "prepare",
             StageName::Retrieve => "retrieve",
             StageName::Control => "control",
+            StageName::Encode => "encode",
+            StageName::Language => "language",
             StageName::Rerank => "rerank",
             StageName::Sweep => "sweep",
             StageName::Request => "request",

@@ -13,7 +13,7 @@ pub use catalogue::{Attribute, Catalogue};
 pub use fault::{Fault, FaultKind, StageName};
 pub use hash::{mix64, normal, unit_f64};
 pub use key::Key;
-pub use request::{Category, Judgement, Request};
+pub use request::{Category, Judgement, Quota, Request};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -167,6 +167,8 @@ pub struct Query {
     pub conflict: Option<Conflict>,
     /// The user's segments (one label for each user attribute of the run, in its order).
     pub segments: Vec<u32>,
+    /// What they asked for in their own words.
+    pub request: Option<Box<Request>>,
     /// How the controls stand to what the user did; looked up at the points of a sweep alone.
     pub standing: Option<Standing>,
 }
@@ -192,6 +194,33 @@ pub struct Candidates {
     pub scores: Vec<f32>,
     /// Bit c of `met[i]` says that item i meets control c of the query.
     pub met: Vec<u32>,
+    /// What was found in the whole catalogue besides, if anything looked.
+    pub reach: Option<Box<Reach>>,
+}
+
+/// What searches of the whole catalogue found for a user. The items that the retriever did not give
+/// stand after those that it did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Of each item after the retrieved ones its rank by the retriever, from 1, among all that the
+    /// user may be shown.
+    pub beyond: Vec<u32>,
+    /// The list of each search, over all items of the row.
+    pub lists: Vec<ArmList>,
+}
+
+impl Candidates {
+    /// How many of the items the retriever gave: the first ones.
+    pub fn retrieved(&self) -> usize {
+        self.items.len() - self.reach.as_ref().map_or(0, |reach| reach.beyond.len())
+    }
+
+    /// Where the retriever has the item of a position, from 1.
+    pub fn rank(&self, at: usize) -> u32 {
+        let beyond =
+            self.reach.as_ref().and_then(|r| r.beyond.get(at.wrapping_sub(self.retrieved())));
+        beyond.copied().unwrap_or(at as u32 + 1)
+    }
 }
 
 /// What one arm made of the candidates: an order over (some of) them.

@@ -76,7 +76,7 @@ impl fmt::Display for Category {
 /// A request in somebody's own words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// The words.
+    /// The words, without those about the list as a whole.
     pub text: String,
     /// What it is about, where that is known.
     pub category: Option<Category>,
@@ -85,8 +85,27 @@ pub struct Request {
     /// What it means in this catalogue, where that is known: an item satisfies it that meets all of
     /// these. Empty where nobody knows.
     pub meaning: Vec<Control>,
+    /// What of it is about the list as a whole.
+    pub quotas: Vec<Quota>,
     /// Its share of the score, 0 to 1; the job's where it has none.
     pub weight: Option<f32>,
+}
+
+/// A wish about a list and not about its items one by one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quota {
+    /// At least this share of the places holds items that meet the control.
+    AtLeast(Control, f32),
+    /// At most this share does.
+    AtMost(Control, f32),
+    /// No label of the attribute is there more often than this.
+    Each {
+        /// Index into [`super::Catalogue::attributes`].
+        attribute: u16,
+        /// How often.
+        most: u32,
+    },
 }
 
 /// What a teacher says about an item for a request.

@@ -57,6 +57,12 @@ fn try_all(path: &Path) {
         time: Some("time".into()),
     };
     let _ = read_controls(&[path.into()], &controls);
+    let requests = RequestColumns {
+        user: "user".into(),
+        request: "value".into(),
+        weight: Some("time".into()),
+    };
+    let _ = read_requests(&[path.into()], &requests);
     let exclusions = ExclusionColumns { item: "item".into(), user: Some("user".into()) };
     let _ = read_exclusions(&[path.into()], &exclusions);
     let given = GivenColumns {

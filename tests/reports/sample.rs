@@ -139,6 +139,7 @@ pub fn rerank() -> Report {
         costs: Vec::new(),
         cosines: Vec::new(),
         sweep: None,
+        sheets: Vec::new(),
         expectations: expectations(),
         training: Vec::new(),
         upstream: upstream(),

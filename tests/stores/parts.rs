@@ -139,7 +139,7 @@ fn some_ranked(texts: bool, items: usize) -> impl Strategy<Value = Vec<Ranked>> 
         let shuffled = ArmList { order, scores: scores.clone() };
         let short = ArmList { order: (0..n as u32 / 2).collect(), scores: scores[..n / 2].into() };
         Ranked {
-            candidates: Candidates { query, items, scores, met },
+            candidates: Candidates { query, items, scores, met, reach: None },
             arms: vec![shuffled, short],
             ..Ranked::default()
         }

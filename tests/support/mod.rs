@@ -32,8 +32,9 @@ impl Shop {
     }
 
     /// The demo's jobs as `prepare.toml`, `retriever.toml` and `demo.toml`, at a size at which all
-    /// of them take less than a second, and with many epochs. Its decoder is left out: it would
-    /// have to be trained; `tests/rerankers.rs` has shops with one.
+    /// of them take less than a second, and with many epochs. Its decoder and its encoder are
+    /// left out: they would have to be trained; `tests/rerankers.rs` and `tests/encoders.rs` have
+    /// shops with one.
     pub fn demo() -> Shop {
         let shop = Shop::empty();
         let prepare = include_str!("../../jobs/demo/prepare.toml");
@@ -62,6 +63,9 @@ impl Shop {
         let arm = rerank.find("[[arm]] # the best ten again").unwrap();
         let end = rerank.find("[metrics]").unwrap();
         let rerank = [&rerank[..arm], &rerank[end..]].concat();
+        let said = rerank.find("[requests]").unwrap();
+        let first = rerank.find("[[arm]]").unwrap();
+        let rerank = [&rerank[..said], &rerank[first..]].concat();
         shop.write("demo.toml", changed(&rerank, &short));
         shop
     }

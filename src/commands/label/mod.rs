@@ -9,7 +9,7 @@ pub use settings::{requests, texts};
 
 use super::prepare::Prepared;
 use super::runs::{Options, manifest, unfinished};
-use crate::control::with_popularity;
+use crate::control::{Requests, with_popularity};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::flow::commit::Record;
@@ -20,6 +20,7 @@ use crate::spec::{Job, LabelSpec};
 use crate::stage::judge::{Judge, Paid};
 use crate::stage::labels::{LabelSums, WriteJudgements};
 use crate::stage::pose::Pose;
+use crate::stage::texts::Texts;
 use crate::stage::users::{ReadUsers, quotas};
 use crate::store::{Commit, RunDir, Store, part};
 use crate::types::{Catalogue, Epoch, Judgement};
@@ -93,6 +94,21 @@ impl fmt::Display for Facts {
 }
 
 impl Labelled {
+    /// What puts a catalogue's items, and people, in words as the teacher read them. The catalogue
+    /// has its popularity.
+    ///
+    /// Errors: an attribute that the catalogue does not have.
+    pub fn texts(&self, catalogue: &Arc<Catalogue>) -> Result<Texts> {
+        texts(&self.spec.texts, catalogue)
+    }
+
+    /// What writes and reads requests over a catalogue, which has its popularity.
+    ///
+    /// Errors: an attribute or a meaning that the catalogue does not have.
+    pub fn requests(&self, catalogue: &Arc<Catalogue>) -> Result<Requests> {
+        requests(&self.spec.requests, catalogue)
+    }
+
     /// All judgements, in the order of parts and rows.
     ///
     /// Errors: a part that is gone, changed or foreign.

@@ -8,15 +8,18 @@ mod shared;
 mod sums;
 
 pub use memory::memory;
+pub use models::speaker;
 pub use one::{one, stages};
 pub use settings::{attribute, metric_plan, point_plan};
 pub use sums::sums;
 
+use super::embed::Embeddings;
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, names};
 use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use super::{demo_data, devices};
+use crate::control::request::with_popularity;
 use crate::device::cpu::top_k::ItemIndex;
 use crate::device::cuda::{Items, SharedDriver};
 use crate::error::{Error, Result};
@@ -45,6 +48,8 @@ pub struct Opened {
     pub trained: Option<Trained>,
     /// The arms' decoders, in the order of [`RerankSpec::rerankers`].
     pub rerankers: Vec<Reranker>,
+    /// The arms' encoders, in the order of [`RerankSpec::embeddings`].
+    pub embeddings: Vec<Embeddings>,
     /// The run.
     pub run: RunDir,
     /// Its epochs.
@@ -53,6 +58,7 @@ pub struct Opened {
     pub metrics: MetricPlan,
     given: Option<GivenLists>,
     controls: Option<PathBuf>,
+    requests: Option<PathBuf>,
     exclude: Option<PathBuf>,
     /// Once something computes on it.
     devices: OnceLock<Vec<SharedDriver>>,
@@ -66,6 +72,8 @@ pub struct Sources {
     pub trained: Option<Trained>,
     /// The arms' decoders.
     pub rerankers: Vec<Reranker>,
+    /// The arms' encoders.
+    pub embeddings: Vec<Embeddings>,
 }
 
 struct GivenLists {
@@ -75,7 +83,10 @@ struct GivenLists {
 
 /// Opens and checks everything that the job reads.
 pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Result<Opened> {
-    let Sources { prepared, trained, rerankers } = sources;
+    let Sources { mut prepared, trained, rerankers, embeddings } = sources;
+    if spec.requests.is_some() {
+        prepared.catalogue = Arc::new(with_popularity(&prepared.catalogue)); // people ask for it
+    }
     let mut paths = Vec::new();
     let mut one = |path: &Option<String>| -> Result<Option<PathBuf>> {
         let Some(path) = path else { return Ok(None) };
@@ -87,6 +98,7 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         Ok(Some(found))
     };
     let (controls, exclude) = (one(&spec.controls.path)?, one(&spec.retrieve.exclude)?);
+    let requests = spec.requests.as_ref().map(|requests| one(&requests.path)).transpose()?;
     let given = spec.candidates.as_ref().map(|candidates| open_lists(candidates, &mut paths));
     let given = given.transpose()?;
     let mut upstream = vec![("sequences", &prepared.run)];
@@ -94,6 +106,9 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     let names: Vec<String> =
         spec.rerankers().iter().map(|name| format!("reranker {name}")).collect();
     upstream.extend(names.iter().map(String::as_str).zip(rerankers.iter().map(|r| &r.run)));
+    let names: Vec<String> =
+        spec.embeddings().iter().map(|name| format!("embeddings {name}")).collect();
+    upstream.extend(names.iter().map(String::as_str).zip(embeddings.iter().map(|e| &e.run)));
     let refs = hash_inputs(store, &paths)?;
     let run = RunDir::at(store, manifest(job, refs, &upstream));
     let tasks = match &given {
@@ -108,11 +123,13 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         prepared,
         trained,
         rerankers,
+        embeddings,
         run,
         plan,
         metrics,
         given,
         controls,
+        requests: requests.flatten(),
         exclude,
         devices,
     })
@@ -195,6 +212,7 @@ pub fn run(
             rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;
         }
         (None, Some(trained)) => {
+            let shared = shared.searching(spec, trained, &barred)?;
             let retrieved = opened.retrieved(spec, trained, barred)?;
             let build = move || shared.stages(retrieved.clone());
             rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;

@@ -1,9 +1,12 @@
 //! The arms' models, each loaded once however many arms use it.
 
+use super::super::embed::Embeddings;
 use super::Opened;
 use crate::error::Result;
 use crate::spec::RerankSpec;
+use crate::stage::language::{LanguageControl, Speaker};
 use crate::stage::token_control::Scorer;
+use crate::types::Catalogue;
 use std::sync::Arc;
 
 /// What is loaded so far.
@@ -12,12 +15,16 @@ pub struct Models<'a> {
     opened: &'a Opened,
     /// By the re-ranker's position, and whether with what it learned.
     loaded: Vec<(usize, bool, Arc<Scorer>)>,
+    /// By the embeddings' position.
+    speakers: Vec<(usize, Arc<Speaker>)>,
+    /// The searches of the whole catalogue that arms begin with.
+    pub searches: Vec<LanguageControl>,
 }
 
 impl<'a> Models<'a> {
     /// Nothing yet.
     pub fn new(spec: &'a RerankSpec, opened: &'a Opened) -> Models<'a> {
-        Models { spec, opened, loaded: Vec::new() }
+        Models { spec, opened, loaded: Vec::new(), speakers: Vec::new(), searches: Vec::new() }
     }
 
     /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
@@ -40,4 +47,40 @@ impl<'a> Models<'a> {
         self.loaded.push((at, learned, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }
+
+    /// Notes a search of the whole catalogue. Gives its number.
+    pub fn search(&mut self, step: LanguageControl) -> usize {
+        self.searches.push(step);
+        self.searches.len() - 1
+    }
+
+    /// The encoder of requests, and the items as it sees them.
+    ///
+    /// Errors: files that are gone or changed; an item without a vector.
+    pub fn speaker(&mut self, embeddings: &str) -> Result<Arc<Speaker>> {
+        let at = self.spec.embeddings().iter().position(|name| *name == embeddings);
+        let at = at.expect("the list of embeddings is made of the steps");
+        if let Some((_, speaker)) = self.speakers.iter().find(|(a, _)| *a == at) {
+            return Ok(Arc::clone(speaker));
+        }
+        let speaker = speaker(&self.opened.embeddings[at], &self.opened.prepared.catalogue)?;
+        self.speakers.push((at, Arc::clone(&speaker)));
+        Ok(speaker)
+    }
+}
+
+/// An embed job's encoder of requests, and a catalogue's items as it sees them.
+///
+/// Errors: files that are gone or changed; an item without a vector.
+pub fn speaker(embeddings: &Embeddings, catalogue: &Arc<Catalogue>) -> Result<Arc<Speaker>> {
+    let (items, width) = embeddings.vectors(catalogue)?;
+    let texts = embeddings.encoder.labelled.texts(catalogue)?;
+    let encoder = embeddings.encoder.encoder()?;
+    Ok(Arc::new(Speaker {
+        hear: Arc::new(move |requests| encoder.requests(requests, 1)),
+        describe: Arc::new(move |history| texts.context(history)),
+        items,
+        width,
+        meter: Arc::default(),
+    }))
 }

@@ -7,8 +7,9 @@ use crate::flow::Meters;
 use crate::flow::rerank::{RerankStages, Retrieved};
 use crate::plan::Task;
 use crate::spec::{Job, RerankSpec};
+use crate::stage::language::{Reacher, Search};
 use crate::stage::{Outcomes, Setback, Stage};
-use crate::types::Ranked;
+use crate::types::{Candidates, Ranked, StageName};
 use std::sync::Arc;
 
 /// The stages of a worker, over candidates from a retriever.
@@ -19,6 +20,7 @@ pub fn stages(job: &Job, spec: &RerankSpec, opened: &Opened) -> Result<RerankSta
     let meters = Arc::new(Meters::default());
     let shared = Shared::new(spec, opened, opened.record(job, 0, &meters))?;
     let barred = shared.barred(spec, opened.exclude.as_ref())?;
+    let shared = shared.searching(spec, trained, &barred)?;
     Ok(shared.stages(opened.retrieved(spec, trained, barred)?))
 }
 
@@ -47,9 +49,28 @@ pub fn one(job: &Job, spec: &RerankSpec, opened: &Opened, (shard, row): (u32, u3
     });
     let candidates = then(query, &mut stages.source.retrieve, &mut setbacks);
     let asked = then(candidates, &mut stages.ask, &mut setbacks);
+    let asked = reached(asked, stages.search.as_ref(), &mut setbacks);
     let prompts = asked.iter().flat_map(|row| stages.arms.prompts(row)).collect();
     let ranked = then(asked, &mut stages.arms, &mut setbacks).pop();
     Ok(One { ranked, prompts, setbacks })
+}
+
+/// Rows with what searches of the whole catalogue find for them, if there are any.
+fn reached(
+    rows: Vec<Candidates>,
+    search: Option<&Arc<Search>>,
+    setbacks: &mut Vec<Setback>,
+) -> Vec<Candidates> {
+    let Some(search) = search else { return rows };
+    let mut reacher = Reacher::new(Arc::clone(search), 0, 1);
+    let mut out = Outcomes::new(StageName::Language);
+    let questions = reacher.ask(rows, &mut out);
+    for answer in reacher.answer(&questions) {
+        reacher.hear(answer, &mut out);
+    }
+    let (on, mut back) = out.into_parts();
+    setbacks.append(&mut back);
+    on
 }
 
 /// Rows through one stage.

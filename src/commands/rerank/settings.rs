@@ -3,16 +3,22 @@
 
 use super::Opened;
 use super::models::Models;
+use crate::control::request::{RequestSettings, Requests};
 use crate::control::{ControlTable, Names, Postings};
 use crate::error::{Error, Result};
 use crate::metric::{Distance, FairnessGroups, MetricPlan, Segment, Split, Threshold};
-use crate::spec::{FilterMode, Point, RerankSpec, Similarity, StepSpec};
+use crate::spec::{
+    FilterMode, FusionSpec, Over, Point, QuotaSpec, RequestsFrom, RerankSpec, Similarity, StepSpec,
+};
 use crate::stage::arms::Method;
 use crate::stage::ask::Asks;
+use crate::stage::language::{Fusion, LanguageControl};
 use crate::stage::rerank as methods;
 use crate::stage::token_control::TokenControl;
+use crate::stage::told::{Told, labels};
 use crate::store::input;
-use crate::types::{Asked, Catalogue, Control, Relation};
+use crate::types::{Asked, Catalogue, Control, Quota, Relation};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Controls of the job file; what they name must be there.
@@ -58,7 +64,62 @@ pub fn asks(spec: &RerankSpec, opened: &Opened, catalogue: &Arc<Catalogue>) -> R
         job,
         attributes,
         seed: controls.seed,
+        told: told(spec, opened, catalogue)?,
     })
+}
+
+/// Where requests come from. They are written and read as the job says that made the arms' encoder
+/// learn; without one, as the catalogue alone allows.
+fn told(spec: &RerankSpec, opened: &Opened, catalogue: &Arc<Catalogue>) -> Result<Option<Told>> {
+    let Some(asked) = &spec.requests else { return Ok(None) };
+    let requests = match opened.embeddings.first() {
+        Some(embeddings) => embeddings.encoder.labelled.requests(catalogue)?,
+        None => Requests::new(Arc::clone(catalogue), RequestSettings::default())?,
+    };
+    let mut table = HashMap::new();
+    if let Some(path) = &opened.requests {
+        let weight = input::has_column(path, "weight")?.then(|| "weight".to_owned());
+        let columns =
+            input::RequestColumns { user: "user".into(), request: "request".into(), weight };
+        for row in input::read_requests(std::slice::from_ref(path), &columns)?.rows {
+            table.insert(row.user, (row.text, row.weight)); // the last of several
+        }
+    }
+    let supported = requests.supported();
+    let wanted = asked.categories.clone().unwrap_or_else(|| supported.clone());
+    let missing = wanted.iter().find(|category| !supported.contains(category));
+    if let (RequestsFrom::Sampled, Some(category)) = (asked.from, missing) {
+        return Err(Error::Input(format!(
+            "requests.categories: expected categories that the data supports, found {category}: \
+             name its attributes, or its sayings, in the label job's [requests]"
+        )));
+    }
+    Ok(Some(Told {
+        from: asked.from,
+        job: asked.text.clone(),
+        table,
+        requests: Arc::new(requests),
+        categories: wanted,
+        held_out: asked.held_out,
+        seed: asked.seed,
+        controls: asked.controls,
+    }))
+}
+
+/// A share of the list, its names looked up.
+fn quota(names: &Names, catalogue: &Catalogue, spec: &QuotaSpec) -> Result<Vec<Quota>> {
+    if let Some(most) = spec.each_at_most {
+        let attribute = attribute(catalogue, "arm quota", &spec.attribute)? as u16;
+        return Ok(vec![Quota::Each { attribute, most }]);
+    }
+    let (attribute, relation) = (spec.attribute.clone(), Relation::Is);
+    let value = spec.value.clone().unwrap_or_default();
+    let asked = Asked { attribute, relation, value };
+    let control = resolved("arm quota", names, &[asked])?.pop();
+    let control = control.ok_or_else(|| Error::Input("arm quota: names nothing".into()))?;
+    let least = spec.at_least.map(|share| Quota::AtLeast(control.clone(), share));
+    let most = spec.at_most.map(|share| Quota::AtMost(control, share));
+    Ok(least.into_iter().chain(most).collect())
 }
 
 /// The index of an attribute that the job names.
@@ -111,6 +172,23 @@ pub fn method_of(
                 seed: *seed,
             }));
         }
+        StepSpec::LanguageControl { embeddings, weight, fusion, over } => {
+            let step = LanguageControl {
+                speaker: models.speaker(embeddings)?,
+                weight: *weight,
+                fusion: fusion_of(*fusion),
+            };
+            return Ok(match over {
+                Over::Candidates => Method::Language(step),
+                Over::Catalogue => Method::Found(models.search(step)),
+            });
+        }
+        StepSpec::Quota { quotas, depth } => {
+            let names = Names::new(catalogue);
+            let all = quotas.iter().map(|spec| quota(&names, catalogue, spec));
+            let all = all.collect::<Result<Vec<_>>>()?.concat();
+            methods::Step::Quota(methods::Quotas { all, depth: *depth })
+        }
         StepSpec::FairSwap { attribute: name, below, gap_max, depth } => {
             let attribute = attribute(catalogue, "arm fair-swap", name)? as u16;
             // At least the bound, or below it: the items without a number are in neither group.
@@ -123,6 +201,14 @@ pub fn method_of(
     Ok(Method::Step(step))
 }
 
+fn fusion_of(spec: FusionSpec) -> Fusion {
+    match spec {
+        FusionSpec::Ranks => Fusion::Ranks,
+        FusionSpec::Scores => Fusion::Scores,
+        FusionSpec::Reciprocal => Fusion::Reciprocal,
+    }
+}
+
 /// What a point of the job's sweep is judged by, beside what its lists are.
 pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> MetricPlan {
     MetricPlan {
@@ -131,6 +217,7 @@ pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> Metri
         replicates: lists.replicates,
         seed: lists.seed,
         arms: spec.swept_arms().into_iter().map(|swept| swept.arm.name).collect(),
+        requests: lists.requests,
         point: true,
         ..MetricPlan::default()
     }
@@ -155,6 +242,8 @@ pub fn metric_plan(
         name: name.clone(),
         labels: labels.clone(),
     };
+    let of_requests = || Segment { name: "request".into(), labels: labels() };
+    let asked = spec.requests.is_some().then(of_requests);
     Ok(MetricPlan {
         cutoffs: metrics.k.clone(),
         threshold: metrics.theta.map_or(Threshold::All, Threshold::AtLeast),
@@ -168,7 +257,8 @@ pub fn metric_plan(
             (false, attribute) => attribute.map(Distance::Attribute),
         },
         fairness: fairness.transpose()?,
-        segments: prepared.facts.segments.iter().map(segment).collect(),
+        segments: prepared.facts.segments.iter().map(segment).chain(asked).collect(),
+        requests: spec.requests.is_some(),
         ..MetricPlan::default()
     })
 }

@@ -1,10 +1,11 @@
 //! What the stages of all workers share, made once in a process.
 
+use super::super::train_retriever::Trained;
 use super::Opened;
 use super::models::Models;
 use super::settings::{asks, method_of, point_plan, resolved};
 use super::sums::put_sums;
-use crate::control::{describe, met};
+use crate::control::{describe, met, met_mask};
 use crate::device::cpu::top_k::BitSet;
 use crate::error::{Error, Result};
 use crate::flow::ArmMeters;
@@ -15,6 +16,7 @@ use crate::spec::{ArmSpec, Point, RerankSpec, StepSpec};
 use crate::stage::Meter;
 use crate::stage::arms::{Arms, Method, Rerank};
 use crate::stage::ask::{Ask, Asks};
+use crate::stage::language::{LanguageControl, Search};
 use crate::stage::rerank as methods;
 use crate::stage::sweep::{Pool, Sweep};
 use crate::stage::write::{EncodeLists, Measure, WriteLists};
@@ -30,6 +32,8 @@ pub struct Shared {
     pub catalogue: Arc<Catalogue>,
     asks: Arc<Asks>,
     arms: Arc<Arms>,
+    searches: Vec<LanguageControl>,
+    search: Option<Arc<Search>>,
     metrics: MetricPlan,
     sweep: Option<Grid>,
     embeddings: Option<Embeddings>,
@@ -81,6 +85,7 @@ impl Shared {
             Ok::<_, Error>(Grid { arms: arms(&swept)?, pools, plans })
         });
         let (arms, sweep) = (arms(&spec.arms)?, sweep.transpose()?);
+        let searches = models.searches;
         let names = spec.arms.iter().map(|arm| arm.name.as_str());
         let meters = names.zip(&*arms.chains).zip(&arms.meters).map(arm_meters).collect();
         record.meters.arms.get_or_init(|| meters);
@@ -91,6 +96,8 @@ impl Shared {
         });
         Ok(Shared {
             arms,
+            searches,
+            search: None,
             sweep,
             asks: Arc::new(asks),
             metrics: opened.metrics.clone(),
@@ -99,6 +106,32 @@ impl Shared {
             catalogue,
             record,
         })
+    }
+
+    /// With what searches of the whole catalogue need, where arms begin with one.
+    pub fn searching(
+        mut self,
+        spec: &RerankSpec,
+        trained: &Trained,
+        barred: &Barred,
+    ) -> Result<Shared> {
+        if self.searches.is_empty() {
+            return Ok(self);
+        }
+        let items = 0..self.catalogue.len() as ItemId;
+        let catalogue = Arc::clone(&self.catalogue);
+        self.search = Some(Arc::new(Search {
+            encode: trained.encode(),
+            items: trained.item_embeddings().to_vec(),
+            width: trained.width(),
+            steps: std::mem::take(&mut self.searches),
+            barred: items.filter(|item| barred.everybody.contains(*item)).collect(),
+            excluded: barred.by_user.clone(),
+            exclude_seen: spec.retrieve.exclude_seen,
+            k: spec.retrieve.k,
+            met: Arc::new(move |row, item| met_mask(&catalogue, &row.query.controls, item)),
+        }));
+        Ok(self)
     }
 
     /// A worker's stages.
@@ -118,6 +151,7 @@ impl Shared {
         RerankStages {
             source,
             ask: Ask::new(Arc::clone(&self.asks)),
+            search: self.search.clone(),
             arms: Rerank(Arc::clone(&self.arms)),
             sweep: self.sweep.as_ref().map(sweep),
             measure: Measure(judge(&self.metrics, &self.embeddings)),
@@ -156,7 +190,7 @@ impl Shared {
 fn arm_meters(((arm, chain), methods): ((&str, &Vec<Method>), &Arc<Meter>)) -> ArmMeters {
     let model = |method: &Method| match method {
         Method::TokenControl(step) => Some(Arc::clone(&step.scorer.meter)),
-        Method::Step(_) => None,
+        Method::Language(_) | Method::Found(_) | Method::Step(_) => None,
     };
     let models = chain.iter().filter_map(model).collect();
     ArmMeters { arm: arm.to_owned(), methods: Arc::clone(methods), models }

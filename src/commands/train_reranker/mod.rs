@@ -9,7 +9,7 @@ pub use learned::Reranker;
 
 use super::devices;
 use super::prepare::Prepared;
-use super::runs::{hash_inputs, manifest, unfinished};
+use super::runs::{hash_folder, manifest, unfinished};
 use super::train_retriever::{Keeper, Trained};
 use crate::device::cpu::top_k::{BitSet, ItemIndex};
 use crate::error::{Error, Result};
@@ -81,18 +81,9 @@ pub fn open(
     trained: Trained,
 ) -> Result<Opened> {
     let folder = spec.base.path.as_ref().map(PathBuf::from);
-    let mut inputs = Vec::new();
-    if let Some(folder) = &folder {
-        let entries = std::fs::read_dir(folder).map_err(Error::io("open", folder))?;
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|e| e == "json" || e == "safetensors"))
-            .collect();
-        files.sort();
-        inputs = hash_inputs(store, &files)?;
-    }
+    let inputs = folder.as_ref().map(|folder| hash_folder(store, folder)).transpose()?;
     let upstream = [("sequences", &prepared.run), ("retriever", &trained.run)];
-    let run = RunDir::at(store, manifest(job, inputs, &upstream));
+    let run = RunDir::at(store, manifest(job, inputs.unwrap_or_default(), &upstream));
     Ok(Opened { prepared, trained, run, folder })
 }
 

@@ -8,6 +8,7 @@
 
 mod cues;
 mod draws;
+mod feed;
 mod phrases;
 mod popularity;
 mod stock;
@@ -17,6 +18,7 @@ mod words;
 mod write;
 
 pub use popularity::{POPULARITY, with_popularity};
+pub use words::spoken_title;
 
 use super::postings::Postings;
 use super::resolve::resolve;
@@ -26,7 +28,6 @@ use cues::{Cue, cues};
 use phrases::Phrases;
 use std::sync::Arc;
 use stock::{ITEMS_MIN, Name, Numbers, Shelf, names};
-use words::spoken_title;
 
 /// Items like a title are those with all of its labels, if there are so many.
 const ALIKE_MIN: usize = 4 * ITEMS_MIN;
@@ -74,6 +75,8 @@ struct Reading {
     sayings: Phrases<Vec<Control>>,
     /// Attributes with numbers.
     numeric: Phrases<usize>,
+    /// Attributes.
+    attributes: Phrases<usize>,
     titles: Phrases<ItemId>,
 }
 
@@ -249,14 +252,18 @@ impl Reading {
             cues: cues(),
             sayings: Phrases::default(),
             numeric: Phrases::default(),
+            attributes: Phrases::default(),
             titles: Phrases::default(),
         };
         for saying in sayings {
             saying.says.iter().for_each(|s| reading.sayings.add(s, saying.controls.clone()));
         }
-        let numeric = catalogue.attributes.iter().enumerate();
-        for (at, attribute) in numeric.filter(|(_, a)| !a.numbers.is_empty()) {
-            reading.numeric.add(&write::name_of(attribute), at);
+        for (at, attribute) in catalogue.attributes.iter().enumerate() {
+            let name = write::name_of(attribute);
+            reading.attributes.add(&name, at);
+            if !attribute.numbers.is_empty() {
+                reading.numeric.add(&name, at);
+            }
         }
         for (item, title) in (0..).zip(&catalogue.titles) {
             reading.titles.add(&spoken_title(title), item);

@@ -31,7 +31,13 @@ pub fn write(
         let (text, meaning) = writer.once(category)?;
         let count = requests.meeting(&meaning).len();
         let good = !meaning.is_empty() && worth(&meaning, count, items);
-        good.then_some(Request { text, category: Some(category), held_out, meaning, weight: None })
+        good.then_some(Request {
+            text,
+            category: Some(category),
+            held_out,
+            meaning,
+            ..Request::default()
+        })
     })
 }
 

@@ -12,6 +12,7 @@ mod facts;
 mod fair_swap;
 mod hard_filter;
 mod mmr;
+mod quota;
 mod relevance;
 mod retrieval_order;
 mod similarity;
@@ -21,6 +22,7 @@ pub use facts::{Embeddings, Facts};
 pub use fair_swap::{FairSwap, fair_swap, gap};
 pub use hard_filter::{HardFilter, hard_filter};
 pub use mmr::{Mmr, mmr};
+pub use quota::{Quotas, quota};
 pub use retrieval_order::retrieval_order;
 pub use similarity::Similarity;
 
@@ -40,6 +42,8 @@ pub enum Step {
     Dpp(Dpp),
     /// The same rank for two groups of items, on average.
     FairSwap(FairSwap),
+    /// Shares of the list as a whole.
+    Quota(Quotas),
 }
 
 impl Step {
@@ -53,6 +57,7 @@ impl Step {
             Step::Mmr(mmr) => mmr.check(facts),
             Step::Dpp(dpp) => dpp.check(facts),
             Step::FairSwap(swap) => swap.check(facts),
+            Step::Quota(quotas) => quotas.check(facts),
         }
     }
 
@@ -67,6 +72,7 @@ impl Step {
             Step::Mmr(step) => mmr(step, row, list, facts),
             Step::Dpp(step) => dpp(step, row, list, facts),
             Step::FairSwap(step) => fair_swap(step, row, list, facts),
+            Step::Quota(step) => quota(step, row, list, facts),
         }
     }
 }

@@ -4,5 +4,6 @@ use crate::types::{ArmList, Candidates};
 
 /// Every candidate in the retriever's order, with its score.
 pub fn retrieval_order(row: &Candidates) -> ArmList {
-    ArmList { order: (0..row.items.len() as u32).collect(), scores: row.scores.clone() }
+    let count = row.retrieved();
+    ArmList { order: (0..count as u32).collect(), scores: row.scores[..count].to_vec() }
 }

@@ -57,7 +57,7 @@ pub struct ExclusionRow {
     pub user: Option<Key>,
 }
 
-const KEY: &str = "an integer or a string";
+pub(super) const KEY: &str = "an integer or a string";
 
 /// Reads what users asked for, in the order of the input.
 ///
@@ -132,7 +132,10 @@ pub fn read_exclusions(
 
 /// Reads every batch of every file with what `open` makes of the file's columns; a row's shard is
 /// the file's position.
-fn read<T, D>(paths: &[PathBuf], open: impl Fn(&mut Source) -> Result<D>) -> Result<Rows<T>>
+pub(super) fn read<T, D>(
+    paths: &[PathBuf],
+    open: impl Fn(&mut Source) -> Result<D>,
+) -> Result<Rows<T>>
 where
     D: Fn(&Source, &RecordBatch, Origin, &mut Rows<T>) -> Result<(), ArrowError>,
 {
@@ -151,7 +154,7 @@ where
     Ok(out)
 }
 
-fn each<T>(
+pub(super) fn each<T>(
     batch: &RecordBatch,
     first: Origin,
     out: &mut Rows<T>,
@@ -166,11 +169,11 @@ fn each<T>(
     }
 }
 
-fn get<T>(cell: Result<T, Flaw>, column: &Column) -> Result<T, FaultKind> {
+pub(super) fn get<T>(cell: Result<T, Flaw>, column: &Column) -> Result<T, FaultKind> {
     cell.map_err(|flaw| flaw.of(&column.name))
 }
 
-fn optional<T>(cell: Result<T, Flaw>, column: &Column) -> Result<Option<T>, FaultKind> {
+pub(super) fn optional<T>(cell: Result<T, Flaw>, column: &Column) -> Result<Option<T>, FaultKind> {
     match cell {
         Err(Flaw::Null) => Ok(None),
         cell => get(cell, column).map(Some),

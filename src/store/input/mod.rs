@@ -14,6 +14,7 @@ mod controls;
 mod given;
 mod index;
 mod interactions;
+mod requests;
 mod resolve;
 mod source;
 mod table;
@@ -29,6 +30,7 @@ pub use index::ItemIndex;
 pub use interactions::{
     InteractionBatches, InteractionColumns, InteractionFile, agree, open_interactions,
 };
+pub use requests::{RequestColumns, RequestRow, read_requests};
 pub use resolve::resolve;
 pub use source::{has_column, survives_panics};
 pub use table::{

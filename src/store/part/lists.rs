@@ -128,7 +128,7 @@ impl<'a> Encoder<'a> {
                 let order = &order[..depth];
                 scores.extend_from_slice(&list_scores[..depth]);
                 items.extend(order.iter().map(|&at| candidates.items[at as usize]));
-                ranks.extend(order.iter().map(|&at| at as i32 + 1));
+                ranks.extend(order.iter().map(|&at| candidates.rank(at as usize) as i32));
                 if !candidates.query.controls.is_empty() {
                     met.extend(order.iter().map(|&at| candidates.met[at as usize]));
                 }

@@ -6,6 +6,7 @@
 //! name.
 
 pub mod catalogue;
+pub mod embeddings;
 pub mod exposure;
 pub mod faults;
 pub mod interactions;

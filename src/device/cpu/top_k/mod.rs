@@ -47,6 +47,7 @@
 
 mod best;
 mod bits;
+mod every;
 mod index;
 mod quantise;
 pub mod reference;
@@ -55,6 +56,7 @@ mod search;
 mod shape;
 
 pub use bits::BitSet;
+pub use every::every_score;
 pub use index::ItemIndex;
 pub(in crate::device) use index::{checked, norm_max};
 pub use screen::Path;
