@@ -60,7 +60,7 @@ impl Watcher for Bars {
         if let Ok(Some(Shown { bar, start, .. })) = shown.as_deref() {
             bar.set_length(progress.steps_per_epoch);
             bar.set_position((progress.step - 1) % progress.steps_per_epoch + 1);
-            bar.set_message(training(progress, *start));
+            bar.set_message(training(run, progress, *start));
         }
     }
 
@@ -117,7 +117,7 @@ impl Watcher for Lines {
     fn step(&self, run: &RunDir, progress: &Progress) {
         let start = self.start.lock().ok().and_then(|start| *start);
         if let (Some(_), Some(start)) = (progress.validation, start) {
-            eprintln!("{}: {}", run.name(), training(progress, start));
+            eprintln!("{}: {}", run.name(), training(run, progress, start));
         }
     }
 
@@ -141,10 +141,11 @@ fn rows(meters: &Meters, start: Instant) -> String {
     format!("{rows} rows, {rate:.0} rows/s, {} faults", meters.faults.load(Relaxed))
 }
 
-fn training(progress: &Progress, start: Instant) -> String {
+fn training(run: &RunDir, progress: &Progress, start: Instant) -> String {
+    let by = if run.manifest().kind == "train-encoder" { "AUC" } else { "NDCG@10" };
     let Progress { step, steps_per_epoch, loss, validation, .. } = progress;
     let seconds = start.elapsed().as_secs_f64();
     let epoch = (step - 1) / steps_per_epoch + 1;
-    let validation = validation.map_or(String::new(), |ndcg| format!(", NDCG@10 {ndcg:.4}"));
+    let validation = validation.map_or(String::new(), |value| format!(", {by} {value:.4}"));
     format!("epoch {epoch}, loss {loss:.4}{validation}, {seconds:.0} s")
 }

@@ -7,6 +7,7 @@ mod controls;
 mod cuda;
 mod decoder;
 mod encoder;
+mod encoders;
 mod evidence;
 mod faults;
 mod imports;

@@ -10,11 +10,11 @@ use super::rerank;
 use super::runs::Options;
 use crate::control::describe;
 use crate::error::{Error, Result};
-use crate::report::explain::{CandidateLine, Explanation, HistoryLine, render_text};
+use crate::report::explain::{CandidateLine, Explanation, HistoryLine, Said, render_text};
 use crate::spec::Kind;
 use crate::stage::Setback;
 use crate::store::{RunDir, Store, part};
-use crate::types::{Catalogue, Conflict, ItemId, Key, Ranked};
+use crate::types::{Catalogue, Conflict, Control, ItemId, Key, Quota, Ranked, Request};
 
 /// Items of the history, and candidates, that are shown.
 const SHOWN: usize = 20;
@@ -50,12 +50,45 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
             ..Explanation::default()
         },
     };
+    let said = one.ranked.as_ref().and_then(|ranked| ranked.candidates.query.request.as_ref());
+    explained.request = said.map(|request| {
+        said_in_words(&opened.prepared.catalogue, request, &one.understood, one.context.clone())
+    });
     explained.prompts = one.prompts;
     explained.faults.extend(one.setbacks.into_iter().map(|setback| match setback {
         Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
         Setback::Failed(why) => why,
     }));
     Ok(render_text(&explained))
+}
+
+/// A request with what is understood of it.
+fn said_in_words(
+    catalogue: &Catalogue,
+    request: &Request,
+    understood: &[Control],
+    context: Option<String>,
+) -> Said {
+    let words = |controls: &[Control]| controls.iter().map(|c| describe(catalogue, c)).collect();
+    let quota = |quota: &Quota| match quota {
+        Quota::AtLeast(control, share) => {
+            format!("at least {:.0} % {}", share * 100.0, describe(catalogue, control))
+        }
+        Quota::AtMost(control, share) => {
+            format!("at most {:.0} % {}", share * 100.0, describe(catalogue, control))
+        }
+        Quota::Each { attribute, most } => {
+            format!("at most {most} of one {}", catalogue.attributes[usize::from(*attribute)].name)
+        }
+    };
+    Said {
+        text: request.text.clone(),
+        category: request.category.map(|category| category.to_string()),
+        understood: words(understood),
+        quotas: request.quotas.iter().map(quota).collect(),
+        meaning: words(&request.meaning),
+        context,
+    }
 }
 
 /// The partition and the row of a user.

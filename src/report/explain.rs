@@ -23,6 +23,8 @@ pub struct Explanation {
     pub controls: Vec<String>,
     /// Where the controls came from.
     pub source: ControlSource,
+    /// What was asked for in the user's own words; none for who says nothing.
+    pub request: Option<Said>,
     /// Why the controls cannot all be met.
     pub conflict: Option<String>,
     /// The arms, in the job's order.
@@ -38,6 +40,23 @@ pub struct Explanation {
     pub prompts: Vec<(usize, String, Vec<u32>)>,
     /// Faults of this user's rows: stage and reason.
     pub faults: Vec<String>,
+}
+
+/// A request, and what was made of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// The words about items.
+    pub text: String,
+    /// What it is about, where that is known.
+    pub category: Option<String>,
+    /// What the rules understand of it, as controls.
+    pub understood: Vec<String>,
+    /// What it wants of the list as a whole.
+    pub quotas: Vec<String>,
+    /// What it means, where that is known: what it is judged by.
+    pub meaning: Vec<String>,
+    /// The user in words, as the encoder reads them.
+    pub context: Option<String>,
 }
 
 /// One item of the history.
@@ -78,6 +97,7 @@ const COLUMNS: usize = 100;
 pub fn render_text(e: &Explanation) -> String {
     let mut out = format!("user {} · {}\n", clean(&e.user), clean(&e.run));
     history(e, &mut out);
+    request(e, &mut out);
     controls(e, &mut out);
     arms(e, &mut out);
     candidates(e, &mut out);
@@ -101,6 +121,29 @@ fn name(title: &str, key: &str, width: usize) -> String {
     let room = width.saturating_sub(clean(key).chars().count() + 3).max(8);
     let name = if title.is_empty() { key.into() } else { format!("{} ({key})", cut(title, room)) };
     left(&name, width)
+}
+
+fn request(e: &Explanation, out: &mut String) {
+    let Some(said) = &e.request else { return };
+    out.push_str("\nrequest\n");
+    bullet("›", &said.text, out);
+    let list = |what: &str, parts: &[String], out: &mut String| {
+        if !parts.is_empty() {
+            bullet(" ", &format!("{what}: {}", parts.join("; ")), out);
+        }
+    };
+    list("about", said.category.as_slice(), out);
+    list("understood", &said.understood, out);
+    if said.understood.is_empty() && said.quotas.is_empty() {
+        bullet(
+            " ",
+            "understood: nothing that is a control; the encoder reads it all the same",
+            out,
+        );
+    }
+    list("of the whole list", &said.quotas, out);
+    list("means", &said.meaning, out);
+    list("read beside", said.context.as_slice(), out);
 }
 
 fn history(e: &Explanation, out: &mut String) {

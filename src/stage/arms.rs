@@ -5,7 +5,7 @@ use super::language::{LanguageControl, Said};
 use super::rerank::{Facts, Step, retrieval_order};
 use super::token_control::{Memo, TokenControl};
 use super::{Meter, Outcomes, Stage};
-use crate::types::{ArmList, Candidates, Cost, Ranked, StageName};
+use crate::types::{ArmList, Candidates, Cost, Query, Ranked, StageName};
 use std::sync::Arc;
 
 /// The job's arms, each a chain of methods.
@@ -55,6 +55,17 @@ impl Rerank {
             _ => None,
         });
         firsts.collect()
+    }
+}
+
+impl Rerank {
+    /// A user in words, as the first encoder of the arms reads them.
+    pub fn context(&self, query: &Query) -> Option<String> {
+        let language = |method: &Method| match method {
+            Method::Language(step) => Some((step.speaker.describe)(&query.history)),
+            _ => None,
+        };
+        self.0.chains.iter().flatten().find_map(language)
     }
 }
 

@@ -49,6 +49,13 @@ impl Ask {
         Self { asks, conflicts }
     }
 
+    /// What the rules understand of a user's request.
+    pub fn understood(&self, query: &Query) -> Vec<Control> {
+        let request = query.request.as_ref();
+        let told = self.asks.told.as_ref().zip(request);
+        told.map(|(told, request)| told.requests.understand(&request.text)).unwrap_or_default()
+    }
+
     /// A row as it would be, had only its best `k` been retrieved and only the first `count` of its
     /// controls been asked for; none stands for all of them.
     pub fn cut(&mut self, row: &Candidates, k: usize, count: Option<usize>) -> Candidates {

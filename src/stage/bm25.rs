@@ -1,7 +1,8 @@
 //! BM25: what a search engine says of an item for a request, by the words they share. A peer of the
 //! encoders.
 //!
-//! Formula: Σ over the request's words q of idf(q) · f · (k₁ + 1) / (f + k₁ · (1 − b + b · n / n̄)),
+//! Formula: Σ over the request's words q of
+//! idf(q) · f · (k₁ + 1) / (f + k₁ · (1 − b + b · n / n̄)),
 //! f how often the item's text holds q, n its words and n̄ their mean,
 //! idf(q) = ln(1 + (N − N_q + ½) / (N_q + ½)), N_q the items that hold q.
 //! Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with k₁ = 1.2 and

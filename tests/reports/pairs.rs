@@ -132,6 +132,7 @@ fn one_user_is_explained() {
         controls: vec!["genre is Drama".into(), "year at most 1980".into()],
         source: ControlSource::Table,
         conflict: None,
+        request: None,
         arms: vec!["retrieval-order".into(), "hard-filter".into(), "mmr".into()],
         published: Some(2),
         candidates: vec![

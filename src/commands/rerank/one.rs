@@ -9,7 +9,7 @@ use crate::plan::Task;
 use crate::spec::{Job, RerankSpec};
 use crate::stage::language::{Reacher, Search};
 use crate::stage::{Outcomes, Setback, Stage};
-use crate::types::{Candidates, Ranked, StageName};
+use crate::types::{Candidates, Control, Ranked, StageName};
 use std::sync::Arc;
 
 /// The stages of a worker, over candidates from a retriever.
@@ -31,6 +31,10 @@ pub struct One {
     /// Of each arm that begins with a model: which, and the prompt, as people read it and as
     /// tokens.
     pub prompts: Vec<(usize, String, Vec<u32>)>,
+    /// What the rules understand of the user's request, whether or not it joins the controls.
+    pub understood: Vec<Control>,
+    /// The user in words, as the first encoder of the arms reads them.
+    pub context: Option<String>,
     /// What went wrong on the way.
     pub setbacks: Vec<Setback>,
 }
@@ -52,7 +56,10 @@ pub fn one(job: &Job, spec: &RerankSpec, opened: &Opened, (shard, row): (u32, u3
     let asked = reached(asked, stages.search.as_ref(), &mut setbacks);
     let prompts = asked.iter().flat_map(|row| stages.arms.prompts(row)).collect();
     let ranked = then(asked, &mut stages.arms, &mut setbacks).pop();
-    Ok(One { ranked, prompts, setbacks })
+    let query = ranked.as_ref().map(|ranked: &Ranked| &ranked.candidates.query);
+    let understood = query.map(|query| stages.ask.understood(query)).unwrap_or_default();
+    let context = query.and_then(|query| stages.arms.context(query));
+    Ok(One { ranked, prompts, understood, context, setbacks })
 }
 
 /// Rows with what searches of the whole catalogue find for them, if there are any.
