@@ -55,7 +55,7 @@ impl Watcher for Bars {
         self.put(Some(Shown { bar, over, start }));
     }
 
-    fn step(&self, _: &RunDir, progress: &Progress) {
+    fn step(&self, run: &RunDir, progress: &Progress) {
         let shown = self.shown.lock();
         if let Ok(Some(Shown { bar, start, .. })) = shown.as_deref() {
             bar.set_length(progress.steps_per_epoch);

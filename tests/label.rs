@@ -2,6 +2,7 @@
 
 mod far;
 mod jobs;
+mod near;
 mod requests;
 mod server;
 

@@ -1,6 +1,6 @@
 //! `kind = "label"`: what people might ask for, in words, and how well items answer it.
 
-use super::{Problems, TextsSpec};
+use super::{DeviceSpec, Problems, TextsSpec};
 use crate::types::{Asked, Category, Relation};
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +105,32 @@ pub enum TeacherSpec {
         #[serde(default)]
         noise: f64,
     },
+    /// A decoder in a folder, which reads one prompt an item and answers with a mark.
+    Decoder(DecoderTeacherSpec),
     /// A model behind a server that speaks the OpenAI chat protocol, with `temperature = 0`: each
     /// prompt is answered once, whatever runs ask for it.
     Http(HttpTeacherSpec),
+}
+
+/// `[teacher]` with `kind = "decoder"`: the score is the mark from 0 to 4 that is expected under
+/// the model's logits after the prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecoderTeacherSpec {
+    /// A Hugging Face folder of the Llama family: `config.json`, `tokenizer.json`, safetensors.
+    #[serde(skip_serializing)] // what is in it stands for it
+    pub path: String,
+    /// The prompt, with `{person}`, `{request}` and `{item}` in it and special tokens by their
+    /// names; it ends where the mark follows. One of ours when left out.
+    pub template: Option<String>,
+    /// Tokens of a prompt, at most, 16 to 131072. Default 1024.
+    pub tokens_max: usize,
+    /// On what it computes: `cpu`, `cuda:N` or `cuda:N,M`. Default `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")]
+    pub device: DeviceSpec,
+    /// Tokens of a batch on a device, 64 to 1048576. Default 16384.
+    #[serde(skip_serializing)] // the same judgements
+    pub device_tokens_max: usize,
 }
 
 /// `[teacher]` with `kind = "http"`.
@@ -203,6 +226,18 @@ impl Default for JudgedSpec {
 impl Default for TeacherSpec {
     fn default() -> Self {
         TeacherSpec::Attributes { graded: false, noise: 0.0 }
+    }
+}
+
+impl Default for DecoderTeacherSpec {
+    fn default() -> Self {
+        DecoderTeacherSpec {
+            path: String::new(),
+            template: None,
+            tokens_max: 1024,
+            device: DeviceSpec::Cpu,
+            device_tokens_max: 16_384,
+        }
     }
 }
 
@@ -305,6 +340,12 @@ impl TeacherSpec {
         match self {
             TeacherSpec::Attributes { noise, .. } => {
                 problems.range("teacher.noise", *noise, 0.0, 0.5);
+            }
+            TeacherSpec::Decoder(spec) => {
+                problems.required("teacher.path", &spec.path, "the folder of a decoder");
+                problems.range("teacher.tokens_max", spec.tokens_max, 16, 131_072);
+                let most = spec.device_tokens_max;
+                problems.range("teacher.device_tokens_max", most, 64, 1_048_576);
             }
             TeacherSpec::Http(spec) => spec.check(problems),
         }

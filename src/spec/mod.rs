@@ -21,8 +21,8 @@ pub use check::Problems;
 pub use device::DeviceSpec;
 pub use embed::{EmbedOutput, EmbedSpec};
 pub use label::{
-    BudgetSpec, HttpTeacherSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec,
-    TeacherSpec,
+    BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, JudgedSpec, LabelOutput, LabelSpec,
+    MeaningSpec, RequestsSpec, TeacherSpec,
 };
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,

@@ -210,8 +210,8 @@ fn send(
     length: usize,
 ) -> std::io::Result<()> {
     let head = format!("HTTP/1.1 {status} Told\r\ncontent-length: {length}\r\n{headers}\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    // In one piece: the second of two would wait for the first one's receipt.
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     stream.flush()
 }
 

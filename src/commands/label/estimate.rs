@@ -2,16 +2,20 @@
 
 use super::Opened;
 use crate::error::Result;
+use crate::model::decoder::DecoderConfig;
 use crate::remote::Usage;
-use crate::spec::{HttpTeacherSpec, LabelSpec, TeacherSpec};
-use crate::stage::judge::prompt;
+use crate::spec::{DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, TeacherSpec};
+use crate::stage::judge::{TEMPLATE, prompt};
 use crate::stage::scatter::require;
 use crate::stage::texts::Texts;
 use crate::store::part;
 use std::fmt;
+use std::path::Path;
 
 /// Judgements a second of the catalogue as a teacher.
 const JUDGED_PER_S: f64 = 3e5;
+/// Multiply-adds a second and thread of reading prompts.
+const PRODUCTS_PER_S: f64 = 4e10;
 /// Seconds that a server takes for an answer, where nothing else is known.
 const ANSWER_S: f64 = 3.0;
 /// Items and users whose texts are measured.
@@ -53,8 +57,34 @@ pub fn estimate(spec: &LabelSpec, opened: &Opened) -> Result<Estimate> {
         TeacherSpec::Attributes { .. } => {
             Ok(Estimate { seconds: judgements as f64 / JUDGED_PER_S, ..all })
         }
+        TeacherSpec::Decoder(decoder) => near(decoder, opened, &texts, all),
         TeacherSpec::Http(server) => far(spec, server, opened, &texts, all),
     }
+}
+
+/// What a decoder would read: one prompt an item.
+fn near(
+    decoder: &DecoderTeacherSpec,
+    opened: &Opened,
+    texts: &Texts,
+    all: Estimate,
+) -> Result<Estimate> {
+    let config = DecoderConfig::open(Path::new(&decoder.path))?;
+    let template = decoder.template.as_deref().unwrap_or(TEMPLATE).len() as u64;
+    let letters = template + people(opened, texts)? + items(opened, texts);
+    let tokens_in = all.judgements * letters / LETTERS;
+    let (width, inner) = (config.hidden as f64, config.inner as f64);
+    let products = config.layers as f64 * (4.0 * width * width + 3.0 * width * inner);
+    let seconds = tokens_in as f64 * products / PRODUCTS_PER_S;
+    let usage = Usage { tokens_in, tokens_out: 0 };
+    Ok(Estimate { prompts: all.judgements, usage, seconds, ..all })
+}
+
+/// The mean letters of some items in words.
+fn items(opened: &Opened, texts: &Texts) -> u64 {
+    let step = (opened.catalogue.len() / MEASURED).max(1);
+    let some = (0..opened.catalogue.len()).step_by(step);
+    mean(some.map(|item| texts.item(item as u32).len()))
 }
 
 /// What a server would be asked: with the mean text of some items and people.
@@ -67,9 +97,7 @@ fn far(
 ) -> Result<Estimate> {
     let per_request = spec.items.per_request.min(opened.catalogue.len());
     let prompts = all.requests * per_request.div_ceil(server.items_per_prompt) as u64;
-    let step = (opened.catalogue.len() / MEASURED).max(1);
-    let items = (0..opened.catalogue.len()).step_by(step);
-    let items = mean(items.map(|item| texts.item(item as u32).len()));
+    let items = items(opened, texts);
     let empty: u64 = prompt("", "a request of some words", &[]).iter().map(said).sum();
     let read = prompts * (empty + people(opened, texts)?) + all.judgements * (items + LETTERS);
     let usage = Usage {

@@ -8,7 +8,7 @@ pub use estimate::{Estimate, estimate};
 pub use settings::{requests, texts};
 
 use super::prepare::Prepared;
-use super::runs::{Options, manifest, unfinished};
+use super::runs::{Options, hash_inputs, manifest, unfinished};
 use crate::control::{Requests, with_popularity};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
@@ -16,7 +16,7 @@ use crate::flow::commit::Record;
 use crate::flow::label::{LabelStages, label};
 use crate::flow::prepare::Pass;
 use crate::plan::{Plan, Task};
-use crate::spec::{Job, LabelSpec};
+use crate::spec::{Job, LabelSpec, TeacherSpec};
 use crate::stage::judge::{Judge, Paid};
 use crate::stage::labels::{LabelSums, WriteJudgements};
 use crate::stage::pose::Pose;
@@ -134,7 +134,11 @@ impl Labelled {
 
 /// Opens and checks everything that the job reads.
 pub fn open(job: &Job, spec: &LabelSpec, store: &Store, prepared: Prepared) -> Result<Opened> {
-    let run = RunDir::at(store, manifest(job, Vec::new(), &[("sequences", &prepared.run)]));
+    let inputs = match &spec.teacher {
+        TeacherSpec::Decoder(decoder) => hash_inputs(store, &teacher::files(decoder)?)?,
+        TeacherSpec::Attributes { .. } | TeacherSpec::Http(_) => Vec::new(),
+    };
+    let run = RunDir::at(store, manifest(job, inputs, &[("sequences", &prepared.run)]));
     let rows: Vec<u64> = prepared.sequences.iter().map(|part| part.rows).collect();
     let quotas = quotas(&rows, spec.requests.users_max);
     let asked = prepared.sequences.iter().zip(quotas).enumerate();

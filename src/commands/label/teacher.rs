@@ -1,12 +1,19 @@
 //! Who judges.
 
 use super::Opened;
+use crate::commands::devices;
 use crate::error::{Error, Result};
+use crate::model::decoder::Decoder;
+use crate::model::tokenizer::Tokenizer;
 use crate::remote::{Chat, ChatSettings, Secret};
-use crate::spec::{BudgetSpec, HttpTeacherSpec, LabelSpec, TeacherSpec};
-use crate::stage::judge::{Account, Answers, Attributes, Budget, Far, Paid, Teacher};
+use crate::spec::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, TeacherSpec};
+use crate::stage::judge::{
+    Account, Answers, Attributes, Budget, Far, Near, Paid, TEMPLATE, Teacher, Wording,
+};
+use crate::stage::reader::Reader;
 use crate::stage::texts::Texts;
 use crate::store::{RunDir, Store};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +52,11 @@ pub fn open(spec: &LabelSpec, opened: &Opened, texts: &Arc<Texts>, store: &Store
             let teacher = Arc::new(teacher);
             Ok(Asked { teacher, users_at_once: USERS_AT_ONCE, account: None })
         }
+        TeacherSpec::Decoder(decoder) => {
+            let teacher = Arc::new(near(decoder, texts)?);
+            // One user at a time: what computes is the processor's workers, or a device's batch.
+            Ok(Asked { teacher, users_at_once: 1, account: None })
+        }
         TeacherSpec::Http(server) => {
             // All that an answer depends on beside the prompt.
             let model = format!("{} {} {}", server.model, server.json, server.answer_tokens_max);
@@ -65,6 +77,31 @@ pub fn open(spec: &LabelSpec, opened: &Opened, texts: &Arc<Texts>, store: &Store
             Ok(Asked { teacher: Arc::new(teacher), users_at_once, account: Some(account) })
         }
     }
+}
+
+/// A decoder of a folder.
+fn near(spec: &DecoderTeacherSpec, texts: &Arc<Texts>) -> Result<Near> {
+    let folder = Path::new(&spec.path);
+    let wording = Wording::parse(spec.template.as_deref().unwrap_or(TEMPLATE))?;
+    let tokenizer = Tokenizer::open(folder)?;
+    let decoder = Decoder::open(folder, None)?;
+    let tokens_max = spec.tokens_max.min(decoder.config().context_max);
+    let devices = devices::open(&spec.device)?;
+    let marks = Near::marks(&tokenizer)?;
+    let reader = Reader::new(decoder, &marks, &devices, spec.device_tokens_max)?;
+    Ok(Near::new(wording, tokenizer, reader, Arc::clone(texts), tokens_max))
+}
+
+/// The files that a decoder is: what its answers depend on.
+pub fn files(spec: &DecoderTeacherSpec) -> Result<Vec<PathBuf>> {
+    let folder = Path::new(&spec.path);
+    let entries = std::fs::read_dir(folder).map_err(Error::io("open", folder))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "json" || e == "safetensors"))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 /// The job's limits.

@@ -4,12 +4,14 @@ mod answers;
 mod attributes;
 mod budget;
 mod far;
+mod near;
 mod wording;
 
 pub use answers::Answers;
 pub use attributes::Attributes;
 pub use budget::{Account, Budget, Paid};
 pub use far::Far;
+pub use near::{Near, TEMPLATE, Wording};
 pub use wording::prompt;
 
 use super::pose::{Posed, kept_from_training};
