@@ -44,6 +44,13 @@ impl Postings {
         self.lists[usize::from(attribute)].single_valued
     }
 
+    /// The items that have a label, ascending.
+    ///
+    /// Panics: if the catalogue does not have it.
+    pub fn labelled(&self, attribute: u16, code: u32) -> &[ItemId] {
+        self.lists[usize::from(attribute)].with(code)
+    }
+
     /// Whether at least one item meets all the controls.
     ///
     /// Panics: if a control was resolved against another catalogue.

@@ -4,7 +4,8 @@ use super::texts::Texts;
 use super::{Outcomes, Stage};
 use crate::control::Requests;
 use crate::types::{
-    Category, FaultKind, ItemId, Key, Origin, Query, Relation, Request, StageName, mix64, unit_f64,
+    Category, Control, FaultKind, ItemId, Key, Origin, Query, Relation, Request, StageName, mix64,
+    unit_f64,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -105,8 +106,18 @@ impl Pose {
         let share = |share: f64| (share * many as f64).round() as usize;
         let mut chosen = BTreeSet::new();
         let mut next = draws(draw);
+        let mut likely = share(likely);
+        if let Some(unwanted) = unwanted(&request.meaning) {
+            // What is excluded is rare: without these hardly anything would be judged badly.
+            let all = request.meaning.iter().all(|control| control.relation == Relation::Not);
+            let tempting = self.requests.meeting(&unwanted);
+            let some = if all { likely } else { likely / 2 };
+            fill(&mut chosen, some, &mut next, |at| pick(&tempting, at));
+            likely -= some;
+        }
         let meeting = self.requests.meeting(&request.meaning);
-        fill(&mut chosen, share(likely), &mut next, |at| pick(&meeting, at));
+        let wanted = chosen.len() + likely;
+        fill(&mut chosen, wanted, &mut next, |at| pick(&meeting, at));
         let wanted = chosen.len() + share(taste);
         fill(&mut chosen, wanted, &mut next, |at| self.to_taste(history, at));
         fill(&mut chosen, many, &mut next, |at| Some(below(at, all) as ItemId));
@@ -124,10 +135,21 @@ impl Pose {
             })
             .collect();
         let attribute = pick(&labelled, mix64(draw ^ 2))?;
-        let codes = catalogue.attributes[usize::from(attribute)].codes(liked).to_vec();
-        let like = crate::types::Control { attribute, relation: Relation::Is, codes, bound: 0.0 };
-        pick(&self.requests.meeting(&[like]), mix64(draw ^ 3))
+        let codes = catalogue.attributes[usize::from(attribute)].codes(liked);
+        let code = pick(codes, mix64(draw ^ 4))?;
+        pick(self.requests.labelled(attribute, code), mix64(draw ^ 3))
     }
+}
+
+/// What items meet that are all but what is asked for: they have what is excluded. None where
+/// nothing is.
+fn unwanted(meaning: &[Control]) -> Option<Vec<Control>> {
+    let turned = |control: &Control| match control.relation {
+        Relation::Not => Control { relation: Relation::Is, ..control.clone() },
+        _ => control.clone(),
+    };
+    let excludes = meaning.iter().any(|control| control.relation == Relation::Not);
+    excludes.then(|| meaning.iter().map(turned).collect())
 }
 
 /// Whether an item is kept from training: by the hash of its key alone.

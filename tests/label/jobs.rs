@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use steerage::commands::{Options, Outcome, bring_up};
 use steerage::control::{all_met, with_popularity};
 use steerage::flow::cluster::Cluster;
-use steerage::types::{Category, Judgement};
+use steerage::types::{Category, Judgement, Relation};
 
 /// The judgements of each request.
 fn by_request(judgements: &[Judgement]) -> BTreeMap<(String, String), Vec<&Judgement>> {
@@ -69,7 +69,12 @@ fn what_the_catalogue_judges_is_right() {
             assert_eq!(judgement.score, f32::from(met), "{request} {}", judgement.item);
         }
         let met = mine.iter().filter(|judgement| judgement.score == 1.0).count();
-        assert!(met >= 5, "{request}: {met} of 12 meet it: two fifths are drawn so");
+        let excludes = meaning.iter().filter(|c| c.relation == Relation::Not).count();
+        match excludes {
+            0 => assert!(met >= 5, "{request}: {met} of 12 meet it: two fifths are drawn so"),
+            n if n == meaning.len() => assert!(met <= 7, "{request}: {met} of 12"),
+            _ => assert!((2..=10).contains(&met), "{request}: {met} of 12"),
+        }
     }
     assert_eq!(categories.len(), 10, "{categories:?}");
     let share = |of: fn(&Judgement) -> bool| {

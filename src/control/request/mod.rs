@@ -157,6 +157,11 @@ impl Requests {
         self.postings.meeting(meaning)
     }
 
+    /// The items that have a label, ascending.
+    pub fn labelled(&self, attribute: u16, code: u32) -> &[ItemId] {
+        self.postings.labelled(attribute, code)
+    }
+
     /// What the words of a request mean here; empty where the rules find nothing in them.
     pub fn understand(&self, text: &str) -> Vec<Control> {
         understand::understand(self, text)
