@@ -1,6 +1,7 @@
 //! Requests, teachers and the `label` job.
 
 mod far;
+mod infer;
 mod jobs;
 mod near;
 mod requests;

@@ -178,7 +178,7 @@ impl Chain<'_> {
         meters: &Arc<Meters>,
     ) -> Result<Done> {
         let opened = label::open(job, spec, self.store, prepared(job, upstream)?)?;
-        meters.epochs_total.store(opened.plan.epochs.len() as u64, Relaxed);
+        meters.epochs_total.store(opened.epochs(spec), Relaxed);
         let work = || label::run(job, spec, (&opened, self.store), self.options, meters);
         let worked = self.watched(&opened.run, meters, work)?;
         Ok((Outcome::Labelled(label::finished(opened, spec.clone())?), worked))

@@ -152,7 +152,7 @@ fn labelled(
     text: &mut String,
 ) -> Result<()> {
     let opened = label::open(job, spec, store, prepared)?;
-    status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+    status(&opened.run, opened.epochs(spec), text)?;
     text.push_str(&opened.plan.to_string());
     let estimate = label::estimate(spec, &opened)?;
     text.push_str(&estimate.to_string());

@@ -40,7 +40,7 @@ fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>>
         }
         Kind::Label(spec) => {
             let opened = label::open(job, spec, store, prepared(job, upstream)?)?;
-            let done = opened.run.commits()?.len() >= opened.plan.epochs.len();
+            let done = opened.run.commits()?.len() as u64 >= opened.epochs(spec);
             let labelled = done.then(|| label::finished(opened, spec.clone()));
             labelled.transpose()?.map(Outcome::Labelled)
         }

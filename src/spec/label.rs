@@ -1,6 +1,6 @@
 //! `kind = "label"`: what people might ask for, in words, and how well items answer it.
 
-use super::{DeviceSpec, Problems, TextsSpec};
+use super::{BudgetSpec, Problems, TeacherSpec, TextsSpec};
 use crate::types::{Asked, Category, Relation};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct LabelSpec {
     pub items: JudgedSpec,
     /// Who judges.
     pub teacher: TeacherSpec,
+    /// Which attribute's missing values the teacher says, besides.
+    #[serde(skip_serializing_if = "Option::is_none")] // a job without it keeps its run
+    pub infer: Option<InferSpec>,
     /// What may be spent on a teacher behind a server.
     #[serde(skip_serializing)] // the same judgements
     pub budget: BudgetSpec,
@@ -82,7 +85,8 @@ pub struct MeaningSpec {
 pub struct JudgedSpec {
     /// Items for each request, 2 to 1000. Default 10.
     pub per_request: usize,
-    /// The share of them that meet the request's meaning, 0 to 1. Default 0.4.
+    /// The share of them that meet the request's meaning, or have what it excludes, 0 to 1. Default
+    /// 0.4.
     pub likely: f64,
     /// The share of them that have a label of what the user took, 0 to 1; the rest are drawn from
     /// all items alike. Default 0.2.
@@ -92,103 +96,21 @@ pub struct JudgedSpec {
     pub held_out: f64,
 }
 
-/// `[teacher]`, by `kind`: who says how well an item answers a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum TeacherSpec {
-    /// The catalogue: 1 where all that the request means is met, 0 otherwise.
-    Attributes {
-        /// The share of what is met, instead. Default false.
-        #[serde(default)]
-        graded: bool,
-        /// The share of judgements that are turned around, as a teacher errs, 0 to 0.5. Default 0.
-        #[serde(default)]
-        noise: f64,
-    },
-    /// A decoder in a folder, which reads one prompt an item and answers with a mark.
-    Decoder(DecoderTeacherSpec),
-    /// A model behind a server that speaks the OpenAI chat protocol, with `temperature = 0`: each
-    /// prompt is answered once, whatever runs ask for it.
-    Http(HttpTeacherSpec),
-}
-
-/// `[teacher]` with `kind = "decoder"`: the score is the mark from 0 to 4 that is expected under
-/// the model's logits after the prompt.
+/// `[infer]`: an attribute that some items have no value of: the teacher says which label fits. A
+/// decoder as the teacher cannot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct DecoderTeacherSpec {
-    /// A Hugging Face folder of the Llama family: `config.json`, `tokenizer.json`, safetensors.
-    #[serde(skip_serializing)] // what is in it stands for it
-    pub path: String,
-    /// The prompt, with `{person}`, `{request}` and `{item}` in it and special tokens by their
-    /// names; it ends where the mark follows. One of ours when left out.
-    pub template: Option<String>,
-    /// Tokens of a prompt, at most, 16 to 131072. Default 1024.
-    pub tokens_max: usize,
-    /// On what it computes: `cpu`, `cuda:N` or `cuda:N,M`. Default `cpu`.
-    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")]
-    pub device: DeviceSpec,
-    /// Tokens of a batch on a device, 64 to 1048576. Default 16384.
-    #[serde(skip_serializing)] // the same judgements
-    pub device_tokens_max: usize,
-}
-
-/// `[teacher]` with `kind = "http"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpTeacherSpec {
-    /// What comes before `/chat/completions`: `http://localhost:8000/v1`.
-    #[serde(skip_serializing)] // where a model is asked is not what it says
-    pub base_url: String,
-    /// The model's name, as the server knows it.
-    pub model: String,
-    /// The environment variable that holds the server's key; none where it asks for none.
-    #[serde(skip_serializing)]
-    pub key_variable: Option<String>,
-    /// Items of a prompt, 1 to 100. Default 10.
-    pub items_per_prompt: usize,
-    /// Whether the server is told to answer with a JSON object; not all know how to. Default false.
-    pub json: bool,
-    /// Tokens of an answer, at most, 16 to 100000. Default 1024.
-    pub answer_tokens_max: u32,
-    /// Prompts at once, of each process, 1 to 1024. Default 8.
-    #[serde(skip_serializing)]
-    pub at_once: usize,
-    /// Prompts a second, of each process; 0 for no limit. Default 0.
-    #[serde(skip_serializing)]
-    pub requests_per_second: f64,
-    /// Tokens a minute, of each process; 0 for no limit. Default 0.
-    #[serde(skip_serializing)]
-    pub tokens_per_minute: u64,
-    /// Seconds that one try may take, 1 to 3600. Default 120.
-    #[serde(skip_serializing)]
-    pub timeout_seconds: u64,
-    /// Tries of a prompt, 1 to 100. Default 6.
-    #[serde(skip_serializing)]
-    pub tries_max: u32,
-    /// Seconds after which a prompt is not tried again, 1 to 86400. Default 600.
-    #[serde(skip_serializing)]
-    pub tries_seconds_max: u64,
-    /// Milliseconds before the second try, twice as many before each further one, 1 to 60000.
-    /// Default 500.
-    #[serde(skip_serializing)]
-    pub wait_ms: u64,
-}
-
-/// `[budget]`: what one run may spend on a server, however often it is begun again; 0 is no limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BudgetSpec {
-    /// Answers. Default 0.
-    pub requests_max: u64,
-    /// Tokens, read and written. Default 0.
-    pub tokens_max: u64,
-    /// In the unit of the prices. Default 0.
-    pub cost_max: f64,
-    /// The price of a million tokens that are read. Default 0.
-    pub input_price: f64,
-    /// The price of a million tokens that are written. Default 0.
-    pub output_price: f64,
+pub struct InferSpec {
+    /// The attribute; one of labels, not of numbers.
+    pub attribute: String,
+    /// Labels with less confidence count as none, 0 to 1. Default 0.5.
+    pub confidence_min: f64,
+    /// The share of items with a value that are asked about all the same, to measure the teacher, 0
+    /// to 1. Default 0.05.
+    pub held_out: f64,
+    /// Items that are asked about, at most, of those without a value and of those with one; 0 for
+    /// all. Default 0.
+    pub items_max: u64,
 }
 
 /// `[output]` of a label job.
@@ -223,41 +145,9 @@ impl Default for JudgedSpec {
     }
 }
 
-impl Default for TeacherSpec {
+impl Default for InferSpec {
     fn default() -> Self {
-        TeacherSpec::Attributes { graded: false, noise: 0.0 }
-    }
-}
-
-impl Default for DecoderTeacherSpec {
-    fn default() -> Self {
-        DecoderTeacherSpec {
-            path: String::new(),
-            template: None,
-            tokens_max: 1024,
-            device: DeviceSpec::Cpu,
-            device_tokens_max: 16_384,
-        }
-    }
-}
-
-impl Default for HttpTeacherSpec {
-    fn default() -> Self {
-        HttpTeacherSpec {
-            base_url: String::new(),
-            model: String::new(),
-            key_variable: None,
-            items_per_prompt: 10,
-            json: false,
-            answer_tokens_max: 1024,
-            at_once: 8,
-            requests_per_second: 0.0,
-            tokens_per_minute: 0,
-            timeout_seconds: 120,
-            tries_max: 6,
-            tries_seconds_max: 600,
-            wait_ms: 500,
-        }
+        InferSpec { attribute: String::new(), confidence_min: 0.5, held_out: 0.05, items_max: 0 }
     }
 }
 
@@ -284,6 +174,14 @@ impl LabelSpec {
         self.items.check(problems);
         self.teacher.check(problems);
         self.budget.check(problems);
+        if let Some(infer) = &self.infer {
+            problems.required("infer.attribute", &infer.attribute, "the attribute's name");
+            problems.range("infer.confidence_min", infer.confidence_min, 0.0, 1.0);
+            problems.range("infer.held_out", infer.held_out, 0.0, 1.0);
+            if matches!(self.teacher, TeacherSpec::Decoder(_)) {
+                problems.add("infer", "a decoder names no labels: use another teacher");
+            }
+        }
         problems.range("output.epoch_tasks", self.output.epoch_tasks, 1, 1_000_000);
     }
 }
@@ -332,61 +230,5 @@ impl JudgedSpec {
             problems.add("items.taste", format!("with items.likely comes to {sum}, more than 1"));
         }
         problems.range("items.held_out", self.held_out, 0.0, 0.9);
-    }
-}
-
-impl TeacherSpec {
-    fn check(&self, problems: &mut Problems) {
-        match self {
-            TeacherSpec::Attributes { noise, .. } => {
-                problems.range("teacher.noise", *noise, 0.0, 0.5);
-            }
-            TeacherSpec::Decoder(spec) => {
-                problems.required("teacher.path", &spec.path, "the folder of a decoder");
-                problems.range("teacher.tokens_max", spec.tokens_max, 16, 131_072);
-                let most = spec.device_tokens_max;
-                problems.range("teacher.device_tokens_max", most, 64, 1_048_576);
-            }
-            TeacherSpec::Http(spec) => spec.check(problems),
-        }
-    }
-}
-
-impl HttpTeacherSpec {
-    fn check(&self, problems: &mut Problems) {
-        let url = &self.base_url;
-        let scheme = url.starts_with("http://") || url.starts_with("https://");
-        if !scheme || url.contains(['@', '?', '#', ' ']) {
-            let what = "expected http://… or https://… without a key in it";
-            problems.add("teacher.base_url", format!("{what}, found {url:?}"));
-        }
-        problems.required("teacher.model", &self.model, "the model's name");
-        if let Some(name) = &self.key_variable {
-            let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || !name.chars().all(letters) {
-                let what = "expected the name of an environment variable, and not the key itself";
-                problems.add("teacher.key_variable", what);
-            }
-        }
-        problems.range("teacher.items_per_prompt", self.items_per_prompt, 1, 100);
-        problems.range("teacher.answer_tokens_max", self.answer_tokens_max, 16, 100_000);
-        problems.range("teacher.at_once", self.at_once, 1, 1024);
-        problems.range("teacher.requests_per_second", self.requests_per_second, 0.0, 1e6);
-        problems.range("teacher.timeout_seconds", self.timeout_seconds, 1, 3600);
-        problems.range("teacher.tries_max", self.tries_max, 1, 100);
-        problems.range("teacher.tries_seconds_max", self.tries_seconds_max, 1, 86_400);
-        problems.range("teacher.wait_ms", self.wait_ms, 1, 60_000);
-    }
-}
-
-impl BudgetSpec {
-    fn check(&self, problems: &mut Problems) {
-        problems.range("budget.cost_max", self.cost_max, 0.0, 1e12);
-        problems.range("budget.input_price", self.input_price, 0.0, 1e9);
-        problems.range("budget.output_price", self.output_price, 0.0, 1e9);
-        if self.cost_max > 0.0 && self.input_price + self.output_price == 0.0 {
-            let what = "needs budget.input_price and budget.output_price";
-            problems.add("budget.cost_max", what);
-        }
     }
 }

@@ -12,6 +12,7 @@ mod requests;
 mod rerank;
 mod step;
 mod sweep;
+mod teacher;
 mod texts;
 mod train_encoder;
 mod train_reranker;
@@ -20,10 +21,7 @@ mod train_retriever;
 pub use check::Problems;
 pub use device::DeviceSpec;
 pub use embed::{EmbedOutput, EmbedSpec};
-pub use label::{
-    BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, JudgedSpec, LabelOutput, LabelSpec,
-    MeaningSpec, RequestsSpec, TeacherSpec,
-};
+pub use label::{InferSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec};
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
@@ -37,6 +35,7 @@ pub use rerank::{
 };
 pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};
+pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, TeacherSpec};
 pub use texts::TextsSpec;
 pub use train_encoder::{
     EncoderBaseSpec, EncoderLoss, EncoderLossSpec, EncoderTrainSpec, EncoderTrained, PrecisionSpec,

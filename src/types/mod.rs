@@ -6,12 +6,14 @@
 mod catalogue;
 mod fault;
 mod hash;
+mod inferred;
 mod key;
 mod request;
 
 pub use catalogue::{Attribute, Catalogue};
 pub use fault::{Fault, FaultKind, StageName};
 pub use hash::{mix64, normal, unit_f64};
+pub use inferred::Inferred;
 pub use key::Key;
 pub use request::{Category, Judgement, Quota, Request};
 

@@ -12,7 +12,7 @@ use steerage::types::Judgement;
 
 /// A shop whose label job asks a server, for 30 users: at most 4 requests each, of 12 items in
 /// prompts of 5.
-fn asking(server: &Server) -> Shop {
+pub fn asking(server: &Server) -> Shop {
     let shop = demo();
     let teacher = format!(
         "[teacher]\nkind = \"http\"\nbase_url = \"{}\"\nmodel = \"judge-1\"\n\
@@ -36,7 +36,7 @@ fn say(shop: &Shop, args: &[&str]) -> Said {
     Said::of(call(shop, args).output().unwrap())
 }
 
-fn run(shop: &Shop, args: &[&str]) -> Said {
+pub fn run(shop: &Shop, args: &[&str]) -> Said {
     let said = say(shop, args);
     assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
     said

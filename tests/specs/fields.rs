@@ -29,7 +29,7 @@ const SECTIONS: [(&str, &[&str]); 6] = [
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
     ("`kind = \"train-reranker\"`", &["train_reranker.rs"]),
-    ("`kind = \"label\"`", &["label.rs", "texts.rs"]),
+    ("`kind = \"label\"`", &["label.rs", "teacher.rs", "texts.rs"]),
     ("`kind = \"rerank\"`", &["rerank.rs", "step.rs", "sweep.rs"]),
 ];
 

@@ -1,10 +1,12 @@
 //! Brings a `label` job's run up to date.
 
 mod estimate;
+mod infer;
 mod settings;
 mod teacher;
 
 pub use estimate::{Estimate, estimate};
+pub use infer::InferFacts;
 pub use settings::{requests, texts};
 
 use super::prepare::Prepared;
@@ -23,7 +25,7 @@ use crate::stage::pose::Pose;
 use crate::stage::texts::Texts;
 use crate::stage::users::{ReadUsers, quotas};
 use crate::store::{Commit, RunDir, Store, part};
-use crate::types::{Catalogue, Epoch, Judgement};
+use crate::types::{Catalogue, Epoch, Inferred, Judgement};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +63,8 @@ pub struct Facts {
     pub sums: LabelSums,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
+    /// What came of inferring an attribute, if that was asked for.
+    pub inferred: Option<InferFacts>,
     /// What was paid for it, where there was something to pay.
     pub paid: Option<Paid>,
 }
@@ -86,6 +90,11 @@ impl fmt::Display for Facts {
             f,
             "{requests} requests of {users} users, {judged} judgements, {share:.1} % positive"
         )?;
+        if let Some(inferred) = &self.inferred {
+            let InferFacts { attribute, unknown, filled, known, right, .. } = inferred;
+            write!(f, "; {attribute} of {filled} of {unknown} items inferred, ")?;
+            write!(f, "right for {right} of {known}")?;
+        }
         let Some(Paid { requests, usage, cached, cost }) = self.paid else { return Ok(()) };
         let (read, written) = (usage.tokens_in, usage.tokens_out);
         write!(f, "; {requests} answers were paid, {cached} were there, {read} tokens read and ")?;
@@ -109,12 +118,27 @@ impl Labelled {
         requests(&self.spec.requests, catalogue)
     }
 
+    /// What the teacher thinks of items' attributes, in the order of items; nothing where the job
+    /// does not ask.
+    ///
+    /// Errors: a part that is gone, changed or foreign.
+    pub fn inferred(&self) -> Result<Vec<Inferred>> {
+        let mut all = Vec::new();
+        for commit in self.run.commits()?.values().filter(|commit| infers(commit)) {
+            for part in &commit.parts {
+                let path = self.run.path(&part.key).display().to_string();
+                all.append(&mut part::inferred::decode(&path, self.run.get_part(part)?)?);
+            }
+        }
+        Ok(all)
+    }
+
     /// All judgements, in the order of parts and rows.
     ///
     /// Errors: a part that is gone, changed or foreign.
     pub fn judgements(&self) -> Result<Vec<Judgement>> {
         let mut all = Vec::new();
-        for commit in self.run.commits()?.values() {
+        for commit in self.run.commits()?.values().filter(|commit| !infers(commit)) {
             for part in &commit.parts {
                 let path = self.run.path(&part.key).display().to_string();
                 all.append(&mut part::judgements::decode(&path, self.run.get_part(part)?)?);
@@ -154,6 +178,30 @@ pub fn open(job: &Job, spec: &LabelSpec, store: &Store, prepared: Prepared) -> R
     Ok(Opened { prepared, catalogue, run, plan })
 }
 
+impl Opened {
+    fn record(&self, job: &Job, faults: u64, meters: &Arc<Meters>) -> Record {
+        let shards = self.prepared.sequences.iter().map(|part| part.key.clone());
+        Record {
+            run: self.run.clone(),
+            conserves: true,
+            faults,
+            faults_max: job.run.faults_max,
+            shards: Arc::new(shards.collect()),
+            meters: Arc::clone(meters),
+        }
+    }
+
+    /// Epochs of judging, and the one of inferring, if the job does that.
+    pub fn epochs(&self, spec: &LabelSpec) -> u64 {
+        self.plan.epochs.len() as u64 + u64::from(spec.infer.is_some())
+    }
+}
+
+/// Whether a commit is of what was inferred.
+fn infers(commit: &Commit) -> bool {
+    commit.payload.get("inferred").is_some()
+}
+
 /// Does what is not done yet. Gives the number of epochs that were.
 pub fn run(
     job: &Job,
@@ -166,28 +214,51 @@ pub fn run(
     let commits = opened.run.commits()?;
     let faults = commits.values().map(|commit| commit.rows_faulted).sum();
     let committed: BTreeSet<Epoch> = commits.into_keys().collect();
-    let plan = opened.plan.resume(&committed);
-    if plan.epochs.is_empty() {
+    if committed.len() as u64 >= opened.epochs(spec) {
         return Ok(committed.len() as u64);
     }
-    let shards = opened.prepared.sequences.iter().map(|part| part.key.clone());
-    let record = Record {
-        run: opened.run.clone(),
-        conserves: true,
-        faults,
-        faults_max: job.run.faults_max,
-        shards: Arc::new(shards.collect()),
-        meters: Arc::clone(meters),
-    };
-    let requests = Arc::new(requests(&spec.requests, &opened.catalogue)?);
     let texts = Arc::new(texts(&spec.texts, &opened.catalogue)?);
+    let asked = teacher::open(spec, opened, &texts, store)?;
+    let window_epochs = job.run.window_epochs;
+    let plan = opened.plan.resume(&committed);
+    let pass = Pass { plan, window_epochs, meters: Arc::clone(meters), build: () };
+    let record = opened.record(job, faults, meters);
+    let done = judge(spec, opened, (&asked, &texts), record, (options, pass));
+    let done = done.and_then(|()| match &spec.infer {
+        Some(infer) if !committed.contains(&opened.plan.end()) => {
+            let work = || infer::infer(spec, infer, opened, asked.asking.as_ref());
+            options.cluster.once(&format!("{}/infer", opened.run.name()), work)?;
+            meters.epochs_done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    // Whatever the end, what was paid is noted.
+    if let Some(asking) = &asked.asking {
+        teacher::note(&opened.run, &asking.account)?;
+    }
+    done.map(|()| committed.len() as u64)
+}
+
+/// Has the teacher judge the epochs that are left.
+fn judge(
+    spec: &LabelSpec,
+    opened: &Opened,
+    (asked, texts): (&teacher::Asked, &Arc<Texts>),
+    record: Record,
+    (options, pass): (&Options, Pass<()>),
+) -> Result<()> {
+    let Pass { plan, window_epochs, meters, .. } = pass;
+    if plan.epochs.is_empty() {
+        return Ok(());
+    }
+    let requests = Arc::new(requests(&spec.requests, &opened.catalogue)?);
     let settings = Arc::new(settings::pose(spec, &requests)?);
-    let teacher = teacher::open(spec, opened, &texts, store)?;
-    let account = teacher.account.clone();
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
-        let users_at_once = teacher.users_at_once;
+        let (teacher, users_at_once) = (Arc::clone(&asked.teacher), asked.users_at_once);
+        let texts = Arc::clone(texts);
         move || LabelStages {
             read: ReadUsers { run: sequences.clone(), seed },
             pose: Pose {
@@ -196,7 +267,7 @@ pub fn run(
                 settings: Arc::clone(&settings),
             },
             judge: Judge {
-                teacher: Arc::clone(&teacher.teacher),
+                teacher: Arc::clone(&teacher),
                 catalogue: Arc::clone(&catalogue),
                 held_out,
                 seed,
@@ -206,14 +277,7 @@ pub fn run(
             ledger: record.ledger(|_, sums: Vec<LabelSums>| Ok((folded(&sums)?, vec![]))),
         }
     };
-    let (window_epochs, meters) = (job.run.window_epochs, Arc::clone(meters));
-    let (cluster, name) = (&options.cluster, opened.run.name());
-    let done = label(cluster, name, Pass { plan, window_epochs, meters, build });
-    // Whatever the end, what was paid is noted.
-    if let Some(account) = &account {
-        teacher::note(&opened.run, account)?;
-    }
-    done.map(|()| committed.len() as u64)
+    label(&options.cluster, opened.run.name(), Pass { plan, window_epochs, meters, build })
 }
 
 /// The payload of an epoch's commit: the sums of its parts, in whatever order they came.
@@ -229,10 +293,17 @@ fn folded(sums: &[LabelSums]) -> Result<serde_json::Value> {
 pub fn facts(run: &RunDir) -> Result<Facts> {
     let mut facts = Facts { paid: teacher::noted(run)?, ..Facts::default() };
     for commit in run.commits()?.into_values() {
+        let unreadable = |e: serde_json::Error| {
+            Error::Input(format!("{}: a commit cannot be read: {e}", run.name()))
+        };
+        let inferred = infers(&commit);
         let Commit { payload, faults, .. } = commit;
-        let sums: LabelSums = serde_json::from_value(payload)
-            .map_err(|e| Error::Input(format!("{}: a commit cannot be read: {e}", run.name())))?;
-        facts.sums.add(&sums);
+        if inferred {
+            let payload: infer::Payload = serde_json::from_value(payload).map_err(unreadable)?;
+            facts.inferred = Some(payload.inferred);
+        } else {
+            facts.sums.add(&serde_json::from_value(payload).map_err(unreadable)?);
+        }
         for (kind, count) in faults.into_values().flatten() {
             *facts.faults.entry(kind).or_default() += count;
         }
@@ -242,8 +313,9 @@ pub fn facts(run: &RunDir) -> Result<Facts> {
 
 /// What a finished run holds, for the jobs that read it.
 pub fn finished(opened: Opened, spec: LabelSpec) -> Result<Labelled> {
-    let Opened { prepared, catalogue, run, plan } = opened;
-    if run.commits()?.len() < plan.epochs.len() {
+    let epochs = opened.epochs(&spec);
+    let Opened { prepared, catalogue, run, .. } = opened;
+    if (run.commits()?.len() as u64) < epochs {
         return Err(unfinished(&run));
     }
     Ok(Labelled { facts: facts(&run)?, run, spec, prepared, catalogue })

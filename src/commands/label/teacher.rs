@@ -8,11 +8,13 @@ use crate::model::tokenizer::Tokenizer;
 use crate::remote::{Chat, ChatSettings, Secret};
 use crate::spec::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, TeacherSpec};
 use crate::stage::judge::{
-    Account, Answers, Attributes, Budget, Far, Near, Paid, TEMPLATE, Teacher, Wording,
+    Account, Answers, Asking, Attributes, Budget, Far, FarNamer, Namer, Near, Neighbours, Paid,
+    TEMPLATE, Teacher, Wording,
 };
 use crate::stage::reader::Reader;
 use crate::stage::texts::Texts;
 use crate::store::{RunDir, Store};
+use crate::types::ItemId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +35,8 @@ pub struct Asked {
     pub teacher: Arc<dyn Teacher>,
     /// Users whose requests it gets at once, at most.
     pub users_at_once: usize,
-    /// What is paid, where there is something to pay.
-    pub account: Option<Arc<Account>>,
+    /// Whom it asks, where there is something to pay.
+    pub asking: Option<Arc<Asking>>,
 }
 
 /// The job's teacher.
@@ -50,32 +52,70 @@ pub fn open(spec: &LabelSpec, opened: &Opened, texts: &Arc<Texts>, store: &Store
                 seed: spec.requests.seed,
             };
             let teacher = Arc::new(teacher);
-            Ok(Asked { teacher, users_at_once: USERS_AT_ONCE, account: None })
+            Ok(Asked { teacher, users_at_once: USERS_AT_ONCE, asking: None })
         }
         TeacherSpec::Decoder(decoder) => {
             let teacher = Arc::new(near(decoder, texts)?);
             // One user at a time: what computes is the processor's workers, or a device's batch.
-            Ok(Asked { teacher, users_at_once: 1, account: None })
+            Ok(Asked { teacher, users_at_once: 1, asking: None })
         }
         TeacherSpec::Http(server) => {
-            // All that an answer depends on beside the prompt.
-            let model = format!("{} {} {}", server.model, server.json, server.answer_tokens_max);
-            let answers = Answers::new(store.clone(), model, opened.run.name().to_owned());
-            let (asked, usage) = answers.paid()?;
-            let account = Arc::new(Account::new(budget(&spec.budget), asked, usage));
-            let chat = Chat::new(chat(server, spec.requests.seed)?);
+            let asking = Arc::new(asking(spec, server, opened, store)?);
             let (per_prompt, per_user) = (server.items_per_prompt, spec.requests.per_user);
             let prompts = spec.items.per_request.div_ceil(per_prompt) * per_user;
-            let teacher = Far {
-                chat,
-                answers,
-                account: Arc::clone(&account),
+            let teacher = Arc::new(Far {
+                asking: Arc::clone(&asking),
                 texts: Arc::clone(texts),
                 items_per_prompt: per_prompt,
-            };
+            });
             let users_at_once = (server.at_once * ROUNDS).div_ceil(prompts.max(1));
-            Ok(Asked { teacher: Arc::new(teacher), users_at_once, account: Some(account) })
+            Ok(Asked { teacher, users_at_once, asking: Some(asking) })
         }
+    }
+}
+
+/// A server, and what may be spent on it.
+fn asking(
+    spec: &LabelSpec,
+    server: &HttpTeacherSpec,
+    opened: &Opened,
+    store: &Store,
+) -> Result<Asking> {
+    // All that an answer depends on beside the prompt.
+    let model = format!("{} {} {}", server.model, server.json, server.answer_tokens_max);
+    let answers = Answers::new(store.clone(), model, opened.run.name().to_owned());
+    let (asked, usage) = answers.paid()?;
+    let account = Arc::new(Account::new(budget(&spec.budget), asked, usage));
+    let chat = Chat::new(chat(server, spec.requests.seed)?);
+    Ok(Asking { chat, answers, account })
+}
+
+/// Who says which label of an attribute fits; the catalogue learns from some items.
+///
+/// Errors: a teacher that cannot.
+pub fn namer(
+    spec: &LabelSpec,
+    opened: &Opened,
+    attribute: usize,
+    learned: &[ItemId],
+    asking: Option<&Arc<Asking>>,
+) -> Result<Box<dyn Namer>> {
+    let catalogue = &opened.catalogue;
+    match (&spec.teacher, asking) {
+        (TeacherSpec::Http(server), Some(asking)) => {
+            let mut texts = super::texts(&spec.texts, catalogue)?;
+            texts.attributes.retain(|at| *at != attribute);
+            Ok(Box::new(FarNamer {
+                asking: Arc::clone(asking),
+                texts,
+                attribute,
+                items_per_prompt: server.items_per_prompt,
+            }))
+        }
+        (TeacherSpec::Attributes { .. }, _) => {
+            Ok(Box::new(Neighbours::new(Arc::clone(catalogue), attribute, learned)))
+        }
+        _ => Err(Error::Input("infer: a decoder names no labels: use another teacher".into())),
     }
 }
 

@@ -1,16 +1,20 @@
 //! How well items answer requests, by a teacher: the catalogue, a decoder, or a server far away.
 
 mod answers;
+mod asking;
 mod attributes;
 mod budget;
 mod far;
+mod naming;
 mod near;
 mod wording;
 
 pub use answers::Answers;
+pub use asking::Asking;
 pub use attributes::Attributes;
 pub use budget::{Account, Budget, Paid};
 pub use far::Far;
+pub use naming::{FarNamer, Namer, Neighbours};
 pub use near::{Near, TEMPLATE, Wording};
 pub use wording::prompt;
 

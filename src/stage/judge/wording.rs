@@ -14,8 +14,8 @@ const TASK: &str = "You judge recommendations. You are told about a person, what
     by the request first: it counts for more than what the person took before. Answer with JSON \
     alone, one entry for every item, in this form: {\"scores\":[{\"id\":1,\"score\":7}]}";
 
-const AGAIN: &str = "That cannot be read. Answer again with JSON alone, in the form \
-    {\"scores\":[{\"id\":1,\"score\":7}]}, with one entry for every item and a score from 0 to 10.";
+/// The form of an answer.
+pub const FORM: &str = "{\"scores\":[{\"id\":1,\"score\":7}]}";
 
 /// The prompt for some items, numbered from 1.
 pub fn prompt(context: &str, request: &str, items: &[String]) -> Vec<Message> {
@@ -33,12 +33,15 @@ pub fn prompt(context: &str, request: &str, items: &[String]) -> Vec<Message> {
     ]
 }
 
-/// The prompt after an answer that cannot be read.
-pub fn again(prompt: &[Message], answer: &str) -> Vec<Message> {
+/// The prompt after an answer that cannot be read, with the form that it should have.
+pub fn again(prompt: &[Message], answer: &str, form: &str) -> Vec<Message> {
     let short: String = answer.chars().take(4 * SHOWN_MAX).collect();
     let mut messages = prompt.to_vec();
     messages.push(Message { role: Role::Assistant, content: short });
-    messages.push(Message { role: Role::User, content: AGAIN.to_owned() });
+    messages.push(Message { role: Role::User, content: format!(
+        "That cannot be read. Answer again with JSON alone, in the form {form}, with one entry for \
+         every item."
+    ) });
     messages
 }
 
@@ -58,14 +61,9 @@ struct Entry {
 /// Errors: what is wrong with it, and how it begins.
 pub fn scores(answer: &str, items: usize) -> Result<Vec<f32>, String> {
     let wrong = |why: String| format!("{why}; it begins {:?}", beginning(answer));
-    // Some models put words or a code fence around what they were asked for.
-    let json = match (answer.find('{'), answer.rfind('}')) {
-        (Some(start), Some(end)) if start < end => &answer[start..=end],
-        _ => return Err(wrong("expected a JSON object, found none".to_owned())),
-    };
-    let answer: Answer = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
+    let parsed: Answer = serde_json::from_str(object(answer)?).map_err(|e| wrong(e.to_string()))?;
     let mut scores: Vec<Option<f32>> = vec![None; items];
-    for Entry { id, score } in answer.scores {
+    for Entry { id, score } in parsed.scores {
         let at = (id as usize).wrapping_sub(1);
         let Some(place) = scores.get_mut(at) else {
             return Err(wrong(format!("expected ids 1 to {items}, found {id}")));
@@ -88,8 +86,21 @@ pub fn scores(answer: &str, items: usize) -> Result<Vec<f32>, String> {
     }
 }
 
+/// The JSON object of an answer: some models put words or a code fence around it.
+///
+/// Errors: there is none, and how the answer begins.
+pub fn object(answer: &str) -> Result<&str, String> {
+    match (answer.find('{'), answer.rfind('}')) {
+        (Some(start), Some(end)) if start < end => Ok(&answer[start..=end]),
+        _ => {
+            let begins = beginning(answer);
+            Err(format!("expected a JSON object, found none; it begins {begins:?}"))
+        }
+    }
+}
+
 /// How an answer begins, on one line.
-fn beginning(answer: &str) -> String {
+pub fn beginning(answer: &str) -> String {
     let words: Vec<&str> = answer.split_whitespace().collect();
     words.join(" ").chars().take(SHOWN_MAX).collect()
 }
@@ -134,6 +145,6 @@ mod tests {
             "The person: latest: Heat\nThey ask: anything but crime\nItems:\n\
              1. Heat. genre: Crime\n2. Toy Story\n"
         );
-        assert_eq!(again(&prompt, "seven").len(), 4);
+        assert_eq!(again(&prompt, "seven", FORM).len(), 4);
     }
 }

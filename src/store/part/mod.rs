@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod embeddings;
 pub mod exposure;
 pub mod faults;
+pub mod inferred;
 pub mod interactions;
 pub mod judgements;
 pub mod lists;
