@@ -358,7 +358,8 @@ pub(super) fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
         return Err(wrong_kind(job, "sequences", "prepare"));
     };
     let (rerankers, embeddings) = (Vec::new(), Vec::new());
-    let mut sources = Sources { prepared, trained: None, rerankers, embeddings };
+    let (trained, labelled) = (None, None);
+    let mut sources = Sources { prepared, trained, rerankers, embeddings, labelled };
     let given = matches!(&job.kind, Kind::Rerank(spec) if spec.candidates.is_some());
     if !given {
         let Some(Outcome::Trained(trained)) = upstream.next() else {
@@ -370,6 +371,7 @@ pub(super) fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
         match outcome {
             Outcome::TrainedReranker(reranker) => sources.rerankers.push(reranker),
             Outcome::Embedded(embeddings) => sources.embeddings.push(embeddings),
+            Outcome::Labelled(labelled) => sources.labelled = Some(labelled),
             _ => return Err(wrong_kind(job, "arm.steps", "train-reranker\" or \"embed")),
         }
     }

@@ -28,7 +28,7 @@ pub use prepare::{
 };
 pub use reachability::ReachabilitySpec;
 pub use read::load;
-pub use requests::{AskSpec, RequestsFrom};
+pub use requests::{AskSpec, InferredSpec, RequestsFrom};
 pub use rerank::{
     ArmSpec, AskedSpec, CandidatesSpec, ControlFrom, ControlsSpec, FairnessSpec, MetricsSpec,
     RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
@@ -165,7 +165,8 @@ impl Job {
             Kind::Rerank(spec) => {
                 let (rerankers, encoders) = (spec.rerankers(), spec.embeddings());
                 let data = [&spec.sequences, &spec.retriever].into_iter().map(String::as_str);
-                data.chain(rerankers).chain(encoders).collect()
+                let inferred = spec.inferred.iter().map(|inferred| inferred.labels.as_str());
+                data.chain(rerankers).chain(encoders).chain(inferred).collect()
             }
         };
         let named = references.iter().filter_map(|r| r.strip_prefix("run:"));

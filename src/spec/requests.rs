@@ -44,6 +44,31 @@ pub enum RequestsFrom {
     Sampled,
 }
 
+/// `[inferred]`: values of attributes that nobody wrote down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InferredSpec {
+    /// `run:JOB`, a label job with `[infer]`: what its teacher thinks of items without a value.
+    #[serde(skip_serializing)] // the upstream run's id stands for it
+    pub labels: String,
+    /// Values that it is less sure of are left out, 0 to 1. Default 0.5.
+    pub confidence_min: f32,
+}
+
+impl Default for InferredSpec {
+    fn default() -> Self {
+        Self { labels: String::new(), confidence_min: 0.5 }
+    }
+}
+
+impl InferredSpec {
+    /// Every rule over the fields.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.reference("inferred.labels", &self.labels);
+        problems.range("inferred.confidence_min", self.confidence_min, 0.0, 1.0);
+    }
+}
+
 impl Default for AskSpec {
     fn default() -> Self {
         Self {

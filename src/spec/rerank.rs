@@ -2,7 +2,7 @@
 
 use super::Problems;
 use super::device::DeviceSpec;
-use super::requests::AskSpec;
+use super::requests::{AskSpec, InferredSpec};
 use super::step::StepSpec;
 use super::sweep::SweepSpec;
 use crate::types::{Asked, Relation};
@@ -40,6 +40,9 @@ pub struct RerankSpec {
     /// What people asked for in their own words.
     #[serde(skip_serializing_if = "Option::is_none")] // a job without any keeps its run
     pub requests: Option<AskSpec>,
+    /// Values of attributes that nobody wrote down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<InferredSpec>,
     /// The methods under comparison: `[[arm]]`; the first is the baseline of the differences.
     #[serde(rename = "arm")]
     pub arms: Vec<ArmSpec>,
@@ -232,6 +235,7 @@ impl Default for RerankSpec {
             rules: Vec::new(),
             controls: ControlsSpec::default(),
             requests: None,
+            inferred: None,
             arms: Vec::new(),
             publish: None,
             metrics: MetricsSpec::default(),
@@ -312,6 +316,9 @@ impl RerankSpec {
         self.check_controls(problems);
         self.check_arms(problems);
         self.check_requests(problems);
+        if let Some(inferred) = &self.inferred {
+            inferred.check(problems);
+        }
         self.check_metrics(problems);
         self.check_sweep(problems);
         problems.range("output.depth", self.output.depth, 1, 10_000);

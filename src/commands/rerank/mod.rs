@@ -14,12 +14,13 @@ pub use settings::{attribute, metric_plan, point_plan};
 pub use sums::sums;
 
 use super::embed::Embeddings;
+use super::label::Labelled;
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, names};
 use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use super::{demo_data, devices};
-use crate::control::request::with_popularity;
+use crate::control::{fill_in, with_popularity};
 use crate::device::cpu::top_k::ItemIndex;
 use crate::device::cuda::{Items, SharedDriver};
 use crate::error::{Error, Result};
@@ -74,6 +75,8 @@ pub struct Sources {
     pub rerankers: Vec<Reranker>,
     /// The arms' encoders.
     pub embeddings: Vec<Embeddings>,
+    /// Who inferred values of attributes.
+    pub labelled: Option<Labelled>,
 }
 
 struct GivenLists {
@@ -83,7 +86,12 @@ struct GivenLists {
 
 /// Opens and checks everything that the job reads.
 pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Result<Opened> {
-    let Sources { mut prepared, trained, rerankers, embeddings } = sources;
+    let Sources { mut prepared, trained, rerankers, embeddings, labelled } = sources;
+    if let (Some(inferred), Some(labelled)) = (&spec.inferred, &labelled) {
+        let values = labelled.inferred()?;
+        let filled = fill_in(&prepared.catalogue, &values, inferred.confidence_min);
+        prepared.catalogue = Arc::new(filled.catalogue);
+    }
     if spec.requests.is_some() {
         prepared.catalogue = Arc::new(with_popularity(&prepared.catalogue)); // people ask for it
     }
@@ -109,6 +117,7 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     let names: Vec<String> =
         spec.embeddings().iter().map(|name| format!("embeddings {name}")).collect();
     upstream.extend(names.iter().map(String::as_str).zip(embeddings.iter().map(|e| &e.run)));
+    upstream.extend(labelled.as_ref().map(|labelled| ("inferred", &labelled.run)));
     let refs = hash_inputs(store, &paths)?;
     let run = RunDir::at(store, manifest(job, refs, &upstream));
     let tasks = match &given {
