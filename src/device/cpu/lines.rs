@@ -41,6 +41,7 @@ impl Format for Precision {
     #[inline(always)]
     fn words(self, row: &[f32], to: &mut [u32], stride: usize) {
         match self {
+            Precision::Bf16 if stride == 1 => pack(row, to),
             Precision::F32 => {
                 for (word, x) in to.iter_mut().step_by(stride).zip(row) {
                     *word = x.to_bits();
@@ -57,6 +58,18 @@ impl Format for Precision {
                 }
             }
         }
+    }
+}
+
+/// The words of a row in bf16, next to each other: a loop that the compiler makes vectors of.
+#[inline(always)]
+fn pack(row: &[f32], to: &mut [u32]) {
+    let (pairs, last) = row.as_chunks::<2>();
+    for ([even, odd], word) in pairs.iter().zip(&mut *to) {
+        *word = bf16(*even) >> 16 | bf16(*odd);
+    }
+    if let (Some(word), [even]) = (to.get_mut(pairs.len()), last) {
+        *word = bf16(*even) >> 16;
     }
 }
 

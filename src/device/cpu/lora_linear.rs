@@ -6,10 +6,9 @@
 //! together.
 
 use super::Kernel;
-use super::lines::{Format, Operands, PANELS_MAX, WORDS, height, tile};
+use super::lines::{Format, Operands, PANELS_MAX, ROWS_MAX, WORDS, height, tile};
 use super::matrix::{Matrix, Precision};
 use super::tiles::{self, Tiles};
-use super::vector::add;
 use crate::device::LoraLinear;
 use std::ops::Range;
 
@@ -64,6 +63,19 @@ struct Strips {
     words: Vec<u32>,
     rows: usize,
     lines: usize,
+    /// The rows of a strip one after the other, before they lie next to each other.
+    row_words: Vec<u32>,
+}
+
+/// Lays `HEIGHT` rows of words next to each other, line by line.
+#[inline(always)]
+fn interleave<const HEIGHT: usize>(rows: &[u32], lines: usize, strip: &mut [u32]) {
+    let rows: [&[u32]; HEIGHT] = std::array::from_fn(|i| &rows[i * lines..(i + 1) * lines]);
+    for (line, to) in strip.as_chunks_mut::<HEIGHT>().0.iter_mut().enumerate() {
+        for (to, row) in to.iter_mut().zip(rows) {
+            *to = row[line];
+        }
+    }
 }
 
 impl Strips {
@@ -107,14 +119,24 @@ impl Packed for Strips {
     #[inline(always)]
     fn pack(&mut self, precision: Precision, x: &[f32], width: usize) {
         (self.rows, self.lines) = (x.len() / width, precision.lines(width));
-        self.words.clear();
-        self.words.resize(self.rows * self.lines, 0);
+        let lines = self.lines;
+        self.words.resize(self.rows * lines, 0);
+        self.row_words.resize(ROWS_MAX * lines, 0);
         let mut at = 0;
         while at < self.rows {
             let height = height(self.rows - at);
             let strip = &mut self.words[at * self.lines..(at + height) * self.lines];
-            for i in 0..height {
-                precision.words(&x[(at + i) * width..][..width], &mut strip[i..], height);
+            let rows = &x[at * width..(at + height) * width];
+            for (row, to) in rows.chunks_exact(width).zip(self.row_words.chunks_exact_mut(lines)) {
+                precision.words(row, to, 1);
+            }
+            let rows = &self.row_words[..height * lines];
+            match height {
+                ROWS_MAX => interleave::<ROWS_MAX>(rows, lines, strip),
+                8 => interleave::<8>(rows, lines, strip),
+                4 => interleave::<4>(rows, lines, strip),
+                2 => interleave::<2>(rows, lines, strip),
+                _ => strip.copy_from_slice(rows),
             }
             at += height;
         }
@@ -163,6 +185,26 @@ impl Packed for Strips {
                 }
                 at += rows;
             }
+        }
+    }
+}
+
+/// Writes sums + bias + residual, in one pass over what there is.
+#[inline(always)]
+fn finish(out: &mut [f32], sums: &[f32], bias: &[f32], residual: &[f32]) {
+    match (bias.is_empty(), residual.is_empty()) {
+        (true, true) => out.copy_from_slice(sums),
+        (true, false) => {
+            let values = sums.iter().zip(residual);
+            out.iter_mut().zip(values).for_each(|(out, (sum, x))| *out = sum + x);
+        }
+        (false, true) => {
+            let values = sums.iter().zip(bias);
+            out.iter_mut().zip(values).for_each(|(out, (sum, bias))| *out = sum + bias);
+        }
+        (false, false) => {
+            let values = sums.iter().zip(bias).zip(residual);
+            out.iter_mut().zip(values).for_each(|(out, ((sum, bias), x))| *out = sum + bias + x);
         }
     }
 }
@@ -222,14 +264,13 @@ impl LoraLinear<'_> {
             }
             x.product(weight, lora.map(|lora| (&inner, lora)), |row, first, sums| {
                 let at = (start + row) * outputs + first;
-                let out = &mut self.out[at..at + sums.len()];
-                out.copy_from_slice(sums);
-                if !self.bias.is_empty() {
-                    add(out, &self.bias[first..first + sums.len()]);
-                }
-                if !self.residual.is_empty() {
-                    add(out, &self.residual[at..at + sums.len()]);
-                }
+                let part = |of: &'_ [f32], at: usize| match of.is_empty() {
+                    true => 0..0,
+                    false => at..at + sums.len(),
+                };
+                let bias = &self.bias[part(self.bias, first)];
+                let residual = &self.residual[part(self.residual, at)];
+                finish(&mut self.out[at..at + sums.len()], sums, bias, residual);
             });
             start = end;
         }
