@@ -10,7 +10,8 @@
 //! Without them, a BERT of MiniLM-L6's size with random weights reads made-up titles. Reading is
 //! from text to vectors: tokens, base, pooling and head. The rate of the machine is measured from
 //! registers before each variant, since clocks move; operations are the products' and the
-//! attention's. `ENCODER_VECTORS=out.f32` writes the vectors of the first variant, to be compared.
+//! attention's. `ENCODER_VECTORS=out` writes the vectors, f32, to `out.Bf16` and `out.F32`, to be
+//! compared.
 //! A training step has 32 lessons of 4 texts each, in `steps=` steps of which the first does not
 //! count; 0 leaves training out.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -41,12 +42,12 @@ fn main() {
         0 => &[Precision::Bf16][..],
         _ => &[Precision::Bf16, Precision::F32],
     };
-    for (at, precision) in precisions.iter().enumerate() {
+    for precision in precisions {
         let encoder = encoder(&texts, *precision);
         let vectors = read(&encoder, &texts, threads, repeat);
-        if let (0, Ok(path)) = (at, std::env::var("ENCODER_VECTORS")) {
+        if let Ok(path) = std::env::var("ENCODER_VECTORS") {
             let bytes: Vec<u8> = vectors.iter().flat_map(|x| x.to_le_bytes()).collect();
-            std::fs::write(path, bytes).unwrap();
+            std::fs::write(format!("{path}.{precision:?}"), bytes).unwrap();
         }
     }
     let steps = number("steps=", 3);

@@ -1,7 +1,7 @@
 //! Does an encoder give the vectors that transformers gives, and the same bits however it is run?
 //! The expected files are made by tests/golden/encoder/make.py.
 
-mod files;
+pub mod files;
 mod gradients;
 mod kernels;
 mod learning;

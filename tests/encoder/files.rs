@@ -8,6 +8,7 @@ use std::fs;
 use steerage::device::Precision;
 use steerage::error::{Error, Result};
 use steerage::model::encoder::{BertConfig, Encoder, words};
+use steerage::types::mix64;
 
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
@@ -56,17 +57,23 @@ fn files_give_the_encoder_back() {
     }
 }
 
-#[test]
-fn a_decoder_can_be_the_base() {
-    let texts: Vec<String> = ["toy story", "x", ""].map(str::to_owned).into();
-    let pairs: Vec<(String, String)> = texts.iter().map(|t| (t.clone(), "heat".into())).collect();
+/// A folder with a decoder and words of its own, some of whose letters are those of "toy story x".
+pub fn decoder_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let words = words::tokenizer(texts.iter().map(String::as_str), 10).unwrap();
+    let words = words::tokenizer(["toy story", "x"].into_iter(), 10).unwrap();
     let llama = golden().parent().unwrap().join("decoder/llama2");
     for name in ["config.json", "model.safetensors"] {
         fs::copy(llama.join(name), folder.path().join(name)).unwrap();
     }
     fs::write(folder.path().join("tokenizer.json"), words).unwrap();
+    folder
+}
+
+#[test]
+fn a_decoder_can_be_the_base() {
+    let texts: Vec<String> = ["toy story", "x", ""].map(str::to_owned).into();
+    let pairs: Vec<(String, String)> = texts.iter().map(|t| (t.clone(), "toy".into())).collect();
+    let folder = decoder_folder();
     let encoder = Encoder::open(folder.path(), Some(Precision::F32), Some(8), 16, 1).unwrap();
     let (items, asked) = (encoder.items(&texts, 1).unwrap(), encoder.requests(&pairs, 1).unwrap());
     assert_eq!(bits(&encoder.items(&texts, 3).unwrap()), bits(&items));
@@ -128,6 +135,33 @@ fn what_is_wrong_is_said_by_name() {
     let odd = BertConfig { vocabulary: 40, heads: 3, ..small };
     let error = Encoder::random(odd, &words, None, 16, 0).err().unwrap().to_string();
     assert!(error.contains("heads that divide the width"), "{error}");
+}
+
+#[test]
+fn sizes_out_of_range_are_refused_before_anything_is_made() {
+    for (width, said) in [(0, "width = 0"), (usize::MAX, "expected from 1 to 65536")] {
+        let error = Encoder::open(&golden(), None, Some(width), 24, 5).err().unwrap().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// Whatever bytes change, there is an encoder or an error.
+#[test]
+fn changed_bytes_never_panic() {
+    let texts = ["a lamp".to_owned()];
+    let encoder = Encoder::open(&golden(), None, Some(8), 24, 5).unwrap();
+    let files: Files = encoder.to_files().unwrap().into_iter().collect();
+    for name in ["config.json", "heads.safetensors", "model.safetensors"] {
+        for draw in 0..150u64 {
+            let (mut files, key) = (files.clone(), mix64(draw));
+            let bytes = files.get_mut(name).unwrap();
+            let at = key as usize % bytes.len().min(700);
+            bytes[at] = [b'9', b'-', 0xff, b'"', 0][(key >> 32) as usize % 5];
+            if let Ok(encoder) = load(&files, None) {
+                let _ = encoder.items(&texts, 1);
+            }
+        }
+    }
 }
 
 #[test]

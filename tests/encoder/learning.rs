@@ -180,6 +180,47 @@ fn the_fitted_encoder_is_the_one_in_its_files() {
 }
 
 #[test]
+fn of_a_decoder_the_heads_learn() {
+    let folder = crate::encoder::files::decoder_folder();
+    let open = || Encoder::open(folder.path(), None, None, 16, 0).unwrap();
+    let items = ["x", "toy", "story"].map(str::to_owned);
+    let lesson = |(request, meant): (&str, u32)| Lesson {
+        request: request.into(),
+        context: String::new(),
+        items: (0..3).map(|item| (item, if item == meant { 1.0 } else { 0.0 })).collect(),
+    };
+    let lessons = [("toy x", 2), ("story", 0), ("x x", 1)].map(lesson);
+    let settings = EncoderSettings {
+        heads_rate: 1e-2,
+        epochs_max: 60,
+        schedule: Schedule::Constant,
+        ..EncoderSettings::new(Trained::Heads)
+    };
+    let learn = |settings: &EncoderSettings| {
+        let nothing = &mut |_: &Encoder| Ok(None);
+        fit(settings, open(), &lessons, &items, nothing, &mut Watch::default())
+    };
+    let losses = learn(&settings).unwrap().losses;
+    assert!(losses[59] < 0.3 * losses[0], "{losses:?}");
+    let full = EncoderSettings { trained: Trained::Full, ..settings };
+    let error = learn(&full).err().unwrap().to_string();
+    assert!(error.contains("of a decoder the heads alone"), "{error}");
+}
+
+#[test]
+fn each_group_has_its_own_rate() {
+    let before = encoder(5).heads().values().to_vec();
+    let settings =
+        EncoderSettings { epochs_max: 1, heads_rate: 0.0, decay: 0.0, ..settings(Trained::Full) };
+    let fitted = run(&settings, &mut Watch::default()).unwrap();
+    let after = fitted.encoder.heads().values();
+    let end = before.len() - 2;
+    assert_eq!(bits(&after[..end]), bits(&before[..end]));
+    assert_ne!(after[end..], before[end..]);
+    assert_ne!(fitted.encoder.to_files().unwrap()[1], encoder(5).to_files().unwrap()[1]);
+}
+
+#[test]
 fn what_cannot_be_learned_is_refused() {
     let said = |settings: &EncoderSettings, lessons: &[Lesson]| {
         let nothing = &mut |_: &Encoder| Ok(None);

@@ -26,6 +26,9 @@ const MODEL: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
 const HEADS: &str = "heads.safetensors";
 
+/// Numbers of the widest vectors.
+const WIDTH_MAX: usize = 1 << 16;
+
 /// What is kept beside the heads.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,8 +79,10 @@ impl Encoder {
         (width, tokens_max): (Option<usize>, usize),
         seed: u64,
     ) -> Result<Self> {
-        if width == Some(0) {
-            return Err(Error::Model("encoder: width = 0: expected at least 1".into()));
+        if let Some(width) = width.filter(|width| !(1..=WIDTH_MAX).contains(width)) {
+            return Err(Error::Model(format!(
+                "encoder: width = {width}: expected from 1 to {WIDTH_MAX}"
+            )));
         }
         let tokenizer = Tokenizer::parse(TOKENIZER, &tokenizer_json)?;
         let texts = match &base {
