@@ -6,6 +6,7 @@ mod jobs;
 mod near;
 mod requests;
 mod server;
+mod written;
 
 use crate::support::{Shop, changed};
 use std::sync::OnceLock;

@@ -5,13 +5,13 @@
 //!            └────────┴─────────┴─── faults ──────────────┘
 //! ```
 //!
-//! Rows never change the worker. A teacher may be far away and slow: it is an engine, which gets
-//! what has gathered while it was busy.
+//! Rows never change the worker. Who writes requests and who judges may be far away and slow: they
+//! are engines, which get what has gathered while they were busy.
 
 use super::cluster::Cluster;
 use super::commit::{Ledger, commit};
 use super::prepare::{Pass, execute, kept, lost, planned};
-use super::{apply::apply, offload::offload, seal::seal};
+use super::{offload::offload, seal::seal};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::stage::judge::{Answered, Judge};
@@ -51,7 +51,8 @@ where
         let planned = planned(partitions.clone());
         let reader = Engine::start(AHEAD, || stages.read);
         let (users, unread) = offload(partitions, reader, 1, &pass.meters);
-        let (posed, unposed) = apply(users, stages.pose, &pass.meters);
+        let poser = Engine::start(AHEAD, || stages.pose);
+        let (posed, unposed) = offload(users, poser, stages.users_at_once, &pass.meters);
         let judge = Engine::start(AHEAD, || stages.judge);
         let (answered, unanswered) = offload(posed, judge, stages.users_at_once, &pass.meters);
         let shard = |user: &Answered| u64::from(user.origin.shard);

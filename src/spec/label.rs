@@ -33,6 +33,11 @@ pub struct LabelSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestsSpec {
+    /// Where requests come from. Default `templates`.
+    pub from: RequestsFrom,
+    /// The file, folder or pattern of Parquet files with requests, with `from = "table"`.
+    #[serde(skip_serializing)] // what is in it stands for it
+    pub path: Option<String>,
     /// Of these categories: `attribute`, `bound`, `mood`, `similarity`, `exclusion`, `period`,
     /// `audience`, `quality`, `composition`, `aspiration`; those that there is something for when
     /// left out.
@@ -60,6 +65,20 @@ pub struct RequestsSpec {
     /// aspirations.
     #[serde(rename = "meaning")]
     pub meanings: Vec<MeaningSpec>,
+}
+
+/// Where requests come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestsFrom {
+    /// Our own wordings, over the catalogue and the job's sayings.
+    #[default]
+    Templates,
+    /// The teacher behind a server writes them, for each user.
+    Teacher,
+    /// A table of what people have asked: a column `request` of texts and, if there is one, a
+    /// column `category`.
+    Table,
 }
 
 /// `[[requests.meaning]]`: a mood, an audience or an aspiration in people's words.
@@ -124,6 +143,8 @@ pub struct LabelOutput {
 impl Default for RequestsSpec {
     fn default() -> Self {
         RequestsSpec {
+            from: RequestsFrom::Templates,
+            path: None,
             categories: Vec::new(),
             noun: "thing".to_owned(),
             attributes: Vec::new(),
@@ -171,6 +192,10 @@ impl LabelSpec {
         problems.reference("sequences", &self.sequences);
         self.texts.check(problems);
         self.requests.check(problems);
+        let far = matches!(self.teacher, TeacherSpec::Http(_));
+        if self.requests.from == RequestsFrom::Teacher && !far {
+            problems.add("requests.from", "\"teacher\" needs a teacher of kind \"http\"");
+        }
         self.items.check(problems);
         self.teacher.check(problems);
         self.budget.check(problems);
@@ -199,6 +224,9 @@ impl RequestsSpec {
                 let path = format!("requests.categories[{at}]");
                 problems.add(path, format!("expected one of {known}, found {name:?}"));
             }
+        }
+        if self.from == RequestsFrom::Table && self.path.is_none() {
+            problems.add("requests.path", "is missing: where the table of requests lies");
         }
         problems.unique("requests.categories", self.categories.iter().map(String::as_str));
         problems.required("requests.noun", &self.noun, "what an item is called");

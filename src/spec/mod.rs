@@ -21,14 +21,16 @@ mod train_retriever;
 pub use check::Problems;
 pub use device::DeviceSpec;
 pub use embed::{EmbedOutput, EmbedSpec};
-pub use label::{InferSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsSpec};
+pub use label::{
+    InferSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsFrom, RequestsSpec,
+};
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
 };
 pub use reachability::ReachabilitySpec;
 pub use read::load;
-pub use requests::{AskSpec, InferredSpec, RequestsFrom};
+pub use requests::{AskFrom, AskSpec, InferredSpec};
 pub use rerank::{
     ArmSpec, AskedSpec, CandidatesSpec, ControlFrom, ControlsSpec, FairnessSpec, MetricsSpec,
     RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct AskSpec {
     /// Default `none`.
-    pub from: RequestsFrom,
+    pub from: AskFrom,
     /// `from = "table"`: a Parquet file with columns user and request, and optionally weight, the
     /// control order's share of the score. `generated:requests.parquet` is the one that a prepare
     /// job with `[generate]` made.
@@ -32,7 +32,7 @@ pub struct AskSpec {
 /// Where requests come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RequestsFrom {
+pub enum AskFrom {
     /// Nobody says anything.
     #[default]
     None,
@@ -72,7 +72,7 @@ impl InferredSpec {
 impl Default for AskSpec {
     fn default() -> Self {
         Self {
-            from: RequestsFrom::None,
+            from: AskFrom::None,
             path: None,
             text: None,
             categories: None,
@@ -87,10 +87,10 @@ impl AskSpec {
     /// Every rule over the fields.
     pub fn check(&self, problems: &mut Problems) {
         match self.from {
-            RequestsFrom::Table if self.path.is_none() => {
+            AskFrom::Table if self.path.is_none() => {
                 problems.add("requests.path", "is missing: the table of requests");
             }
-            RequestsFrom::Job if self.text.as_ref().is_none_or(|text| text.trim().is_empty()) => {
+            AskFrom::Job if self.text.as_ref().is_none_or(|text| text.trim().is_empty()) => {
                 problems.add("requests.text", "is missing: what everybody asks for");
             }
             _ => {}
@@ -104,7 +104,7 @@ impl AskSpec {
 impl RerankSpec {
     /// Every rule over requests and the steps that follow them.
     pub(super) fn check_requests(&self, problems: &mut Problems) {
-        let from = self.requests.as_ref().map_or(RequestsFrom::None, |requests| requests.from);
+        let from = self.requests.as_ref().map_or(AskFrom::None, |requests| requests.from);
         if let Some(requests) = &self.requests {
             requests.check(problems);
         }
@@ -112,7 +112,7 @@ impl RerankSpec {
             for (s, step) in arm.steps.iter().enumerate() {
                 let StepSpec::LanguageControl { over, .. } = step else { continue };
                 let path = format!("arm[{a}].steps[{s}]");
-                if from == RequestsFrom::None {
+                if from == AskFrom::None {
                     problems.add(&path, "has nothing to follow: add [requests]");
                 }
                 if *over == Over::Catalogue && s > 0 {

@@ -1,8 +1,10 @@
 //! What somebody might ask for, and which items are to be judged for it.
 
+use super::judge::{Spent, Writer};
 use super::texts::Texts;
 use super::{Outcomes, Stage};
 use crate::control::Requests;
+use crate::error::Result;
 use crate::types::{
     Category, Control, FaultKind, ItemId, Key, Origin, Query, Relation, Request, StageName, mix64,
     unit_f64,
@@ -24,6 +26,19 @@ pub struct Posed {
     pub context: String,
     /// Their requests, each with the items to be judged, ascending.
     pub asked: Vec<(Request, Vec<ItemId>)>,
+    /// What it took to write them.
+    pub spent: Spent,
+}
+
+/// Where requests come from.
+#[derive(Clone)]
+pub enum Source {
+    /// Our own wordings.
+    Templates,
+    /// What people have asked, with what it is about where that is known.
+    Table(Arc<Vec<(String, Option<Category>)>>),
+    /// A model behind a server.
+    Teacher(Arc<Writer>),
 }
 
 /// How requests and items are drawn.
@@ -48,7 +63,9 @@ pub struct PoseSettings {
 /// Writes the requests of users and draws their items.
 #[derive(Clone)]
 pub struct Pose {
-    /// Writes requests.
+    /// Where requests come from.
+    pub source: Source,
+    /// Writes and reads requests.
     pub requests: Arc<Requests>,
     /// Puts users in words.
     pub texts: Arc<Texts>,
@@ -62,30 +79,103 @@ impl Stage for Pose {
     const NAME: StageName = StageName::Request;
 
     fn run(&mut self, queries: Vec<Query>, out: &mut Outcomes<Posed>) {
-        for query in queries {
-            let asked = self.asked(&query);
-            if asked.is_empty() {
-                out.fault(query.origin, FaultKind::NothingToAsk);
+        let one = |at: usize| self.written(&queries[at]);
+        let written = match &self.source {
+            Source::Teacher(writer) => writer.asking.all(queries.len(), one),
+            Source::Templates | Source::Table(_) => (0..queries.len()).map(one).collect(),
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => return out.fail(&error),
+        };
+        for (query, Written { context, requests, spent, fault }) in queries.into_iter().zip(written)
+        {
+            if let Some(fault) = fault {
+                out.fault(query.origin, fault);
+            }
+            if requests.is_empty() {
                 continue;
             }
-            let context = self.texts.context(&query.history);
-            out.ok(Posed { origin: query.origin, user: query.user, context, asked });
+            let asked = requests.into_iter().map(|(draw, request)| {
+                let items = self.items(draw, &request, &query.history);
+                (request, items)
+            });
+            let asked = asked.collect();
+            out.ok(Posed { origin: query.origin, user: query.user, context, asked, spent });
         }
     }
 }
 
+/// What was written for a user.
+struct Written {
+    context: String,
+    /// With the draw that their items follow from.
+    requests: Vec<(u64, Request)>,
+    spent: Spent,
+    fault: Option<FaultKind>,
+}
+
 impl Pose {
-    fn asked(&self, query: &Query) -> Vec<(Request, Vec<ItemId>)> {
-        let mut asked: Vec<(Request, Vec<ItemId>)> = Vec::new();
-        for nth in 0..self.settings.per_user as u64 {
-            let draw = mix64(self.settings.seed ^ mix64(query.user.hash64() ^ mix64(nth)));
-            let Some(request) = self.request(draw, &query.history) else { continue };
-            if asked.iter().all(|(other, _)| other.text != request.text) {
-                let items = self.items(draw, &request, &query.history);
-                asked.push((request, items));
+    /// The requests of a user, none twice.
+    fn written(&self, query: &Query) -> Result<Written> {
+        let context = self.texts.context(&query.history);
+        let draws: Vec<u64> = (0..self.settings.per_user as u64)
+            .map(|nth| mix64(self.settings.seed ^ mix64(query.user.hash64() ^ mix64(nth))))
+            .collect();
+        let (mut spent, mut fault) = (Spent::default(), None);
+        let written: Vec<Option<Request>> = match &self.source {
+            Source::Templates => {
+                draws.iter().map(|draw| self.request(*draw, &query.history)).collect()
+            }
+            Source::Table(table) => draws.iter().map(|draw| self.listed(table, *draw)).collect(),
+            Source::Teacher(writer) => {
+                let kinds: Vec<Category> = draws.iter().map(|draw| self.category(*draw)).collect();
+                let (texts, took) = writer.write(&context, &kinds)?;
+                spent = took;
+                match texts {
+                    Ok(texts) => {
+                        let read = |(text, kind)| Some(self.read(text, Some(kind)));
+                        texts.into_iter().zip(kinds).map(read).collect()
+                    }
+                    Err(found) => {
+                        let request = "write requests".to_owned();
+                        fault = Some(FaultKind::Unjudged { request, found });
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        let mut requests: Vec<(u64, Request)> = Vec::new();
+        for (draw, request) in draws.into_iter().zip(written) {
+            let Some(request) = request else { continue };
+            if requests.iter().all(|(_, other)| other.text != request.text) {
+                requests.push((draw, request));
             }
         }
-        asked
+        if requests.is_empty() && fault.is_none() {
+            fault = Some(FaultKind::NothingToAsk);
+        }
+        Ok(Written { context, requests, spent, fault })
+    }
+
+    /// A request of the table.
+    fn listed(&self, table: &[(String, Option<Category>)], draw: u64) -> Option<Request> {
+        let (text, category) = table.get(below(draw, table.len()))?;
+        Some(self.read(text.clone(), *category))
+    }
+
+    /// A request that somebody wrote, with the meaning that the rules find in it.
+    fn read(&self, text: String, category: Option<Category>) -> Request {
+        let hash = Key::from(text.as_str()).hash64();
+        let held_out = unit_f64(mix64(self.settings.seed ^ hash)) < self.settings.held_out;
+        let meaning = self.requests.understand(&text);
+        Request { text, category, held_out, meaning, ..Request::default() }
+    }
+
+    /// The category that is drawn.
+    fn category(&self, draw: u64) -> Category {
+        let categories = &self.settings.categories;
+        categories[(unit_f64(draw) * categories.len() as f64) as usize]
     }
 
     /// A request of the category that is drawn, or of the next one that has something.

@@ -1,7 +1,7 @@
 //! What each user said in their own words, and what of it the rules understand.
 
 use crate::control::request::Requests;
-use crate::spec::RequestsFrom;
+use crate::spec::AskFrom;
 use crate::types::{Category, Control, ControlSource, Key, Query, Request, mix64};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Where requests come from: shared by all workers of a process.
 pub struct Told {
     /// The job's choice.
-    pub from: RequestsFrom,
+    pub from: AskFrom,
     /// Everybody's.
     pub job: Option<String>,
     /// Each user's, with its weight.
@@ -34,12 +34,10 @@ impl Told {
             Request { text, quotas, weight, ..Request::default() }
         };
         match self.from {
-            RequestsFrom::None => None,
-            RequestsFrom::Job => self.job.as_deref().map(|text| read(text, None)),
-            RequestsFrom::Table => {
-                self.table.get(&query.user).map(|(text, weight)| read(text, *weight))
-            }
-            RequestsFrom::Sampled => self.made_up(query),
+            AskFrom::None => None,
+            AskFrom::Job => self.job.as_deref().map(|text| read(text, None)),
+            AskFrom::Table => self.table.get(&query.user).map(|(text, weight)| read(text, *weight)),
+            AskFrom::Sampled => self.made_up(query),
         }
     }
 
@@ -61,10 +59,10 @@ impl Told {
     /// Where controls that were understood came from.
     pub fn source(&self) -> ControlSource {
         match self.from {
-            RequestsFrom::None => ControlSource::None,
-            RequestsFrom::Job => ControlSource::Job,
-            RequestsFrom::Table => ControlSource::Table,
-            RequestsFrom::Sampled => ControlSource::Sampled,
+            AskFrom::None => ControlSource::None,
+            AskFrom::Job => ControlSource::Job,
+            AskFrom::Table => ControlSource::Table,
+            AskFrom::Sampled => ControlSource::Sampled,
         }
     }
 }

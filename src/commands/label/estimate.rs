@@ -4,7 +4,7 @@ use super::Opened;
 use crate::error::Result;
 use crate::model::decoder::DecoderConfig;
 use crate::remote::Usage;
-use crate::spec::{DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, TeacherSpec};
+use crate::spec::{DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, RequestsFrom, TeacherSpec};
 use crate::stage::judge::{TEMPLATE, prompt};
 use crate::stage::scatter::require;
 use crate::stage::texts::Texts;
@@ -96,7 +96,12 @@ fn far(
     all: Estimate,
 ) -> Result<Estimate> {
     let per_request = spec.items.per_request.min(opened.catalogue.len());
-    let prompts = all.requests * per_request.div_ceil(server.items_per_prompt) as u64;
+    let written = match spec.requests.from {
+        RequestsFrom::Teacher => opened.plan.rows(), // one prompt a user
+        RequestsFrom::Templates | RequestsFrom::Table => 0,
+    };
+    let judged = all.requests * per_request.div_ceil(server.items_per_prompt) as u64;
+    let prompts = judged + written;
     let items = items(opened, texts);
     let empty: u64 = prompt("", "a request of some words", &[]).iter().map(said).sum();
     let read = prompts * (empty + people(opened, texts)?) + all.judgements * (items + LETTERS);

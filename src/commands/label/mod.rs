@@ -18,10 +18,10 @@ use crate::flow::commit::Record;
 use crate::flow::label::{LabelStages, label};
 use crate::flow::prepare::Pass;
 use crate::plan::{Plan, Task};
-use crate::spec::{Job, LabelSpec, TeacherSpec};
-use crate::stage::judge::{Judge, Paid};
+use crate::spec::{Job, LabelSpec, RequestsFrom, TeacherSpec};
+use crate::stage::judge::{Judge, Paid, Writer};
 use crate::stage::labels::{LabelSums, WriteJudgements};
-use crate::stage::pose::Pose;
+use crate::stage::pose::{Pose, Source};
 use crate::stage::texts::Texts;
 use crate::stage::users::{ReadUsers, quotas};
 use crate::store::{Commit, RunDir, Store, part};
@@ -158,10 +158,11 @@ impl Labelled {
 
 /// Opens and checks everything that the job reads.
 pub fn open(job: &Job, spec: &LabelSpec, store: &Store, prepared: Prepared) -> Result<Opened> {
-    let inputs = match &spec.teacher {
-        TeacherSpec::Decoder(decoder) => hash_inputs(store, &teacher::files(decoder)?)?,
-        TeacherSpec::Attributes { .. } | TeacherSpec::Http(_) => Vec::new(),
-    };
+    let mut files = settings::files(&spec.requests)?;
+    if let TeacherSpec::Decoder(decoder) = &spec.teacher {
+        files.append(&mut teacher::files(decoder)?);
+    }
+    let inputs = hash_inputs(store, &files)?;
     let run = RunDir::at(store, manifest(job, inputs, &[("sequences", &prepared.run)]));
     let rows: Vec<u64> = prepared.sequences.iter().map(|part| part.rows).collect();
     let quotas = quotas(&rows, spec.requests.users_max);
@@ -254,6 +255,14 @@ fn judge(
     }
     let requests = Arc::new(requests(&spec.requests, &opened.catalogue)?);
     let settings = Arc::new(settings::pose(spec, &requests)?);
+    let source = match (spec.requests.from, &asked.asking) {
+        (RequestsFrom::Table, _) => Source::Table(Arc::new(settings::table(&spec.requests)?)),
+        (RequestsFrom::Teacher, Some(asking)) => {
+            let (asking, noun) = (Arc::clone(asking), spec.requests.noun.clone());
+            Source::Teacher(Arc::new(Writer { asking, noun }))
+        }
+        _ => Source::Templates,
+    };
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
@@ -262,6 +271,7 @@ fn judge(
         move || LabelStages {
             read: ReadUsers { run: sequences.clone(), seed },
             pose: Pose {
+                source: source.clone(),
                 requests: Arc::clone(&requests),
                 texts: Arc::clone(&texts),
                 settings: Arc::clone(&settings),

@@ -3,10 +3,12 @@
 use crate::commands::rerank::attribute;
 use crate::control::{Meaning, RequestSettings, Requests};
 use crate::error::{Error, Result};
-use crate::spec::{LabelSpec, RequestsSpec, TextsSpec};
+use crate::spec::{LabelSpec, RequestsFrom, RequestsSpec, TextsSpec};
 use crate::stage::pose::PoseSettings;
 use crate::stage::texts::Texts;
-use crate::types::{Catalogue, Category};
+use crate::store::input;
+use crate::types::{Catalogue, Category, Key};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What puts items and people in words.
@@ -51,7 +53,11 @@ pub fn requests(spec: &RequestsSpec, catalogue: &Arc<Catalogue>) -> Result<Reque
 ///
 /// Errors: no category has anything in this catalogue, or one that the job names has not.
 pub fn pose(spec: &LabelSpec, requests: &Requests) -> Result<PoseSettings> {
-    let (supported, named) = (requests.supported(), spec.requests.categories());
+    let named = spec.requests.categories();
+    let supported = match spec.requests.from {
+        RequestsFrom::Templates => requests.supported(),
+        RequestsFrom::Teacher | RequestsFrom::Table => Category::ALL.to_vec(),
+    };
     if let Some(lacking) = named.iter().find(|category| !supported.contains(category)) {
         return Err(Error::Input(format!(
             "requests.categories: {lacking}: nothing in the catalogue can be asked for so: \
@@ -73,4 +79,42 @@ pub fn pose(spec: &LabelSpec, requests: &Requests) -> Result<PoseSettings> {
         likely: spec.items.likely,
         taste: spec.items.taste,
     })
+}
+
+/// The files with what people have asked, if the job reads some.
+///
+/// Errors: files that are not there.
+pub fn files(spec: &RequestsSpec) -> Result<Vec<PathBuf>> {
+    match (&spec.path, spec.from) {
+        (Some(path), RequestsFrom::Table) => input::resolve(std::slice::from_ref(path)),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What people have asked, each once, in the order of the files.
+///
+/// Errors: files that cannot be read; a category that is none; nothing in them.
+pub fn table(spec: &RequestsSpec) -> Result<Vec<(String, Option<Category>)>> {
+    let files = files(spec)?;
+    let mut categories = true;
+    for file in &files {
+        categories &= input::has_column(file, "category")?;
+    }
+    let texts = categories.then(|| "category".to_owned()).into_iter().collect();
+    let columns = input::TableColumns { key: "request".to_owned(), texts, attributes: Vec::new() };
+    let table = input::read_table(&files, &columns)?;
+    let row = |(at, key): (usize, &Key)| {
+        let name = table.texts.first().map_or("", |names| names[at].trim());
+        match Category::named(name) {
+            None if !name.is_empty() => Err(Error::Input(format!(
+                "requests.path: column \"category\": expected a category, found {name:?}"
+            ))),
+            category => Ok((key.to_string(), category)),
+        }
+    };
+    let rows = table.keys.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        return Err(Error::Input("requests.path: expected requests, found none".into()));
+    }
+    Ok(rows)
 }

@@ -8,7 +8,7 @@ use crate::control::{ControlTable, Names, Postings};
 use crate::error::{Error, Result};
 use crate::metric::{Distance, FairnessGroups, MetricPlan, Segment, Split, Threshold};
 use crate::spec::{
-    FilterMode, FusionSpec, Over, Point, QuotaSpec, RequestsFrom, RerankSpec, Similarity, StepSpec,
+    AskFrom, FilterMode, FusionSpec, Over, Point, QuotaSpec, RerankSpec, Similarity, StepSpec,
 };
 use crate::stage::arms::Method;
 use crate::stage::ask::Asks;
@@ -88,7 +88,7 @@ fn told(spec: &RerankSpec, opened: &Opened, catalogue: &Arc<Catalogue>) -> Resul
     let supported = requests.supported();
     let wanted = asked.categories.clone().unwrap_or_else(|| supported.clone());
     let missing = wanted.iter().find(|category| !supported.contains(category));
-    if let (RequestsFrom::Sampled, Some(category)) = (asked.from, missing) {
+    if let (AskFrom::Sampled, Some(category)) = (asked.from, missing) {
         return Err(Error::Input(format!(
             "requests.categories: expected categories that the data supports, found {category}: \
              name its attributes, or its sayings, in the label job's [requests]"

@@ -3,7 +3,7 @@
 use super::{Question, Teacher, Verdict};
 use crate::control::met;
 use crate::error::Result;
-use crate::types::{Catalogue, mix64, unit_f64};
+use crate::types::{Catalogue, FaultKind, mix64, unit_f64};
 use std::sync::Arc;
 
 /// Scores of 1 where all that a request means is met, and 0 otherwise.
@@ -27,6 +27,12 @@ impl Teacher for Attributes {
 impl Attributes {
     fn verdict(&self, question: &Question<'_>) -> Verdict {
         let meaning = &question.request.meaning;
+        if meaning.is_empty() {
+            let found = "no rule understands it".to_owned();
+            let fault = FaultKind::Unjudged { request: question.request.text.clone(), found };
+            let scores = vec![Err(fault); question.items.len()];
+            return Verdict { scores, ..Verdict::default() };
+        }
         let text = crate::types::Key::from(question.request.text.as_str()).hash64();
         let score = |item: &u32| {
             let kept =

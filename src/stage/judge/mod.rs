@@ -8,6 +8,7 @@ mod far;
 mod naming;
 mod near;
 mod wording;
+mod writing;
 
 pub use answers::Answers;
 pub use asking::Asking;
@@ -17,6 +18,7 @@ pub use far::Far;
 pub use naming::{FarNamer, Namer, Neighbours};
 pub use near::{Near, TEMPLATE, Wording};
 pub use wording::prompt;
+pub use writing::Writer;
 
 use super::pose::{Posed, kept_from_training};
 use super::{Outcomes, Stage};
@@ -132,7 +134,7 @@ fn questions(user: &Posed) -> impl Iterator<Item = Question<'_>> {
 impl Judge {
     fn answer(&self, user: &Posed, verdicts: Vec<Verdict>, out: &mut Outcomes<Answered>) {
         let requests = user.asked.len() as u64;
-        let (mut judgements, mut spent) = (Vec::new(), Spent::default());
+        let (mut judgements, mut spent) = (Vec::new(), user.spent);
         for ((request, items), verdict) in user.asked.iter().zip(verdicts) {
             spent += verdict.spent;
             let mut faults: Vec<FaultKind> = Vec::new();
