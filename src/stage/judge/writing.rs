@@ -40,8 +40,8 @@ fn prompt(noun: &str, context: &str, categories: &[Category]) -> Vec<Message> {
     let task = format!(
         "You write what people say when they ask for a recommendation: one short sentence each, in \
          their own words, as different from each other as people are, in English. An item is \
-         called a {noun}. You are told about a person and of which kind each request is. Answer with JSON \
-         alone, one entry for every kind, in this form: {FORM}"
+         called a {noun}. You are told about a person and of which kind each request is. Answer \
+         with JSON alone, one entry for every kind, in this form: {FORM}"
     );
     let mut asked = format!("The person: {context}\nKinds:\n");
     for (number, category) in (1..).zip(categories) {
