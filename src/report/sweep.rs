@@ -26,6 +26,9 @@ const FAMILIES: [&str; 11] = [
     "retrieval-ceiling",
 ];
 
+/// How well requests in own words are answered, all categories together.
+const ANSWERED: &str = "satisfaction@";
+
 /// The points with one number of candidates.
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
@@ -39,7 +42,7 @@ impl SweepPoint {
     pub fn new(k: u64, controls: Option<u64>, theta: Option<u64>, mut summary: Summary) -> Self {
         let kept = |name: &String| {
             let name = Name::parse(name);
-            FAMILIES.iter().any(|family| name.is(family))
+            FAMILIES.iter().any(|family| name.is(family)) || name.full.starts_with(ANSWERED)
         };
         for arm in &mut summary.arms {
             arm.metrics.retain(|name, _| kept(name));
@@ -124,6 +127,7 @@ fn columns(summary: &Summary) -> Vec<Name> {
         control("cp", 3),
         control("cp", 5),
         control("cd", 0),
+        answered(&names),
     ];
     let mut columns: Vec<Name> = Vec::new();
     for name in chosen.into_iter().flatten() {
@@ -132,6 +136,11 @@ fn columns(summary: &Summary) -> Vec<Name> {
         }
     }
     columns
+}
+
+/// The metric of requests in own words.
+fn answered(names: &[Name]) -> Option<Name> {
+    pick(names, &[Group::Request], &["satisfaction"], 10)
 }
 
 /// The last point, which asks for most, by how far the controls agree with the history: the
@@ -168,9 +177,8 @@ pub(super) fn agreement(report: &Report) -> Option<SliceFigures> {
 /// Control against accuracy: a drawing a point, all with the same axes.
 fn curve_figures(report: &Report, sweep: &Sweep, points: &[SweepPoint]) -> Vec<Figure> {
     let names = points.first().map_or_else(Vec::new, |point| names_of(&point.summary));
-    let (Some(across), Some(up)) = (control_of(&names), relevance_of(&names)) else {
-        return Vec::new();
-    };
+    let across = answered(&names).or_else(|| control_of(&names));
+    let (Some(across), Some(up)) = (across, relevance_of(&names)) else { return Vec::new() };
     let drawn: Vec<Vec<curves::Curve>> =
         points.iter().map(|point| of_point(report, sweep, point, (&across, &up))).collect();
     let frame = curves::Frame::over(drawn.iter().flatten());

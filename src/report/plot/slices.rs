@@ -17,6 +17,8 @@ const LABEL_CHARS: usize = 16;
 const ROW: f64 = 26.0;
 /// Between the dots of one part.
 const APART: f64 = 10.0;
+/// Between the dots of one part and those of the next, at least.
+const GAP: f64 = 6.0;
 /// Room for the number of users at the right.
 const USERS: f64 = 56.0;
 
@@ -27,12 +29,15 @@ pub(in crate::report) fn plot(title: &str, parts: &[Part]) -> String {
     let ends = estimates().flat_map(|e| [e.low, e.mean, e.high]);
     let axis = Axis::over(ends, (left, WIDTH - USERS), 4);
     let digits = decimals(estimates());
-    let bottom = parts.len() as f64 * ROW + 18.0;
+    // As high as the most values of a part need.
+    let most = parts.iter().map(|part| part.values.len()).max().unwrap_or(0);
+    let row = ROW.max(APART * most as f64 + GAP);
+    let bottom = parts.len() as f64 * row + 18.0;
     svg.text("tick", (WIDTH, 11.0), Anchor::End, "users");
     svg.bottom(&axis, 16.0, bottom);
     let mut about = Vec::new();
     for (at, part) in parts.iter().enumerate() {
-        let y = 16.0 + (at as f64 + 0.5) * ROW;
+        let y = 16.0 + (at as f64 + 0.5) * row;
         svg.text("label", (0.0, y + 4.0), Anchor::Start, &cut(&part.label, LABEL_CHARS));
         svg.text("value", (WIDTH, y + 4.0), Anchor::End, &count(part.users, THIN_SPACE));
         let top = y - APART * part.values.len().saturating_sub(1) as f64 / 2.0;
