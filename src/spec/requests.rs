@@ -5,7 +5,7 @@ use super::{Problems, RerankSpec};
 use crate::types::Category;
 use serde::{Deserialize, Serialize};
 
-/// Where requests come from.
+/// `[requests]` of a rerank job: what people asked for in their own words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AskSpec {

@@ -24,13 +24,16 @@ called after: letters, digits, `-`, `_` and `.`.
 
 ";
 
-const SECTIONS: [(&str, &[&str]); 6] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
     ("Every kind", &["mod.rs"]),
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
     ("`kind = \"train-reranker\"`", &["train_reranker.rs"]),
     ("`kind = \"label\"`", &["label.rs", "teacher.rs", "texts.rs"]),
-    ("`kind = \"rerank\"`", &["rerank.rs", "step.rs", "sweep.rs"]),
+    ("`kind = \"train-encoder\"`", &["train_encoder.rs"]),
+    ("`kind = \"embed\"`", &["embed.rs"]),
+    ("`kind = \"rerank\"`", &["rerank.rs", "requests.rs", "step.rs", "sweep.rs"]),
+    ("`kind = \"reachability\"`", &["reachability.rs"]),
 ];
 
 /// Types that a job file does not see.
