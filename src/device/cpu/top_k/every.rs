@@ -1,11 +1,13 @@
 //! Every score of some users: for orders of a whole catalogue, where a list of the best is not
 //! enough.
 
-use super::reference::score;
+use super::reference::{score, scores_of};
 use crate::device::cpu::{Kernel, dispatch};
 
 /// Items that stay in a processor's first cache while the users pass by, in numbers.
 const BLOCK_NUMBERS: usize = 4096;
+/// Items that are scored at once: each one's sums wait for each other, and not for another's.
+const TOGETHER: usize = 4;
 
 /// out[u, i] = `score(users[u], items[i])`, the same bits as [`super::ItemIndex::search`] gives.
 ///
@@ -34,7 +36,13 @@ impl Kernel for Every<'_> {
         for (b, items) in self.items.chunks(block * self.width).enumerate() {
             for (u, user) in self.users.chunks_exact(self.width).enumerate() {
                 let out = &mut self.out[u * count + b * block..];
-                for (out, item) in out.iter_mut().zip(items.chunks_exact(self.width)) {
+                let (fours, rest) = out[..items.len() / self.width].as_chunks_mut::<TOGETHER>();
+                let several = items.chunks_exact(TOGETHER * self.width);
+                let last = several.remainder().chunks_exact(self.width);
+                for (out, items) in fours.iter_mut().zip(several) {
+                    *out = scores_of(user, items);
+                }
+                for (out, item) in rest.iter_mut().zip(last) {
                     *out = score(user, item);
                 }
             }

@@ -22,6 +22,43 @@ pub fn score(user: &[f32], item: &[f32]) -> f32 {
     if !user_tail.is_empty() {
         lanes = add_products(lanes, &filled_up(user_tail), &filled_up(item_tail));
     }
+    folded(lanes)
+}
+
+/// The scores of N items for a user, each the same bits as [`score`] gives. Their sums are kept
+/// side by side, so that none has to wait for another's.
+///
+/// Shapes: `user` (D), `items` (N, D).
+#[inline(always)]
+pub fn scores_of<const N: usize>(user: &[f32], items: &[f32]) -> [f32; N] {
+    let width = user.len();
+    let whole = width / LANES * LANES;
+    let item = |n: usize| &items[n * width..(n + 1) * width];
+    let mut lanes = [[0.0f32; LANES]; N];
+    for at in (0..whole).step_by(LANES) {
+        let u = part(user, at);
+        for (n, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = add_products(*lanes, u, part(item(n), at));
+        }
+    }
+    if whole < width {
+        let u = filled_up(&user[whole..]);
+        for (n, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = add_products(*lanes, &u, &filled_up(&item(n)[whole..]));
+        }
+    }
+    lanes.map(folded)
+}
+
+/// The lanes of a row from a column on.
+#[inline(always)]
+fn part(row: &[f32], at: usize) -> &[f32; LANES] {
+    row[at..].first_chunk().expect("the caller stops where a whole part ends")
+}
+
+/// The sum of the lanes.
+#[inline(always)]
+fn folded(lanes: [f32; LANES]) -> f32 {
     // One array a step: the compiler keeps them in registers, and halves of one array in memory.
     let eight: [f32; 8] = std::array::from_fn(|l| lanes[l] + lanes[l + 8]);
     let four: [f32; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
