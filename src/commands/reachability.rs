@@ -3,7 +3,7 @@
 use super::embed::Embeddings as Vectors;
 use super::prepare::Prepared;
 use super::rerank::{attribute, speaker};
-use super::runs::{manifest, unfinished};
+use super::runs::{manifest, payload};
 use super::train_retriever::Trained;
 use crate::control::{Postings, with_popularity};
 use crate::error::{Error, Result};
@@ -185,9 +185,7 @@ impl Opened {
 
 /// What a finished run came to.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let commits = run.commits()?;
-    let (_, commit) = commits.first_key_value().ok_or_else(|| unfinished(run))?;
-    serde_json::from_value(commit.payload.clone()).map_err(|_| unfinished(run))
+    payload(run)
 }
 
 /// A table for each way to say how alike two lists are.

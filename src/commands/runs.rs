@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 use crate::flow::cluster::Cluster;
 use crate::spec::{Job, load};
 use crate::store::{HashCache, InputRef, Manifest, RunDir, Store};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// What the command line adds to the job file.
@@ -77,6 +79,29 @@ pub fn manifest(job: &Job, inputs: Vec<InputRef>, upstream: &[(&str, &RunDir)]) 
         manifest.upstream.insert((*name).to_owned(), run.name().to_owned());
     }
     manifest
+}
+
+/// Where a training run keeps a file of its model.
+pub fn model_key(name: &str) -> String {
+    format!("parts/epoch=000000/{name}")
+}
+
+/// A file of a training run's model, which the run's commit vouches for.
+///
+/// Errors: a run that is not finished; a file that is gone or changed.
+pub fn model_file(run: &RunDir, name: &str) -> Result<Bytes> {
+    let (commits, key) = (run.commits()?, model_key(name));
+    let part = commits.values().flat_map(|commit| &commit.parts).find(|part| part.key == key);
+    run.get_part(part.ok_or_else(|| unfinished(run))?)
+}
+
+/// What a run of a single epoch came to: its commit's payload.
+///
+/// Errors: a run that is not finished, or of another kind.
+pub fn payload<T: DeserializeOwned>(run: &RunDir) -> Result<T> {
+    let commits = run.commits()?;
+    let (_, commit) = commits.first_key_value().ok_or_else(|| unfinished(run))?;
+    serde_json::from_value(commit.payload.clone()).map_err(|_| unfinished(run))
 }
 
 /// What is said of a run whose last commit is not there.

@@ -120,6 +120,17 @@ impl Default for TrainSettings {
     }
 }
 
+/// Errors: [`Error::Model`] that names every setting, with its value, that is not good.
+pub(super) fn refuse(settings: &[(&str, f64, bool)]) -> Result<()> {
+    let bad = settings.iter().filter(|(_, _, good)| !good);
+    let problems: Vec<String> =
+        bad.map(|(name, value, _)| format!("{name} = {value}: out of range")).collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Model(format!("training: {}", problems.join("; ")))),
+    }
+}
+
 impl TrainSettings {
     /// The model that is trained.
     pub fn retriever(&self, items: usize) -> RetrieverConfig {
@@ -133,7 +144,7 @@ impl TrainSettings {
             Loss::Gbce { calibration, .. } => calibration,
             _ => 0.0,
         };
-        let problems: Vec<String> = [
+        refuse(&[
             ("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout)),
             ("loss.calibration", f64::from(calibration), (0.0..=1.0).contains(&calibration)),
             ("loss.negatives", 0.0, self.loss.negatives() != Some(0)),
@@ -145,14 +156,7 @@ impl TrainSettings {
             ("validate_epochs", self.validate_epochs as f64, self.validate_epochs > 0),
             ("patience", self.patience as f64, self.patience > 0),
             ("threads", self.threads as f64, self.threads > 0),
-        ]
-        .iter()
-        .filter(|(_, _, good)| !good)
-        .map(|(name, value, _)| format!("{name} = {value}: out of range"))
-        .collect();
-        match problems.is_empty() {
-            true => self.retriever(1).check(),
-            false => Err(Error::Model(format!("training: {}", problems.join("; ")))),
-        }
+        ])?;
+        self.retriever(1).check()
     }
 }

@@ -7,7 +7,7 @@ pub use lessons::Held;
 pub use quality::Quality;
 
 use super::label::Labelled;
-use super::runs::{hash_folder, manifest, unfinished};
+use super::runs::{hash_folder, manifest, model_file, model_key, payload};
 use super::train_retriever::Keeper;
 use crate::device::Precision;
 use crate::error::{Error, Result};
@@ -22,11 +22,6 @@ use bytes::Bytes;
 use quality::{examine, qualities};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// Where a run keeps a file of its model.
-fn key(name: &str) -> String {
-    format!("parts/epoch=000000/{name}")
-}
 
 /// A job with its run known.
 pub struct Opened {
@@ -176,7 +171,7 @@ fn settings(spec: &TrainEncoderSpec, threads: usize) -> EncoderSettings {
 fn put(opened: &Opened, encoder: &Encoder, facts: &Facts) -> Result<()> {
     let mut parts: Vec<PartRef> = Vec::new();
     for (name, bytes) in encoder.to_files()? {
-        parts.push(opened.run.put_part(key(name), 1, bytes.into())?);
+        parts.push(opened.run.put_part(model_key(name), 1, bytes.into())?);
     }
     parts.sort_by(|a, b| a.key.cmp(&b.key));
     let payload = serde_json::to_value(facts).map_err(|e| Error::Incomplete(e.to_string()))?;
@@ -207,9 +202,7 @@ impl Opened {
 
 /// What a finished run came to.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let commits = run.commits()?;
-    let (_, commit) = commits.first_key_value().ok_or_else(|| unfinished(run))?;
-    serde_json::from_value(commit.payload.clone()).map_err(|_| unfinished(run))
+    payload(run)
 }
 
 impl TrainedEncoder {
@@ -223,9 +216,6 @@ impl TrainedEncoder {
 
     /// A file that the run's commit vouches for.
     fn file(&self, name: &str) -> Result<Bytes> {
-        let commits = self.run.commits()?;
-        let parts = commits.values().flat_map(|commit| &commit.parts);
-        let part = parts.into_iter().find(|part| part.key == key(name));
-        self.run.get_part(part.ok_or_else(|| unfinished(&self.run))?)
+        model_file(&self.run, name)
     }
 }

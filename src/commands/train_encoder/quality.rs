@@ -47,9 +47,8 @@ impl Scores {
     }
 
     fn pair(&self, request: usize, item: ItemId) -> f32 {
-        let row =
-            |rows: &'_ [f32], at: usize| rows[at * self.width..(at + 1) * self.width].to_vec();
-        score(&row(&self.requests, request), &row(&self.items, item as usize))
+        let row = |at: usize| at * self.width..(at + 1) * self.width;
+        score(&self.requests[row(request)], &self.items[row(item as usize)])
     }
 }
 

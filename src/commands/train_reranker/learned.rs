@@ -1,8 +1,8 @@
 //! A finished re-ranker, as rerank jobs use it.
 
 use super::base::{folder_prompter, new_prompter, with_controls};
-use super::{Facts, facts, key};
-use crate::commands::runs::unfinished;
+use super::{Facts, facts};
+use crate::commands::runs::{model_file, model_key};
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
 use crate::model::decoder::{Decoder, DecoderConfig, Memory, SharedDriver};
@@ -118,14 +118,11 @@ impl Reranker {
     }
 
     fn path(&self, name: &str) -> String {
-        self.run.path(&key(name)).display().to_string()
+        self.run.path(&model_key(name)).display().to_string()
     }
 
     /// A file that the run's commit vouches for.
     fn file(&self, name: &str) -> Result<Bytes> {
-        let commits = self.run.commits()?;
-        let parts = commits.values().flat_map(|commit| &commit.parts);
-        let part = parts.into_iter().find(|part| part.key == key(name));
-        self.run.get_part(part.ok_or_else(|| unfinished(&self.run))?)
+        model_file(&self.run, name)
     }
 }

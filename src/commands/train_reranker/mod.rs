@@ -9,7 +9,7 @@ pub use learned::Reranker;
 
 use super::devices;
 use super::prepare::Prepared;
-use super::runs::{hash_folder, manifest, unfinished};
+use super::runs::{hash_folder, manifest, model_key, payload};
 use super::train_retriever::{Keeper, Trained};
 use crate::device::cpu::top_k::{BitSet, ItemIndex};
 use crate::error::{Error, Result};
@@ -33,11 +33,6 @@ use weight::{Tried, measure};
 
 /// Tokens that a device computes together when it measures.
 const TOKENS: usize = 4096;
-
-/// Where a run keeps a file of its model.
-fn key(name: &str) -> String {
-    format!("parts/epoch=000000/{name}")
-}
 
 /// A job with its run known.
 pub struct Opened {
@@ -163,7 +158,7 @@ fn put(
     let mut parts: Vec<PartRef> = Vec::new();
     let named = files.into_iter().chain(tokenizer.map(|bytes| ("tokenizer.json", bytes)));
     for (name, bytes) in named {
-        parts.push(run.put_part(key(name), 1, bytes.into())?);
+        parts.push(run.put_part(model_key(name), 1, bytes.into())?);
     }
     parts.sort_by(|a, b| a.key.cmp(&b.key));
     let payload = serde_json::to_value(facts).map_err(|e| Error::Incomplete(e.to_string()))?;
@@ -283,7 +278,5 @@ impl Opened {
 
 /// What a finished run came to.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let commits = run.commits()?;
-    let (_, commit) = commits.first_key_value().ok_or_else(|| unfinished(run))?;
-    serde_json::from_value(commit.payload.clone()).map_err(|_| unfinished(run))
+    payload(run)
 }

@@ -7,7 +7,7 @@
 use super::Kernel;
 use super::matmul::{Panels, Product, View};
 use super::path::{Asking, asking};
-use super::vector::{exp_and_sum, max};
+use super::vector::softmax;
 use crate::device::GroupedAttention;
 
 const QUERY_BLOCK: usize = 48;
@@ -67,19 +67,4 @@ impl Kernel for GroupedAttention<'_> {
             }
         }
     }
-}
-
-/// Replaces scores by their softmax after scaling, and returns ln Σ exp.
-#[inline(always)]
-fn softmax(scores: &mut [f32], scale: f32) -> f32 {
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
-    let largest = max(scores);
-    let total = exp_and_sum(scores, largest);
-    let inverse = 1.0 / total;
-    for score in scores.iter_mut() {
-        *score *= inverse;
-    }
-    largest + total.ln()
 }

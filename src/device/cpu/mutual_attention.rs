@@ -7,7 +7,7 @@
 
 use super::Kernel;
 use super::matmul::{Panels, Product, View};
-use super::vector::{dot, exp, exp_and_sum, max};
+use super::vector::{dot, exp, softmax};
 use crate::device::{MutualAttention, MutualAttentionBackward};
 use std::ops::Range;
 
@@ -66,21 +66,6 @@ impl Kernel for MutualAttention<'_> {
             }
         }
     }
-}
-
-/// Replaces scores by their softmax after scaling, and returns ln Σ exp.
-#[inline(always)]
-fn softmax(scores: &mut [f32], scale: f32) -> f32 {
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
-    let largest = max(scores);
-    let total = exp_and_sum(scores, largest);
-    let inverse = 1.0 / total;
-    for score in scores.iter_mut() {
-        *score *= inverse;
-    }
-    largest + total.ln()
 }
 
 /// A head's keys and values, and a block's queries and gradients, packed.

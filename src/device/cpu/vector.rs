@@ -109,6 +109,21 @@ pub fn exp_and_sum(x: &mut [f32], shift: f32) -> f32 {
     sum(x)
 }
 
+/// Replaces scores by their softmax after scaling, and returns ln Σ exp.
+#[inline(always)]
+pub fn softmax(scores: &mut [f32], scale: f32) -> f32 {
+    for score in scores.iter_mut() {
+        *score *= scale;
+    }
+    let largest = max(scores);
+    let total = exp_and_sum(scores, largest);
+    let inverse = 1.0 / total;
+    for score in scores.iter_mut() {
+        *score *= inverse;
+    }
+    largest + total.ln()
+}
+
 /// One row's dropout mask.
 #[derive(Clone, Copy)]
 pub struct RowMask {

@@ -1,7 +1,8 @@
 //! What the training of an encoder is told.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::encoder::Trained;
+use crate::train::settings::refuse;
 
 /// What is minimised, averaged over the pairs of request and item of a batch, where z is a pair's
 /// logit, y its score, and σ the logistic function.
@@ -109,14 +110,14 @@ impl EncoderSettings {
         (0.5 * (1.0 + (std::f64::consts::PI * share).cos())) as f32
     }
 
-    /// Errors: [`Error::Model`] that names every setting out of its range.
+    /// Errors: [`crate::error::Error::Model`] that names every setting out of its range.
     pub fn check(&self) -> Result<()> {
         let finite = |x: f32| x.is_finite() && x >= 0.0;
         let alpha = match self.trained {
             Trained::Lora { alpha, .. } => alpha,
             _ => 1.0,
         };
-        let problems: Vec<String> = [
+        refuse(&[
             ("trained.alpha", alpha, alpha > 0.0 && alpha.is_finite()),
             ("negatives", f64::from(self.negatives), finite(self.negatives)),
             ("batch", self.batch as f64, self.batch > 0),
@@ -128,14 +129,6 @@ impl EncoderSettings {
             ("epochs_max", self.epochs_max as f64, self.epochs_max > 0),
             ("patience", self.patience as f64, self.patience > 0),
             ("threads", self.threads as f64, self.threads > 0),
-        ]
-        .iter()
-        .filter(|(_, _, good)| !good)
-        .map(|(name, value, _)| format!("{name} = {value}: out of range"))
-        .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Model(format!("training: {}", problems.join("; ")))),
-        }
+        ])
     }
 }

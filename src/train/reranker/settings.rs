@@ -1,7 +1,8 @@
 //! What the training of a re-ranker is told.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::decoder::Trained;
+use crate::train::settings::refuse;
 
 /// What keeps the embeddings of some tokens apart: see [`crate::train::contrast::contrast`].
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +85,10 @@ impl RerankerSettings {
         self.rate * height as f32
     }
 
-    /// Errors: [`Error::Model`] that names every setting out of its range.
+    /// Errors: [`crate::error::Error::Model`] that names every setting out of its range.
     pub fn check(&self) -> Result<()> {
         let apart = self.contrast.as_ref().map_or(1.0, |contrast| contrast.weight);
-        let problems: Vec<String> = [
+        refuse(&[
             ("contrast", f64::from(apart), apart > 0.0 && apart.is_finite()),
             ("batch", self.batch as f64, self.batch > 0),
             ("rate", f64::from(self.rate), self.rate > 0.0 && self.rate.is_finite()),
@@ -96,14 +97,6 @@ impl RerankerSettings {
             ("epochs_max", self.epochs_max as f64, self.epochs_max > 0),
             ("patience", self.patience as f64, self.patience > 0),
             ("threads", self.threads as f64, self.threads > 0),
-        ]
-        .iter()
-        .filter(|(_, _, good)| !good)
-        .map(|(name, value, _)| format!("{name} = {value}: out of range"))
-        .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Model(format!("training: {}", problems.join("; ")))),
-        }
+        ])
     }
 }
