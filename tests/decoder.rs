@@ -7,6 +7,7 @@ mod hostile;
 mod kernels;
 pub mod learning;
 mod mutated;
+mod reading;
 pub mod reranker;
 mod rows;
 mod tokens;

@@ -1,7 +1,7 @@
 //! The calls of a decoder's kernels, as in [`super::calls`]. Rows are row-major f32; weights are
 //! packed matrices.
 
-use super::cpu::{Lora, Matrix};
+use super::cpu::{Kept, Lora, Matrix};
 use super::shape::{GatedShape, GroupedShape, LinearShape, NormShape};
 
 /// out[t] = table[tokens[t]].
@@ -96,6 +96,21 @@ pub struct GroupedAttention<'a> {
     pub queries: Queries,
     /// (rows, heads): ln Σ_j exp(⟨q[i], k[j]⟩ / √width), for the backward kernel.
     pub statistics: &'a mut [f32],
+    /// (rows, heads · width).
+    pub out: &'a mut [f32],
+}
+
+/// As [`GroupedAttention`], of sequences that each go on from rows that are kept: what is kept for
+/// a sequence ends with its own rows.
+pub struct KeptAttention<'a> {
+    /// Dimensions. No sequence is empty, and none goes on from another one of them.
+    pub shape: GroupedShape<'a>,
+    /// (tokens, [`GroupedShape::row`]), of which the queries are read.
+    pub qkv: &'a [f32],
+    /// The rows of the output.
+    pub queries: Queries,
+    /// The keys and values that each sequence sees.
+    pub kept: &'a [&'a Kept],
     /// (rows, heads · width).
     pub out: &'a mut [f32],
 }

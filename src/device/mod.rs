@@ -19,8 +19,10 @@ pub use calls::{
     Activation, AdamW, Attention, AttentionBackward, CrossEntropy, Dropout, Embed, EmbedBackward,
     LayerNorm, LayerNormBackward, Linear, LinearBackward, SampledLoss, SampledRule,
 };
-pub use cpu::{Cpu, Lora, Matrix, Precision};
-pub use decoder_calls::{Gated, GroupedAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary};
+pub use cpu::{Cpu, Kept, Lora, Matrix, Precision};
+pub use decoder_calls::{
+    Gated, GroupedAttention, KeptAttention, Lookup, LoraLinear, Queries, RmsNorm, Rotary,
+};
 pub use decoder_gradients::{
     GatedBackward, GroupedAttentionBackward, LookupBackward, LoraBackward, RmsNormBackward,
     RotaryBackward, WeightBackward,
@@ -67,6 +69,8 @@ pub trait Backend: Sync {
     fn rotary(&self, call: Rotary<'_>);
     /// Mixes each sequence's values causally, heads in groups.
     fn grouped_attention(&self, call: GroupedAttention<'_>);
+    /// Mixes the values of what is kept and of each sequence causally, heads in groups.
+    fn kept_attention(&self, call: KeptAttention<'_>);
     /// Multiplies values by their gates.
     fn gated(&self, call: Gated<'_>);
     /// The gradient of [`Backend::lookup`].

@@ -10,7 +10,57 @@ use super::path::{Asking, asking};
 use super::vector::softmax;
 use crate::device::GroupedAttention;
 
-const QUERY_BLOCK: usize = 48;
+/// Queries that are scored together.
+pub const QUERY_BLOCK: usize = 48;
+
+/// Some queries of one head, or of several that share keys and values.
+pub struct Block<'a> {
+    pub queries: View<'a>,
+    /// How many, and the width of a head.
+    pub size: [usize; 2],
+    /// How many rows the first one sees, and how many more each next one does.
+    pub seen: [usize; 2],
+    /// (width, rows).
+    pub keys: &'a Panels,
+    /// (rows, width), in pieces of so many rows, a multiple of the products' own pieces.
+    pub values: (&'a [Panels], usize),
+    /// Distance of two rows of the output.
+    pub out_row: usize,
+}
+
+impl Block<'_> {
+    /// Writes what the queries make of the values, and tells each one's statistic.
+    #[inline(always)]
+    pub fn mix(
+        self,
+        scores: &mut Vec<f32>,
+        out: &mut [f32],
+        mut statistic: impl FnMut(usize, f32),
+    ) {
+        let ([queries, width], [first, more]) = (self.size, self.seen);
+        let seen = first + (queries - 1) * more;
+        scores.resize(queries * seen, 0.0);
+        let (a, size) = (self.queries, [queries, width, seen]);
+        Product { a, b: self.keys, size, c: scores, c_row: seen, add: false }.compute();
+        for (i, scores) in scores.chunks_exact_mut(seen).enumerate() {
+            let (seen, unseen) = scores.split_at_mut(first + i * more);
+            unseen.fill(0.0);
+            statistic(i, softmax(seen, 1.0 / (width as f32).sqrt()));
+        }
+        let (pieces, rows) = self.values;
+        for (piece, start) in pieces.iter().zip((0..seen).step_by(rows)) {
+            Product {
+                a: View::rows(&scores[start..], seen),
+                b: piece,
+                size: [queries, rows.min(seen - start), width],
+                c: &mut *out,
+                c_row: self.out_row,
+                add: start > 0,
+            }
+            .compute();
+        }
+    }
+}
 
 impl Kernel for GroupedAttention<'_> {
     type Output = ();
@@ -36,33 +86,22 @@ impl Kernel for GroupedAttention<'_> {
                     values.pack(View::rows(&qkv[value..], row), length, width);
                 }
                 for top in (first..length).step_by(QUERY_BLOCK) {
-                    let bottom = length.min(top + QUERY_BLOCK);
-                    scores.resize((bottom - top) * bottom, 0.0);
-                    Product {
-                        a: View::rows(&qkv[top * row + head * width..], row),
-                        b: &keys,
-                        size: [bottom - top, width, bottom],
-                        c: &mut scores,
-                        c_row: bottom,
-                        add: false,
-                    }
-                    .compute();
                     let out_row = out_row + top - first;
-                    for (i, scores) in scores.chunks_exact_mut(bottom).enumerate() {
-                        let (seen, unseen) = scores.split_at_mut(top + i + 1);
-                        unseen.fill(0.0);
-                        self.statistics[(out_row + i) * shape.heads + head] =
-                            softmax(seen, 1.0 / (width as f32).sqrt());
+                    Block {
+                        queries: View::rows(&qkv[top * row + head * width..], row),
+                        size: [QUERY_BLOCK.min(length - top), width],
+                        seen: [top + 1, 1],
+                        keys: &keys,
+                        values: (std::slice::from_ref(&values), length),
+                        out_row: wide,
                     }
-                    Product {
-                        a: View::rows(&scores, bottom),
-                        b: &values,
-                        size: [bottom - top, bottom, width],
-                        c: &mut self.out[out_row * wide + head * width..],
-                        c_row: wide,
-                        add: false,
-                    }
-                    .compute();
+                    .mix(
+                        &mut scores,
+                        &mut self.out[out_row * wide + head * width..],
+                        |i, statistic| {
+                            self.statistics[(out_row + i) * shape.heads + head] = statistic;
+                        },
+                    );
                 }
             }
         }

@@ -14,7 +14,7 @@ const LANES: usize = 8;
 /// Rows of a tile: 6 × 2 accumulators leave 4 of the 16 registers for A and B.
 const TILE: usize = 6;
 /// A panel of this depth is 16 KiB: half of the smallest first-level cache.
-const DEPTH_BLOCK: usize = 256;
+pub const DEPTH_BLOCK: usize = 256;
 /// Rows of A that are used with every panel before the next rows: 96 × 256 floats stay in L2.
 const ROW_BLOCK: usize = 96;
 
@@ -42,7 +42,7 @@ impl<'a> View<'a> {
 }
 
 /// B in panels of 16 columns, the last one filled up with zeros. Reusable, to spare allocations.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Panels {
     data: Vec<f32>,
     depth: usize,
@@ -69,6 +69,34 @@ impl Panels {
                 }
             }
         }
+    }
+
+    /// Zeros.
+    pub fn zeros(depth: usize, columns: usize) -> Self {
+        Self { data: vec![0.0; columns.div_ceil(PANEL) * depth * PANEL], depth, columns }
+    }
+
+    /// Has so many columns from now on: those that are added are zeros, or what was there when
+    /// there were as many.
+    pub fn set_columns(&mut self, columns: usize) {
+        self.data.resize(columns.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        self.columns = columns;
+    }
+
+    /// Copies `b`, of so many rows and columns, to where it begins at (row, column).
+    pub fn place(&mut self, [row, column]: [usize; 2], b: View<'_>, [rows, columns]: [usize; 2]) {
+        assert!(row + rows <= self.depth && column + columns <= self.columns);
+        for j in 0..columns {
+            let panel = (column + j) / PANEL * self.depth * PANEL + (column + j) % PANEL;
+            for i in 0..rows {
+                self.data[panel + (row + i) * PANEL] = b.data[i * b.row + j * b.column];
+            }
+        }
+    }
+
+    /// What they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.data.capacity() * size_of::<f32>()
     }
 
     /// Packs `b` into new panels.

@@ -15,6 +15,8 @@ mod gated;
 mod gelu;
 mod grouped_attention;
 mod grouped_attention_backward;
+mod kept;
+mod kept_attention;
 mod layer_norm;
 mod linear;
 mod lines;
@@ -33,6 +35,7 @@ pub mod top_k;
 mod vector;
 mod weight_backward;
 
+pub use kept::Kept;
 pub use lines::has_bf16;
 pub use lora_linear::Lora;
 pub use matrix::{Matrix, Precision};
@@ -122,6 +125,9 @@ impl Backend for Cpu {
         dispatch(call);
     }
     fn grouped_attention(&self, call: super::GroupedAttention<'_>) {
+        dispatch(call);
+    }
+    fn kept_attention(&self, call: super::KeptAttention<'_>) {
         dispatch(call);
     }
     fn gated(&self, call: super::Gated<'_>) {

@@ -7,7 +7,7 @@
 use super::Batch;
 use super::layout::{self, SITES};
 use super::learner::Learner;
-use super::pass::{Activations, sized};
+use super::pass::{Activations, Within, sized};
 use super::table::product;
 use crate::device::shape::{GatedShape, LinearShape, NormShape};
 use crate::device::{
@@ -29,6 +29,16 @@ pub struct Tape {
     d_gated: Vec<f32>,
     d_gate_up: Vec<f32>,
     d_labels: Vec<f32>,
+}
+
+/// Keeps what goes into each layer.
+struct Streams<'a>(&'a mut [Vec<f32>]);
+
+impl Within for Streams<'_> {
+    fn enter(&mut self, l: usize, stream: &[f32]) {
+        self.0[l].clear();
+        self.0[l].extend_from_slice(stream);
+    }
 }
 
 /// The rows of a layer that go on after the attention.
@@ -55,10 +65,8 @@ impl Learner {
         tape.with.layers.resize_with(if kept { layers } else { 1 }, Default::default);
         tape.streams.resize_with(layers, Vec::new);
         let Tape { with, streams, .. } = tape;
-        self.decoder.forward_past(device, batch, &self.table, with, out, |l, stream| {
-            streams[l].clear();
-            streams[l].extend_from_slice(stream);
-        });
+        let within = &mut Streams(streams);
+        self.decoder.forward_within(device, batch, &self.table, with, out, within);
     }
 
     /// Adds to `gradient`, laid out like the parameters, what follows from the logits' gradient.
@@ -81,7 +89,7 @@ impl Learner {
             };
             if tape.with.layers.len() == 1 && !last {
                 tape.with.stream[..tape.streams[l].len()].copy_from_slice(&tape.streams[l]);
-                self.decoder.layer(device, batch, l, &mut tape.with);
+                self.decoder.layer(device, batch, l, &mut tape.with, &mut ());
             }
             self.forward_layer_backward(device, l, rows, tape, gradient);
             self.attention_backward(device, batch, l, rows, tape, gradient);

@@ -14,7 +14,7 @@ pub struct Prompt {
 
 /// Fewer tokens than these are computed anew rather than shared: each sequence costs the copy of
 /// what it goes on from.
-const SHARED_MIN: usize = 16;
+pub(super) const SHARED_MIN: usize = 16;
 
 /// Prompts that are scored together, as sequences that go on from others: see
 /// [`crate::device::shape::GroupedShape`]. Those that nothing goes on from end the prompts, in
@@ -23,7 +23,7 @@ const SHARED_MIN: usize = 16;
 pub struct Batch {
     /// Sequence after sequence.
     pub(super) tokens: Vec<u32>,
-    /// Each token's place in its prompt.
+    /// Each token's row of the angles: its place in its prompt, unless they are counted.
     pub(super) positions: Vec<u32>,
     /// Sequence s is tokens `offsets[s]..offsets[s + 1]`.
     pub(super) offsets: Vec<u32>,
@@ -35,14 +35,19 @@ pub struct Batch {
     pub(super) by_token: Vec<Option<u32>>,
     /// Each prompt's adapter.
     pub(super) by_prompt: Vec<Option<u32>>,
-    /// Tokens of the longest prompt.
+    /// Rows of the angles: tokens of the longest prompt.
     pub(super) longest: usize,
 }
 
 impl Batch {
+    /// Of no prompts.
+    pub(super) fn empty() -> Self {
+        Self { offsets: vec![0], ..Self::default() }
+    }
+
     /// Packs prompts, none of which may be empty.
     pub fn of(prompts: &[Prompt]) -> Self {
-        let mut batch = Self { offsets: vec![0], ..Self::default() };
+        let mut batch = Self::empty();
         let shared: Vec<usize> = prompts.windows(2).map(|pair| alike(&pair[0], &pair[1])).collect();
         if !prompts.is_empty() {
             batch.add(prompts, &shared, 0, None);
@@ -54,10 +59,7 @@ impl Batch {
     /// `shared` are the tokens that each pair of neighbours begins with.
     fn add(&mut self, prompts: &[Prompt], shared: &[usize], done: usize, parent: Option<u32>) {
         let Some(least) = shared.iter().min() else {
-            self.sequence(&prompts[0], done..prompts[0].tokens.len(), parent);
-            self.lasts.push(self.tokens.len() as u32 - 1);
-            self.by_prompt.push(prompts[0].adapter);
-            return;
+            return self.end(&prompts[0], done, parent);
         };
         let (mut done, mut parent) = (done, parent);
         if *least >= done + SHARED_MIN {
@@ -71,6 +73,19 @@ impl Batch {
                 first = end;
             }
         }
+    }
+
+    /// Adds the rest of a prompt of which the first `done` tokens are there already.
+    pub(super) fn end(&mut self, prompt: &Prompt, done: usize, parent: Option<u32>) {
+        self.sequence(prompt, done..prompt.tokens.len(), parent);
+        self.lasts.push(self.tokens.len() as u32 - 1);
+        self.by_prompt.push(prompt.adapter);
+    }
+
+    /// Gives each token a row of its own of the angles.
+    pub(super) fn count_positions(&mut self) {
+        self.longest = self.tokens.len();
+        self.positions = (0..self.tokens.len() as u32).collect();
     }
 
     fn sequence(&mut self, prompt: &Prompt, part: Range<usize>, parent: Option<u32>) {
@@ -95,7 +110,7 @@ impl Batch {
 
 /// How many tokens two prompts begin with alike and may share: not their last ones, and none for
 /// different adapters.
-fn alike(one: &Prompt, other: &Prompt) -> usize {
+pub(super) fn alike(one: &Prompt, other: &Prompt) -> usize {
     if one.adapter != other.adapter {
         return 0;
     }

@@ -25,7 +25,7 @@ pub struct Activations {
     /// Layer l leaves what it computes in place l, modulo their number.
     pub(super) layers: Vec<LayerActivations>,
     pub(super) last_normed: Normed,
-    replaced: Vec<f32>,
+    pub(super) replaced: Vec<f32>,
 }
 
 impl Default for Activations {
@@ -64,6 +64,20 @@ pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     &mut buffer[..length]
 }
 
+/// What happens within a pass besides.
+pub(super) trait Within {
+    /// Sees what goes into a layer.
+    fn enter(&mut self, _l: usize, _stream: &[f32]) {}
+
+    /// Mixes the values of a layer.
+    fn attend(&mut self, device: &dyn Backend, _l: usize, call: GroupedAttention<'_>) {
+        device.grouped_attention(call);
+    }
+}
+
+/// Nothing.
+impl Within for () {}
+
 impl Decoder {
     /// Computes the logits (prompts, outputs of the table) of a batch that is not empty.
     pub fn forward(
@@ -74,26 +88,27 @@ impl Decoder {
         with: &mut Activations,
         out: &mut [f32],
     ) {
-        self.forward_past(device, batch, table, with, out, |_, _| {});
+        self.forward_within(device, batch, table, with, out, &mut ());
     }
 
-    /// As [`Decoder::forward`]; `pass(l, stream)` sees what goes into each layer.
-    pub(super) fn forward_past(
+    /// As [`Decoder::forward`], with more.
+    pub(super) fn forward_within(
         &self,
         device: &dyn Backend,
         batch: &Batch,
         table: &Table,
         with: &mut Activations,
         out: &mut [f32],
-        mut pass: impl FnMut(usize, &[f32]),
+        within: &mut dyn Within,
     ) {
         let (tokens, hidden) = (batch.tokens.len(), self.config.hidden);
+        self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
         let stream = sized(&mut with.stream, tokens * hidden);
         self.look_up(device, batch, stream);
         for (l, layer) in self.layers.iter().enumerate() {
-            pass(l, &with.stream[..tokens * hidden]);
+            within.enter(l, &with.stream[..tokens * hidden]);
             let last = l + 1 == self.layers.len();
-            self.layer(device, batch, l, with);
+            self.layer(device, batch, l, with, within);
             let rows = if last { batch.prompts() } else { tokens };
             let chosen = if last { &batch.by_prompt } else { &batch.by_token };
             let place = l % with.layers.len();
@@ -134,11 +149,11 @@ impl Decoder {
         batch: &Batch,
         l: usize,
         with: &mut Activations,
+        within: &mut dyn Within,
     ) {
         let (layer, last) = (&self.layers[l], l + 1 == self.layers.len());
         let (tokens, hidden, inner) = (batch.tokens.len(), self.config.hidden, self.config.inner);
         let shape = self.attention_shape(batch);
-        self.config.rope.extend(self.config.width, batch.longest, &mut with.angles);
         let Activations { angles, stream, layers, .. } = with;
         let place = l % layers.len();
         let with = &mut layers[place];
@@ -160,7 +175,8 @@ impl Decoder {
         }
         let mixed = sized(&mut with.mixed, rows * shape.queries());
         let statistics = sized(&mut with.attention_statistics, rows * shape.heads);
-        device.grouped_attention(GroupedAttention { shape, qkv, queries, statistics, out: mixed });
+        let call = GroupedAttention { shape, qkv, queries, statistics, out: mixed };
+        within.attend(device, l, call);
         let attended = sized(&mut with.attended, rows * hidden);
         layer.output.apply(device, mixed, chosen, &stream[..rows * hidden], attended);
         self.norm(device, attended, &layer.forward_norm, &mut with.forward_normed);

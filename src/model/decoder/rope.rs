@@ -40,8 +40,22 @@ impl Rope {
 
     /// Makes a table (positions, width) of cosines, then sines, at least `positions` long.
     pub fn extend(&self, width: usize, positions: usize, table: &mut Vec<f32>) {
+        let known = table.len() / width;
+        if known < positions {
+            self.add(width, known as u32..positions as u32, table);
+        }
+    }
+
+    /// A table with a row for each of some positions.
+    pub fn table(&self, width: usize, positions: &[u32]) -> Vec<f32> {
+        let mut table = Vec::with_capacity(positions.len() * width);
+        self.add(width, positions.iter().copied(), &mut table);
+        table
+    }
+
+    fn add(&self, width: usize, positions: impl Iterator<Item = u32>, table: &mut Vec<f32>) {
         let frequencies = self.frequencies(width);
-        for position in table.len() / width..positions {
+        for position in positions {
             // In f32, since that is what models are trained with.
             let angles = frequencies.iter().map(|frequency| f64::from(position as f32 * frequency));
             table.extend(angles.clone().map(|angle| angle.cos() as f32));
