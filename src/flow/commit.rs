@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use timely::ExchangeData;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, Inspect};
 
@@ -85,7 +86,9 @@ pub fn commit<'s, X: ExchangeData + Send + Clone>(
     done: &Done,
     meters: &Arc<Meters>,
 ) {
-    let gathered = seal(receipts, "gather", Exchange::new(|_| 0), |_| 0);
+    // What failed is among the receipts: the ledger says so.
+    let none = empty(receipts.scope());
+    let gathered = seal(receipts, none, "gather", Exchange::new(|_| 0), |_| 0);
     let engine = Engine::start(4, move || ledger);
     let (committed, failed) = offload(gathered, engine, 1, meters);
     let told = Arc::clone(meters);

@@ -56,14 +56,16 @@ where
         let judge = Engine::start(AHEAD, || stages.judge);
         let (answered, unanswered) = offload(posed, judge, stages.users_at_once, &pass.meters);
         let shard = |user: &Answered| u64::from(user.origin.shard);
-        let parts = seal(answered, "seal", Pipeline, shard).map(|s| Partition {
+        let setbacks = [unread, unposed, unanswered];
+        let before = scope.concatenate(setbacks.iter().cloned());
+        let parts = seal(answered, before, "seal", Pipeline, shard).map(|s| Partition {
             epoch: s.epoch,
             partition: s.partition as u32,
             rows: s.rows,
         });
         let writer = Engine::start(AHEAD, || stages.write);
         let (written, unwritten) = offload(parts, writer, 1, &pass.meters);
-        let setbacks = [unread, unposed, unanswered, unwritten];
+        let setbacks = setbacks.into_iter().chain([unwritten]);
         let receipts = [planned, kept(written), lost(scope, setbacks)];
         commit(scope.concatenate(receipts), stages.ledger, done, &pass.meters);
     })

@@ -25,7 +25,7 @@ use crate::types::{Epoch, Key};
 use differential_dataflow::AsCollection;
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::{Broadcast, Filter, Map};
 use timely::dataflow::{Scope, operators::Concatenate};
 use timely::worker::Worker;
 
@@ -67,7 +67,9 @@ where
         let planned = planned(shards.clone());
         let (events, unread) = offload(shards, Engine::start(READ_AHEAD, || read), 1, &pass.meters);
         let by_user = Exchange::new(move |event: &crate::types::Interaction| of(&event.user));
-        let sealed = seal(events, "partition", by_user, move |event| of(&event.user));
+        let failed = unread.clone().filter(|setback| matches!(setback, Setback::Failed(_)));
+        let sealed =
+            seal(events, failed.broadcast(), "partition", by_user, move |event| of(&event.user));
         let parts = sealed.map(|s| Partition {
             epoch: s.epoch,
             partition: s.partition as u32,

@@ -107,11 +107,12 @@ where
         };
         let (ranked, unranked) = apply(reached, stages.arms, &pass.meters);
         let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
-        let lists = seal(ranked, "seal", Pipeline, shard).map(|s| {
+        setbacks.push(unranked);
+        let before = scope.concatenate(setbacks.iter().cloned());
+        let lists = seal(ranked, before, "seal", Pipeline, shard).map(|s| {
             let (epoch, partition, rows) = (s.epoch, s.partition as u32, s.rows);
             Judged { lists: Partition { epoch, partition, rows }, measured: Measured::default() }
         });
-        setbacks.push(unranked);
         let lists = match stages.sweep {
             None => lists,
             Some(sweep) => {
