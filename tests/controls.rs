@@ -149,6 +149,7 @@ fn a_wish_that_nobody_understands_is_told_and_the_user_keeps_a_list() {
     let catalogue = shop();
     let wish = |value: &str| (Key::Int(7), None, ask("brand", Is, value));
     let asks = Asks {
+        goals: None,
         names: Names::new(&catalogue),
         postings: Arc::new(Postings::new(Arc::clone(&catalogue))),
         from: ControlFrom::Table,

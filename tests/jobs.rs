@@ -469,7 +469,7 @@ fn a_sweep_changes_no_list_and_no_other_figure() {
     let page = std::fs::read_to_string(swept.path(&format!("{run}/report.html"))).unwrap();
     assert!(page.contains("<h2>Sweep</h2>") && page.contains("2 controls, θ = 1"), "{run}");
     let plan = swept.say(&["plan", "demo.toml"]);
-    assert!(plan.out.contains("sweep        6 points, 6 arms each"), "{}", plan.out);
+    assert!(plan.out.contains("sweep        6 points, 7 arms each"), "{}", plan.out);
     assert!(plan.out.contains("arms ─► sweep ─► measure"), "{}", plan.out);
     assert!(!plan.out.contains("device"), "{}", plan.out);
     // A device that is not there: its memory is planned all the same.

@@ -5,7 +5,7 @@ mod infer;
 mod jobs;
 mod near;
 mod requests;
-mod server;
+pub mod server;
 mod written;
 
 use crate::support::{Shop, changed};

@@ -19,6 +19,7 @@ mod language;
 mod logits;
 mod metrics;
 mod models;
+mod node_graph;
 mod reports;
 mod rerankers;
 mod scorers;

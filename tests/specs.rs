@@ -89,7 +89,7 @@ fn a_sweep_is_a_grid_that_the_job_can_fill() {
     );
     assert_eq!(
         refusal(&swept(""), &[]),
-        "job.toml: 1 problem\n  sweep: expected k, controls, theta or weight, found none"
+        "job.toml: 1 problem\n  sweep: expected k, controls, theta, weight or hops, found none"
     );
     let nobody = refusal(&format!("{RERANK}[sweep]\ntheta = [1]\n"), &[]);
     assert!(nobody.contains("controls.from: nobody asks for anything"), "{nobody}");

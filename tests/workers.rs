@@ -97,7 +97,7 @@ fn the_size_of_an_epoch_changes_no_row() {
         let rows: BTreeSet<String> = lists.iter().map(|row| format!("{row:?}")).collect();
         assert_eq!(rows.len(), lists.len(), "a row for each user and arm, once");
         if expected.is_empty() {
-            assert_eq!(rows.len() % 6, 0, "six arms");
+            assert_eq!(rows.len() % 7, 0, "seven arms");
             expected = rows;
         } else {
             assert!(rows == expected, "{tasks}: other rows");
@@ -165,7 +165,7 @@ fn every_row_is_somewhere() {
     let (mut users, mut wishes) = (0, 0);
     for (path, json) in commits {
         let commit: steerage::store::Commit = serde_json::from_slice(json).unwrap();
-        let arms = 6;
+        let arms = 7;
         assert_eq!(commit.rows_written % arms, 0, "{path}");
         // Who asks for something unknown is told, and has lists all the same.
         let unheard: u64 = commit.faults.get(&StageName::Control).map_or(0, |k| k.values().sum());
@@ -177,7 +177,7 @@ fn every_row_is_somewhere() {
     let run = shop.run_of("runs", "demo");
     let mut by_user: BTreeMap<_, usize> = BTreeMap::new();
     shop.lists(&run).into_iter().for_each(|row| *by_user.entry(row.user).or_default() += 1);
-    assert!(by_user.values().all(|lists| *lists == 6), "a list of every arm");
+    assert!(by_user.values().all(|lists| *lists == 7), "a list of every arm");
     assert!(wishes > 0, "the demo has wishes that nobody understands");
     assert_eq!(by_user.len() as u64 + shop.dead_letters(&run).len() as u64, users + wishes);
     let prepared = shop.say(&["report", &shop.run_of("runs", "prepare")]);

@@ -55,6 +55,7 @@ pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Re
         said_in_words(&opened.prepared.catalogue, request, &one.understood, one.context.clone())
     });
     explained.prompts = one.prompts;
+    explained.ways = one.ways;
     explained.faults.extend(one.setbacks.into_iter().map(|setback| match setback {
         Setback::Fault(fault) => format!("{}: {}", fault.stage, fault.kind),
         Setback::Failed(why) => why,

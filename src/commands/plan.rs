@@ -10,7 +10,8 @@ use super::{
 };
 use crate::error::Result;
 use crate::spec::{
-    Job, Kind, LabelSpec, RerankSpec, TrainEncoderSpec, TrainRerankerSpec, TrainRetrieverSpec,
+    Job, Kind, LabelSpec, RerankSpec, StepSpec, TrainEncoderSpec, TrainRerankerSpec,
+    TrainRetrieverSpec,
 };
 use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
@@ -133,8 +134,11 @@ fn reranked(
         _ => writeln!(text, "  sweep        {points} points, {swept} arms each"),
     };
     let sweep = if points > 0 { "sweep ─► " } else { "" };
-    let steps = "read ─► retrieve ─► ask ─► arms";
-    let steps = format!("{steps} ─► {sweep}measure ─► write ─► commit");
+    let mut steps = spec.arms.iter().flat_map(|arm| &arm.steps);
+    let walks = steps.any(|step| matches!(step, StepSpec::NodeGraph(_)));
+    let walk = if walks { "walk ⟲ ─► " } else { "" };
+    let steps = "read ─► retrieve ─► ask ─► ";
+    let steps = format!("{steps}{walk}arms ─► {sweep}measure ─► write ─► commit");
     graph(&steps, seconds / workers, text);
     Ok(())
 }

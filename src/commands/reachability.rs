@@ -241,5 +241,6 @@ fn sheet(facts: &Facts, view: usize, title: &str) -> Sheet {
         caption: "reach, mean over pairs".into(),
         series: vec![format!("language, w={weight}"), "filters".into()],
         bars: facts.strata.iter().enumerate().filter_map(bar).collect(),
+        ..Sheet::default()
     }
 }

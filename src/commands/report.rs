@@ -3,7 +3,8 @@
 use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
 use super::{
-    embed, label, reachability, report_encoder, train_encoder, train_reranker, train_retriever,
+    embed, label, reachability, report_encoder, report_walks, train_encoder, train_reranker,
+    train_retriever,
 };
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};
@@ -197,6 +198,7 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     report.conflicts = sums.conflicts;
     let points = spec.points();
     report.costs = arm_costs(&plan, &sums.costs);
+    report.sheets = report_walks::sheets(&spec, &sums.walks, &sums.costs);
     report.cosines = arm_cosines(store, run, &spec)?;
     let costs = sums.sweep_costs.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
     report.sweep = spec.sweep.as_ref().map(|_| Sweep {

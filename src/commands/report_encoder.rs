@@ -88,6 +88,7 @@ fn sheet(held: Held, rows: &[&Quality]) -> Sheet {
         caption: "AUC, mean over requests".into(),
         series: ["trained", "untrained", "BM25"].map(str::to_owned).to_vec(),
         bars: rows.iter().filter(|q| q.trained.auc.is_some()).map(bar).collect(),
+        ..Sheet::default()
     }
 }
 

@@ -6,14 +6,15 @@ use crate::stage::{Outcomes, Stage};
 use std::sync::Arc;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Timestamp;
 use timely::progress::operate::FrontierInterest;
 
 /// Runs a stage inline; values leave on the first stream, setbacks on the second.
-pub fn apply<'s, S: Stage>(
-    input: Flow<'s, S::In>,
+pub fn apply<'s, T: Timestamp, S: Stage>(
+    input: Flow<'s, S::In, T>,
     mut stage: S,
     meters: &Arc<Meters>,
-) -> Ways<'s, S::Out> {
+) -> Ways<'s, S::Out, T> {
     let meter = meters.stage(S::NAME);
     let mut builder = OperatorBuilder::new(S::NAME.to_string(), input.scope());
     let mut input = builder.new_input(input, Pipeline);

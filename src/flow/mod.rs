@@ -17,14 +17,16 @@ pub mod rendezvous;
 pub mod rerank;
 mod seal;
 mod tasks;
+mod walk;
 
 pub use crate::stage::Meter;
 pub use apply::apply;
 pub use done::Done;
 pub use meter::{ArmMeters, Meters};
 pub use tasks::tasks;
+pub use walk::Walks;
 
 use crate::types::Epoch;
 
-/// A stream of rows stamped with their epoch.
-pub type Flow<'s, D> = timely::dataflow::StreamVec<'s, Epoch, D>;
+/// A stream of rows stamped with their epoch; within a loop with the hop, too.
+pub type Flow<'s, D, T = Epoch> = timely::dataflow::StreamVec<'s, T, D>;

@@ -4,23 +4,23 @@ use super::outlets::{Outlets, Rights, Ways, append};
 use super::{Flow, Meters};
 use crate::engine::Engine;
 use crate::stage::{Outcomes, Stage};
-use crate::types::Epoch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Timestamp;
 use timely::progress::operate::FrontierInterest;
 
-/// Sends batches of at most `rows_max` rows of one epoch to an engine; emits its replies in the
-/// order of the batches. A batch is sent as soon as there is something to send: an engine that is
-/// behind gets full ones.
-pub fn offload<'s, S: Stage>(
-    input: Flow<'s, S::In>,
+/// Sends batches of at most `rows_max` rows of one epoch (and hop) to an engine; emits its replies
+/// in the order of the batches. A batch is sent as soon as there is something to send: an engine
+/// that is behind gets full ones.
+pub fn offload<'s, T: Timestamp, S: Stage>(
+    input: Flow<'s, S::In, T>,
     engine: Engine<S>,
     rows_max: usize,
     meters: &Arc<Meters>,
-) -> Ways<'s, S::Out> {
+) -> Ways<'s, S::Out, T> {
     assert!(rows_max > 0, "a batch of no rows would never end");
     let scope = input.scope();
     let meter = meters.stage(S::NAME);
@@ -31,12 +31,12 @@ pub fn offload<'s, S: Stage>(
     let address = builder.operator_info().address.to_vec();
     let wake = Arc::new(scope.worker().sync_activator_for(address));
     let (reply_to, replies) = mpsc::channel::<(usize, Outcomes<S::Out>, Duration)>();
-    let mut waiting: BTreeMap<Epoch, (Rights, Vec<S::In>)> = BTreeMap::new();
-    let mut in_flight: VecDeque<Rights> = VecDeque::new();
+    let mut waiting: BTreeMap<T, (Rights<T>, Vec<S::In>)> = BTreeMap::new();
+    let mut in_flight: VecDeque<Rights<T>> = VecDeque::new();
     builder.build(move |_| {
         move |_| {
             input.for_each_time(|time, data| {
-                let slot = waiting.entry(*time.time());
+                let slot = waiting.entry(time.time().clone());
                 let (_, rows) = slot.or_insert_with(|| (outlets.retain(&time), Vec::new()));
                 append(rows, data);
             });

@@ -1,8 +1,9 @@
 //! `rerank` as a dataflow. Read this file first.
 //!
 //! ```text
-//! tasks ─► read ─► retrieve ─► ask ─► (reach) ─► arms ─► seal ─► (sweep) ─► measure ─► write
-//!            └─────────┴─────────┴───────┴────────┴──── faults ──┴──────────┴─────────┴─► commit
+//! tasks ─► read ─► retrieve ─► ask ─► (reach) ─► (walk) ─► arms ─► seal ─► (sweep) ─► measure ─►
+//!            └─────────┴─────────┴───────┴─────────┴─────── faults ──┴──────────────────┴─► commit
+//! measure ─► write ─► commit
 //! ```
 //!
 //! Rows never change the worker: a task is a partition of users, its lists are a part, and `seal`
@@ -11,6 +12,7 @@
 use super::cluster::Cluster;
 use super::commit::{Ledger, commit};
 use super::prepare::{Pass, execute, kept, lost, planned};
+use super::walk::{Walks, walk};
 use super::{Flow, Meters, apply::apply, offload::offload, reach::reach, seal::seal};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -39,6 +41,8 @@ pub struct RerankStages<R> {
     pub ask: Ask,
     /// Searches of the whole catalogue, where an arm begins with one.
     pub search: Option<Arc<Search>>,
+    /// Ways through graphs of nodes, where an arm goes one.
+    pub walks: Option<Walks>,
     /// The arms.
     pub arms: Rerank,
     /// The arms at other settings, where the job has a sweep.
@@ -105,7 +109,15 @@ where
                 reached
             }
         };
-        let (ranked, unranked) = apply(reached, stages.arms, &pass.meters);
+        let walked = match stages.walks {
+            None => reached,
+            Some(walks) => {
+                let (walked, unwalked) = walk(reached, walks, &pass.meters);
+                setbacks.push(unwalked);
+                walked
+            }
+        };
+        let (ranked, unranked) = apply(walked, stages.arms, &pass.meters);
         let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
         setbacks.push(unranked);
         let before = scope.concatenate(setbacks.iter().cloned());

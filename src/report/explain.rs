@@ -38,6 +38,8 @@ pub struct Explanation {
     /// Of each arm that begins with a model: which, and the prompt, as people read it and as
     /// tokens.
     pub prompts: Vec<(usize, String, Vec<u32>)>,
+    /// Ways through graphs of nodes.
+    pub ways: Vec<Way>,
     /// Faults of this user's rows: stage and reason.
     pub faults: Vec<String>,
 }
@@ -57,6 +59,23 @@ pub struct Said {
     pub meaning: Vec<String>,
     /// The user in words, as the encoder reads them.
     pub context: Option<String>,
+}
+
+/// A way through a graph of nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Way {
+    /// The arm's name.
+    pub arm: String,
+    /// The Goal.
+    pub goal: String,
+    /// What the rules understand of it: aspects and what each counts.
+    pub weights: Vec<(String, f32)>,
+    /// What of it is doubtful.
+    pub doubts: Vec<String>,
+    /// The nodes in the order of the visits, and the one that ends the way.
+    pub nodes: Vec<String>,
+    /// Whether the limit of visits ended it.
+    pub limited: bool,
 }
 
 /// One item of the history.
@@ -92,6 +111,7 @@ pub struct CandidateLine {
 const TITLE: usize = 34;
 const PLACE: usize = 6;
 const COLUMNS: usize = 100;
+const GOAL: usize = 60;
 
 /// The explanation for the terminal: no escape sequences, whatever the titles hold.
 pub fn render_text(e: &Explanation) -> String {
@@ -101,6 +121,7 @@ pub fn render_text(e: &Explanation) -> String {
     controls(e, &mut out);
     arms(e, &mut out);
     candidates(e, &mut out);
+    ways(e, &mut out);
     prompts(e, &mut out);
     if !e.faults.is_empty() {
         out.push_str("\nfaults\n");
@@ -113,6 +134,20 @@ fn bullet(mark: &str, text: &str, out: &mut String) {
     for (at, line) in wrap(text, COLUMNS - 4).iter().enumerate() {
         let mark = if at == 0 { mark } else { " " };
         let _ = writeln!(out, "  {mark} {line}");
+    }
+}
+
+/// Each way, its Goal, and what of that was understood.
+fn ways(e: &Explanation, out: &mut String) {
+    for way in &e.ways {
+        let goal = cut(&clean(&way.goal), GOAL);
+        let _ = writeln!(out, "\nways of {}: the goal is “{goal}”", clean(&way.arm));
+        let weight = |(name, weight): &(String, f32)| format!("{name} {:.0} %", weight * 100.0);
+        let weights: Vec<String> = way.weights.iter().map(weight).collect();
+        let doubts: String = way.doubts.iter().map(|doubt| format!("; {doubt}")).collect();
+        bullet("·", &format!("read as {}{doubts}", weights.join(", ")), out);
+        let end = if way.limited { " (the limit of visits)" } else { "" };
+        bullet("·", &format!("{}{end}", way.nodes.join(" › ")), out);
     }
 }
 

@@ -30,7 +30,7 @@ pub use html::render_html;
 pub use markdown::render_markdown;
 pub use model::{
     ArmCosine, ArmCost, ArmTime, Bar, Expectation, Facts, FaultGroup, Learned, Report, Sheet,
-    StageTime, Sweep, SweepPoint, SweptArm, Timings, TrainingPoint, Upstream,
+    StageTime, Sweep, SweepPoint, SweptArm, Timings, Traffic, TrainingPoint, Upstream,
 };
 pub use rows::{MetricRow, from_json, metric_rows, render_json};
 pub use text::summary_text;

@@ -76,6 +76,18 @@ pub struct Sheet {
     pub series: Vec<String>,
     /// The drawing's rows; none for a sheet without one.
     pub bars: Vec<Bar>,
+    /// A drawing of who went where, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+}
+
+/// Who went from node to node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// The nodes' names; all ways start at the first and end at the last.
+    pub nodes: Vec<String>,
+    /// `counts[from][to]`.
+    pub counts: Vec<Vec<u64>>,
 }
 
 /// A row of a sheet's drawing.

@@ -3,7 +3,7 @@
 
 use super::figures::Figure;
 use super::model::{Report, Sheet};
-use super::plot::{Role, slices};
+use super::plot::{Role, slices, traffic};
 use serde::Serialize;
 
 /// A sheet as the page shows it.
@@ -37,11 +37,20 @@ fn shown(sheet: &Sheet) -> Shown<'_> {
                 .collect(),
         })
         .collect();
-    let svg = slices::plot(&sheet.title, &parts);
     let caption = sheet.caption.clone();
+    let figure = match &sheet.traffic {
+        Some(traffic) => {
+            Some(Figure { caption, hint: "", svg: traffic::plot(&sheet.title, traffic) })
+        }
+        None if parts.is_empty() => None,
+        None => {
+            let svg = slices::plot(&sheet.title, &parts);
+            Some(Figure { caption, hint: "→ better", svg })
+        }
+    };
     Shown {
         sheet,
-        figure: (!parts.is_empty()).then_some(Figure { caption, hint: "→ better", svg }),
+        figure,
         keys: ["pub", "base", "other"].into_iter().zip(sheet.series.iter().cloned()).collect(),
     }
 }

@@ -2,9 +2,12 @@
 //! with its path in the file.
 
 mod check;
+mod controls;
 mod device;
 mod embed;
+mod guide;
 mod label;
+mod node_graph;
 mod prepare;
 mod reachability;
 mod read;
@@ -19,11 +22,14 @@ mod train_reranker;
 mod train_retriever;
 
 pub use check::Problems;
+pub use controls::{ControlFrom, ControlsSpec};
 pub use device::DeviceSpec;
 pub use embed::{EmbedOutput, EmbedSpec};
+pub use guide::{DecoderGuideSpec, DecoderRanking, GuideSpec};
 pub use label::{
     InferSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsFrom, RequestsSpec,
 };
+pub use node_graph::{GoalsSpec, NodeGraphSpec, NodeMetric, NodeSpec, RULES};
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
@@ -32,8 +38,8 @@ pub use reachability::ReachabilitySpec;
 pub use read::load;
 pub use requests::{AskFrom, AskSpec, InferredSpec};
 pub use rerank::{
-    ArmSpec, AskedSpec, CandidatesSpec, ControlFrom, ControlsSpec, FairnessSpec, MetricsSpec,
-    RerankOutput, RerankSpec, RetrieveSpec, RuleSpec, Target,
+    ArmSpec, AskedSpec, CandidatesSpec, FairnessSpec, MetricsSpec, RerankOutput, RerankSpec,
+    RetrieveSpec, RuleSpec, Target,
 };
 pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};

@@ -1,10 +1,14 @@
 //! `kind = "rerank"`: sequences to ranked lists for every arm, and metrics.
 
 use super::Problems;
+use super::controls::ControlsSpec;
 use super::device::DeviceSpec;
+use super::guide::GuideSpec;
+use super::node_graph::GoalsSpec;
 use super::requests::{AskSpec, InferredSpec};
 use super::step::StepSpec;
 use super::sweep::SweepSpec;
+use super::teacher::BudgetSpec;
 use crate::types::{Asked, Relation};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +44,15 @@ pub struct RerankSpec {
     /// What people asked for in their own words.
     #[serde(skip_serializing_if = "Option::is_none")] // a job without any keeps its run
     pub requests: Option<AskSpec>,
+    /// What each user's list as a whole should be like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goals: Option<GoalsSpec>,
+    /// Models that guide through graphs of nodes: `[[guide]]`.
+    #[serde(rename = "guide", skip_serializing_if = "Vec::is_empty")]
+    pub guides: Vec<GuideSpec>,
+    /// What may be spent on guides behind servers.
+    #[serde(skip_serializing)] // the same lists
+    pub budget: BudgetSpec,
     /// Values of attributes that nobody wrote down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inferred: Option<InferredSpec>,
@@ -130,47 +143,6 @@ impl From<&AskedSpec> for Asked {
     }
 }
 
-/// `[controls]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ControlsSpec {
-    /// Where they come from. Default `none`.
-    pub from: ControlFrom,
-    /// `from = "table"`: a Parquet file with columns user, attribute, relation, value and
-    /// optionally time (the latest wins, attribute by attribute). `generated:controls.parquet` is
-    /// the one that a prepare job with `[generate]` made.
-    #[serde(skip_serializing)]
-    pub path: Option<String>,
-    /// `from = "table"`: rows with a later time are not known yet.
-    pub as_of: Option<i64>,
-    /// `from = "job"`: `[[controls.ask]]`, the same for everybody.
-    #[serde(rename = "ask")]
-    pub asks: Vec<AskedSpec>,
-    /// `from = "oracle"` or `"sampled"`: the attributes whose values become controls.
-    pub attributes: Vec<String>,
-    /// `from = "sampled"`: the seed. Default 0.
-    pub seed: u64,
-}
-
-/// Where controls come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ControlFrom {
-    /// Nobody asked for anything.
-    #[default]
-    None,
-    /// The job file.
-    Job,
-    /// A per-user table.
-    Table,
-    /// A retrieved candidate's values, drawn by user.
-    Sampled,
-    /// The target's values: they leak the answer, and the report keeps them apart.
-    Oracle,
-    /// The table first, and sampled values for users it does not have.
-    TableThenSampled,
-}
-
 /// `[[arm]]`: a chain of steps over the same candidates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -235,6 +207,9 @@ impl Default for RerankSpec {
             rules: Vec::new(),
             controls: ControlsSpec::default(),
             requests: None,
+            goals: None,
+            guides: Vec::new(),
+            budget: BudgetSpec::default(),
             inferred: None,
             arms: Vec::new(),
             publish: None,
@@ -316,6 +291,8 @@ impl RerankSpec {
         self.check_controls(problems);
         self.check_arms(problems);
         self.check_requests(problems);
+        self.check_goals(problems);
+        self.check_guides(problems);
         if let Some(inferred) = &self.inferred {
             inferred.check(problems);
         }
@@ -334,32 +311,6 @@ impl RerankSpec {
         }
         problems.required("candidates.user", &candidates.user, "the column of user ids");
         problems.required("candidates.items", &candidates.items, "the column of item lists");
-    }
-
-    fn check_controls(&self, problems: &mut Problems) {
-        let controls = &self.controls;
-        let path = controls.path.is_some();
-        match controls.from {
-            ControlFrom::Table | ControlFrom::TableThenSampled if !path => {
-                problems.add("controls.path", "is missing: the table of controls");
-            }
-            ControlFrom::Job if controls.asks.is_empty() => {
-                problems.add("controls.ask", "is missing: at least one [[controls.ask]]");
-            }
-            _ => {}
-        }
-        let drawn = matches!(
-            controls.from,
-            ControlFrom::Oracle | ControlFrom::Sampled | ControlFrom::TableThenSampled
-        );
-        if drawn && controls.attributes.is_empty() {
-            problems.add("controls.attributes", "is missing: whose values become controls");
-        }
-        if controls.from == ControlFrom::Oracle && self.target == Target::None {
-            problems.add("controls.from", "\"oracle\" needs a target, and `target` is \"none\"");
-        }
-        let count = controls.asks.len().max(controls.attributes.len());
-        problems.range("controls (how many)", count, 0, 32);
     }
 
     fn check_arms(&self, problems: &mut Problems) {

@@ -1,6 +1,6 @@
 //! The steps of a `rerank` job's arms.
 
-use super::Problems;
+use super::{NodeGraphSpec, Problems};
 use serde::{Deserialize, Serialize};
 
 /// One step of an arm, by `method`.
@@ -91,6 +91,8 @@ pub enum StepSpec {
         #[serde(default)]
         over: Over,
     },
+    /// The list again and again, at each node with another aspect in mind, towards a Goal.
+    NodeGraph(NodeGraphSpec),
 }
 
 /// A share of the list.
@@ -214,6 +216,7 @@ impl StepSpec {
                     quota.check(&format!("{path}.quotas[{q}]"), problems);
                 }
             }
+            StepSpec::NodeGraph(graph) => graph.check(path, problems),
             StepSpec::LanguageControl { embeddings, weight, .. } => {
                 problems.reference(&format!("{path}.embeddings"), embeddings);
                 problems.range(&format!("{path}.weight"), *weight, 0.0, 1.0);

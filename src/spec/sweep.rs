@@ -22,6 +22,10 @@ pub struct SweepSpec {
     /// The weight of every token-control step, ascending: an arm each, `NAME w=WEIGHT`, instead of
     /// the one that is written. The arms as written when left out.
     pub weight: Option<Vec<f32>>,
+    /// Visits of every node-graph step, at most, ascending: an arm each, `NAME h=VISITS`, instead
+    /// of what is written. The arms as written when left out.
+    #[serde(skip_serializing_if = "Option::is_none")] // a job without it keeps its run
+    pub hops: Option<Vec<usize>>,
 }
 
 /// Settings at which the arms are judged.
@@ -81,7 +85,14 @@ impl RerankSpec {
             Some(weights) if has_weight(arm) => weights.iter().map(|w| weighted(arm, *w)).collect(),
             _ => as_written(arm),
         };
-        self.arms.iter().flat_map(expanded).collect()
+        let hops = self.sweep.as_ref().and_then(|sweep| sweep.hops.as_ref());
+        let with_hops = |swept: SweptArm| match hops {
+            Some(hops) if has_graph(&swept.arm) => {
+                hops.iter().map(|most| limited(&swept, *most)).collect()
+            }
+            _ => vec![swept],
+        };
+        self.arms.iter().flat_map(expanded).flat_map(with_hops).collect()
     }
 
     /// Of the sweep's arms those that differ in whether what was learned is used: the one with it,
@@ -103,7 +114,8 @@ impl RerankSpec {
     pub(super) fn check_sweep(&self, problems: &mut Problems) {
         let Some(sweep) = &self.sweep else { return };
         if *sweep == SweepSpec::default() {
-            return problems.add("sweep", "expected k, controls, theta or weight, found none");
+            let what = "expected k, controls, theta, weight or hops, found none";
+            return problems.add("sweep", what);
         }
         let asked = self.asked_most();
         problems.ascending("sweep.k", sweep.k.as_deref(), 1, 10_000);
@@ -134,6 +146,10 @@ impl RerankSpec {
         }
         if sweep.weight.is_some() && !self.arms.iter().any(has_weight) {
             problems.add("sweep.weight", "no arm has a token-control or language-control step");
+        }
+        problems.ascending("sweep.hops", sweep.hops.as_deref(), 1, 64);
+        if sweep.hops.is_some() && !self.arms.iter().any(has_graph) {
+            problems.add("sweep.hops", "no arm has a node-graph step");
         }
         let arms = self.swept_arms();
         problems.unique("sweep.weight", arms.iter().map(|swept| swept.arm.name.as_str()));
@@ -180,6 +196,22 @@ fn unlearned(arm: &ArmSpec) -> Vec<StepSpec> {
         }
     }
     steps
+}
+
+fn has_graph(arm: &ArmSpec) -> bool {
+    arm.steps.iter().any(|step| matches!(step, StepSpec::NodeGraph(_)))
+}
+
+/// The arm with another limit of visits.
+fn limited(swept: &SweptArm, most: usize) -> SweptArm {
+    let mut changed = swept.clone();
+    changed.arm.name = format!("{} h={most}", changed.arm.name);
+    for step in &mut changed.arm.steps {
+        if let StepSpec::NodeGraph(graph) = step {
+            graph.hops_max = most;
+        }
+    }
+    changed
 }
 
 /// The arm with a weight in place of its own.

@@ -153,35 +153,37 @@ impl TeacherSpec {
                 let most = spec.device_tokens_max;
                 problems.range("teacher.device_tokens_max", most, 64, 1_048_576);
             }
-            TeacherSpec::Http(spec) => spec.check(problems),
+            TeacherSpec::Http(spec) => spec.check("teacher", problems),
         }
     }
 }
 
 impl HttpTeacherSpec {
-    fn check(&self, problems: &mut Problems) {
+    /// Every rule over the fields of the table `path`.
+    pub fn check(&self, path: &str, problems: &mut Problems) {
+        let at = |field: &str| format!("{path}.{field}");
         let url = &self.base_url;
         let scheme = url.starts_with("http://") || url.starts_with("https://");
         if !scheme || url.contains(['@', '?', '#', ' ']) {
             let what = "expected http://… or https://… without a key in it";
-            problems.add("teacher.base_url", format!("{what}, found {url:?}"));
+            problems.add(&at("base_url"), format!("{what}, found {url:?}"));
         }
-        problems.required("teacher.model", &self.model, "the model's name");
+        problems.required(&at("model"), &self.model, "the model's name");
         if let Some(name) = &self.key_variable {
             let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || !name.chars().all(letters) {
                 let what = "expected the name of an environment variable, and not the key itself";
-                problems.add("teacher.key_variable", what);
+                problems.add(&at("key_variable"), what);
             }
         }
-        problems.range("teacher.items_per_prompt", self.items_per_prompt, 1, 100);
-        problems.range("teacher.answer_tokens_max", self.answer_tokens_max, 16, 100_000);
-        problems.range("teacher.at_once", self.at_once, 1, 1024);
-        problems.range("teacher.requests_per_second", self.requests_per_second, 0.0, 1e6);
-        problems.range("teacher.timeout_seconds", self.timeout_seconds, 1, 3600);
-        problems.range("teacher.tries_max", self.tries_max, 1, 100);
-        problems.range("teacher.tries_seconds_max", self.tries_seconds_max, 1, 86_400);
-        problems.range("teacher.wait_ms", self.wait_ms, 1, 60_000);
+        problems.range(&at("items_per_prompt"), self.items_per_prompt, 1, 100);
+        problems.range(&at("answer_tokens_max"), self.answer_tokens_max, 16, 100_000);
+        problems.range(&at("at_once"), self.at_once, 1, 1024);
+        problems.range(&at("requests_per_second"), self.requests_per_second, 0.0, 1e6);
+        problems.range(&at("timeout_seconds"), self.timeout_seconds, 1, 3600);
+        problems.range(&at("tries_max"), self.tries_max, 1, 100);
+        problems.range(&at("tries_seconds_max"), self.tries_seconds_max, 1, 86_400);
+        problems.range(&at("wait_ms"), self.wait_ms, 1, 60_000);
     }
 }
 

@@ -2,10 +2,11 @@
 //! one.
 
 use super::language::{LanguageControl, Said};
+use super::node_graph::{Graphs, VisitNodes, Walker};
 use super::rerank::{Facts, Step, retrieval_order};
 use super::token_control::{Memo, TokenControl};
 use super::{Meter, Outcomes, Stage};
-use crate::types::{ArmList, Candidates, Cost, Query, Ranked, StageName};
+use crate::types::{ArmList, Candidates, Cost, Query, Ranked, StageName, Walk};
 use std::sync::Arc;
 
 /// The job's arms, each a chain of methods.
@@ -29,6 +30,11 @@ pub enum Method {
     Language(LanguageControl),
     /// What a search of the whole catalogue found: the search of this number.
     Found(usize),
+    /// Ways through a graph of nodes, gone here and now.
+    NodeGraph(Graphs),
+    /// What came of ways that were gone before: of those of this number, and whether models guide
+    /// any.
+    Walked(usize, bool),
 }
 
 /// What models said of some users, for all that may ask again.
@@ -121,6 +127,15 @@ impl Arms {
                     let found = row.reach.as_ref().and_then(|reach| reach.lists.get(*search));
                     found.cloned().unwrap_or(list)
                 }),
+                Method::NodeGraph(graph) => {
+                    let walks = meter.time(0, || walk(graph, rows, lists, out));
+                    walked(&walks, &mut costs)
+                }
+                Method::Walked(number, _) => {
+                    let found = rows.iter().filter_map(|row| row.reach.as_ref());
+                    let walks = found.filter_map(|reach| reach.walks.get(*number));
+                    walked(&walks.cloned().collect::<Vec<Walk>>(), &mut costs)
+                }
                 Method::Step(step) => {
                     each(meter, rows, lists, |row, list| step.apply(row, list, &self.facts))
                 }
@@ -130,9 +145,32 @@ impl Arms {
     }
 
     fn has_model(&self) -> bool {
-        let model = |method: &Method| matches!(method, Method::TokenControl(_));
+        let model = |method: &Method| match method {
+            Method::TokenControl(_) | Method::Walked(_, true) => true,
+            Method::NodeGraph(graphs) => graphs.iter().any(|graph| graph.models.is_some()),
+            _ => false,
+        };
         self.chains.iter().flatten().any(model)
     }
+}
+
+/// What came of each row's way through one graph.
+fn walk<T>(
+    graph: &Graphs,
+    rows: &[Candidates],
+    lists: Vec<ArmList>,
+    out: &mut Outcomes<T>,
+) -> Vec<Walk> {
+    let pairs = rows.iter().zip(lists);
+    let walkers = pairs.map(|(row, list)| Walker::new(row.clone(), graph, vec![list])).collect();
+    let ended = VisitNodes(Arc::clone(graph)).to_the_end(walkers, out);
+    ended.into_iter().flat_map(Walker::into_walks).collect()
+}
+
+/// The lists that came of ways; adds what was read on them.
+fn walked(walks: &[Walk], costs: &mut [Cost]) -> Vec<ArmList> {
+    walks.iter().zip(costs).for_each(|(walk, cost)| *cost += walk.cost);
+    walks.iter().map(|walk| walk.list.clone()).collect()
 }
 
 /// Each row's list changed.

@@ -7,8 +7,10 @@ use crate::control::{
 };
 use crate::spec::ControlFrom;
 use crate::types::{
-    Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Query, StageName, Standing,
+    Candidates, Catalogue, Control, ControlSource, FaultKind, ItemId, Key, Query, StageName,
+    Standing,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Where controls come from: shared by all workers of a process.
@@ -33,6 +35,16 @@ pub struct Asks {
     pub seed: u64,
     /// What users say in their own words, if they do.
     pub told: Option<Told>,
+    /// What users' lists should be like, where that is not the same for everybody.
+    pub goals: Option<Goals>,
+}
+
+/// Each user's Goal.
+pub struct Goals {
+    /// That of each user who has one.
+    pub table: HashMap<Key, Box<str>>,
+    /// That of the others.
+    pub others: Option<Box<str>>,
 }
 
 /// [`Candidates`] → [`Candidates`] with controls, `met` and `conflict`. A wish that cannot be
@@ -116,6 +128,10 @@ impl Stage for Ask {
             }
             if let Some(told) = &self.asks.told {
                 hear(told, &mut row.query, &mut controls, &mut source);
+            }
+            if let Some(goals) = &self.asks.goals {
+                let own = goals.table.get(&row.query.user).or(goals.others.as_ref());
+                row.query.goal = own.cloned();
             }
             self.put(row, controls, source);
         }

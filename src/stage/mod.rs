@@ -9,6 +9,7 @@ pub mod judge;
 pub mod labels;
 pub mod language;
 mod meter;
+pub mod node_graph;
 pub mod pose;
 pub mod prompt;
 pub mod reachability;

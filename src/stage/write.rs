@@ -1,5 +1,6 @@
 //! Encoding parts and putting them into the run directory.
 
+use super::node_graph::WalkSums;
 use super::scatter::{BuiltSequences, popularity};
 use super::{Outcomes, Stage};
 use crate::error::Result;
@@ -92,10 +93,26 @@ pub struct Measured {
     pub conflicts: u64,
     /// What each arm's models read; empty where no arm has a model.
     pub costs: Vec<Cost>,
+    /// What the ways through each graph of nodes come to.
+    pub walks: Vec<WalkSums>,
     /// Sums of every point of the sweep.
     pub sweep: Vec<Tally>,
     /// What each arm's models read at every point of the sweep.
     pub sweep_costs: Vec<Vec<Cost>>,
+}
+
+impl Measured {
+    /// Adds where lists come from: what models read for them, and ways through graphs of nodes.
+    pub fn add_ways(&mut self, rows: &[Ranked]) {
+        for row in rows {
+            add_costs(&mut self.costs, &row.costs);
+            let walks = row.candidates.reach.as_ref().map_or(&[][..], |reach| &reach.walks);
+            if self.walks.len() < walks.len() {
+                self.walks.resize_with(walks.len(), WalkSums::default);
+            }
+            self.walks.iter_mut().zip(walks).for_each(|(sums, walk)| sums.add(walk));
+        }
+    }
 }
 
 /// Adds what each arm cost.
@@ -127,7 +144,7 @@ impl Stage for Measure {
             self.0.add(&lists.rows, &mut measured.tally, &mut measured.exposure);
             let conflicts = lists.rows.iter().filter(|r| r.candidates.query.conflict.is_some());
             measured.conflicts = conflicts.count() as u64;
-            lists.rows.iter().for_each(|row| add_costs(&mut measured.costs, &row.costs));
+            measured.add_ways(&lists.rows);
             out.ok(Judged { lists, measured });
         }
     }

@@ -8,7 +8,7 @@ use crate::plan::{Plan, Task};
 use crate::stage::write::{Judged, Measured, Partition, add_costs};
 use crate::stage::{Outcomes, Setback, Stage};
 use crate::store::{Commit, PartRef, exposure_key, fault_key, part, part_key};
-use crate::types::{Epoch, Fault};
+use crate::types::{Candidates, Epoch, Fault, StageName};
 use std::collections::BTreeMap;
 
 /// What a run holds besides its manifest.
@@ -50,7 +50,8 @@ fn do_epoch(
         let read = through(&mut stages.source.read, vec![task.clone()], &mut faults);
         let found = through(&mut stages.source.retrieve, read, &mut faults);
         let asked = through(&mut stages.ask, found, &mut faults);
-        let mut ranked = through(&mut stages.arms, asked, &mut faults);
+        let walked = walked(stages, asked, &mut faults);
+        let mut ranked = through(&mut stages.arms, walked, &mut faults);
         if let Some(stage) = &mut stages.sweep {
             let lists = Partition { epoch, partition: task.shard, rows: ranked };
             let part = Judged { lists, measured: Measured::default() };
@@ -61,7 +62,7 @@ fn do_epoch(
         stages.measure.0.add(&ranked, &mut all.tally, &mut all.exposure);
         let conflicts = ranked.iter().filter(|r| r.candidates.query.conflict.is_some());
         all.conflicts += conflicts.count() as u64;
-        ranked.iter().for_each(|row| add_costs(&mut all.costs, &row.costs));
+        all.add_ways(&ranked);
         commit.shards.push(task.shard);
         commit.rows_read += task.rows;
         if !ranked.is_empty() {
@@ -94,6 +95,19 @@ fn do_epoch(
     Ok(commit)
 }
 
+/// Rows with what came of their ways through graphs of nodes, if there are any.
+fn walked(
+    stages: &mut RerankStages<Retrieved>,
+    rows: Vec<Candidates>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Candidates> {
+    let Some(walks) = &mut stages.walks else { return rows };
+    let mut out = Outcomes::new(StageName::Walk);
+    let walked = walks.begin.walk(rows, &mut out);
+    told(StageName::Walk, out.into_parts().1, faults);
+    walked
+}
+
 /// Adds what the points of a sweep come to.
 fn add_points(all: &mut Measured, one: &Measured) {
     all.sweep.resize_with(one.sweep.len(), Tally::default);
@@ -108,6 +122,9 @@ fn payload(all: &Measured) -> serde_json::Value {
         points.iter().map(text).collect()
     }
     let mut payload = serde_json::json!({ "tally": all.tally, "conflicts": all.conflicts });
+    if !all.walks.is_empty() {
+        payload["walks"] = serde_json::json!(all.walks);
+    }
     if !all.sweep.is_empty() {
         payload["sweep"] = texts(&all.sweep);
     }
@@ -128,9 +145,13 @@ fn through<S: Stage>(stage: &mut S, rows: Vec<S::In>, faults: &mut Vec<Fault>) -
     let mut out = Outcomes::new(S::NAME);
     stage.run(rows, &mut out);
     let (on, setbacks) = out.into_parts();
+    told(S::NAME, setbacks, faults);
+    on
+}
+
+fn told(stage: StageName, setbacks: Vec<Setback>, faults: &mut Vec<Fault>) {
     faults.extend(setbacks.into_iter().map(|setback| match setback {
         Setback::Fault(fault) => fault,
-        Setback::Failed(why) => panic!("{}: {why}", S::NAME),
+        Setback::Failed(why) => panic!("{stage}: {why}"),
     }));
-    on
 }

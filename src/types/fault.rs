@@ -21,6 +21,8 @@ pub enum StageName {
     Encode,
     /// Searching the whole catalogue for what was said.
     Language,
+    /// A hop of ways through graphs of nodes.
+    Walk,
     /// The arms.
     Rerank,
     /// The arms at the points of a sweep.
@@ -136,6 +138,7 @@ impl fmt::Display for StageName {
             StageName::Control => "control",
             StageName::Encode => "encode",
             StageName::Language => "language",
+            StageName::Walk => "walk",
             StageName::Rerank => "rerank",
             StageName::Sweep => "sweep",
             StageName::Request => "request",

@@ -9,6 +9,7 @@ mod hash;
 mod inferred;
 mod key;
 mod request;
+mod walk;
 
 pub use catalogue::{Attribute, Catalogue};
 pub use fault::{Fault, FaultKind, StageName};
@@ -16,6 +17,7 @@ pub use hash::{mix64, normal, unit_f64};
 pub use inferred::Inferred;
 pub use key::Key;
 pub use request::{Category, Judgement, Quota, Request};
+pub use walk::{NodeId, ReplyClass, Visit, Walk};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -171,6 +173,8 @@ pub struct Query {
     pub segments: Vec<u32>,
     /// What they asked for in their own words.
     pub request: Option<Box<Request>>,
+    /// What their list as a whole should be like, in words.
+    pub goal: Option<Box<str>>,
     /// How the controls stand to what the user did; looked up at the points of a sweep alone.
     pub standing: Option<Standing>,
 }
@@ -196,12 +200,12 @@ pub struct Candidates {
     pub scores: Vec<f32>,
     /// Bit c of `met[i]` says that item i meets control c of the query.
     pub met: Vec<u32>,
-    /// What was found in the whole catalogue besides, if anything looked.
+    /// What was found for it before the arms, if anything looked.
     pub reach: Option<Box<Reach>>,
 }
 
-/// What searches of the whole catalogue found for a user. The items that the retriever did not give
-/// stand after those that it did.
+/// What was found for a user before the arms: by searches of the whole catalogue, whose items that
+/// the retriever did not give stand after those that it did, and on ways through graphs of nodes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reach {
     /// Of each item after the retrieved ones its rank by the retriever, from 1, among all that the
@@ -209,6 +213,8 @@ pub struct Reach {
     pub beyond: Vec<u32>,
     /// The list of each search, over all items of the row.
     pub lists: Vec<ArmList>,
+    /// Each way through a graph of nodes.
+    pub walks: Vec<Walk>,
 }
 
 impl Candidates {

@@ -122,6 +122,7 @@ fn one_user_is_explained() {
         CandidateLine { key, title: title.into(), rank, score, met, places, target: rank == 4 }
     };
     let explanation = Explanation {
+        ways: Vec::new(),
         run: "demo-3f9c2a71".into(),
         user: "u\u{1b}[31m42".into(),
         history_length: 1_204,

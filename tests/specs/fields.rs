@@ -24,6 +24,16 @@ called after: letters, digits, `-`, `_` and `.`.
 
 ";
 
+const RERANK: &[&str] = &[
+    "rerank.rs",
+    "controls.rs",
+    "requests.rs",
+    "step.rs",
+    "node_graph.rs",
+    "guide.rs",
+    "sweep.rs",
+];
+
 const SECTIONS: [(&str, &[&str]); 9] = [
     ("Every kind", &["mod.rs"]),
     ("`kind = \"prepare\"`", &["prepare.rs"]),
@@ -32,7 +42,7 @@ const SECTIONS: [(&str, &[&str]); 9] = [
     ("`kind = \"label\"`", &["label.rs", "teacher.rs", "texts.rs"]),
     ("`kind = \"train-encoder\"`", &["train_encoder.rs"]),
     ("`kind = \"embed\"`", &["embed.rs"]),
-    ("`kind = \"rerank\"`", &["rerank.rs", "requests.rs", "step.rs", "sweep.rs"]),
+    ("`kind = \"rerank\"`", RERANK),
     ("`kind = \"reachability\"`", &["reachability.rs"]),
 ];
 

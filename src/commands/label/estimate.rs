@@ -109,7 +109,7 @@ fn far(
         tokens_in: read / LETTERS,
         tokens_out: all.judgements * ENTRY_TOKENS + prompts * AROUND_TOKENS,
     };
-    let cost = super::teacher::budget(&spec.budget).cost(usage);
+    let cost = crate::commands::server::budget(&spec.budget).cost(usage);
     let at_once = prompts as f64 * ANSWER_S / server.at_once as f64;
     let rated = |all: u64, rate: f64| if rate > 0.0 { all as f64 / rate } else { 0.0 };
     let tokens = usage.tokens_in + usage.tokens_out;

@@ -8,9 +8,11 @@ mod teacher;
 pub use estimate::{Estimate, estimate};
 pub use infer::InferFacts;
 pub use settings::{requests, texts};
+pub use teacher::files as decoder_files;
 
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, unfinished};
+use super::server;
 use crate::control::{Requests, with_popularity};
 use crate::error::{Error, Result};
 use crate::flow::Meters;
@@ -160,7 +162,7 @@ impl Labelled {
 pub fn open(job: &Job, spec: &LabelSpec, store: &Store, prepared: Prepared) -> Result<Opened> {
     let mut files = settings::files(&spec.requests)?;
     if let TeacherSpec::Decoder(decoder) = &spec.teacher {
-        files.append(&mut teacher::files(decoder)?);
+        files.append(&mut teacher::files(std::path::Path::new(&decoder.path))?);
     }
     let inputs = hash_inputs(store, &files)?;
     let run = RunDir::at(store, manifest(job, inputs, &[("sequences", &prepared.run)]));
@@ -236,7 +238,7 @@ pub fn run(
     });
     // Whatever the end, what was paid is noted.
     if let Some(asking) = &asked.asking {
-        teacher::note(&opened.run, &asking.account)?;
+        server::note(&opened.run, &asking.account)?;
     }
     done.map(|()| committed.len() as u64)
 }
@@ -301,7 +303,7 @@ fn folded(sums: &[LabelSums]) -> Result<serde_json::Value> {
 ///
 /// Errors: a commit of another kind of run.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let mut facts = Facts { paid: teacher::noted(run)?, ..Facts::default() };
+    let mut facts = Facts { paid: server::noted(run)?, ..Facts::default() };
     for commit in run.commits()?.into_values() {
         let unreadable = |e: serde_json::Error| {
             Error::Input(format!("{}: a commit cannot be read: {e}", run.name()))

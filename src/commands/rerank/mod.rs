@@ -1,5 +1,6 @@
 //! Brings a `rerank` job's run up to date.
 
+mod graph;
 mod memory;
 mod models;
 mod one;
@@ -14,9 +15,10 @@ pub use settings::{attribute, metric_plan, point_plan};
 pub use sums::sums;
 
 use super::embed::Embeddings;
-use super::label::Labelled;
+use super::label::{self, Labelled};
 use super::prepare::Prepared;
 use super::runs::{Options, hash_inputs, manifest, names};
+use super::server;
 use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use super::{demo_data, devices};
@@ -38,7 +40,7 @@ use crate::store::{RunDir, Store};
 use crate::types::Epoch;
 use shared::{Barred, Shared};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// A job with its inputs opened and its run known: ready to be planned or run.
@@ -57,9 +59,11 @@ pub struct Opened {
     pub plan: Plan,
     /// The metrics.
     pub metrics: MetricPlan,
+    store: Store,
     given: Option<GivenLists>,
     controls: Option<PathBuf>,
     requests: Option<PathBuf>,
+    goals: Option<PathBuf>,
     exclude: Option<PathBuf>,
     /// Once something computes on it.
     devices: OnceLock<Vec<SharedDriver>>,
@@ -107,6 +111,7 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     };
     let (controls, exclude) = (one(&spec.controls.path)?, one(&spec.retrieve.exclude)?);
     let requests = spec.requests.as_ref().map(|requests| one(&requests.path)).transpose()?;
+    let goals = spec.goals.as_ref().map(|goals| one(&goals.path)).transpose()?;
     let given = spec.candidates.as_ref().map(|candidates| open_lists(candidates, &mut paths));
     let given = given.transpose()?;
     let mut upstream = vec![("sequences", &prepared.run)];
@@ -118,6 +123,9 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         spec.embeddings().iter().map(|name| format!("embeddings {name}")).collect();
     upstream.extend(names.iter().map(String::as_str).zip(embeddings.iter().map(|e| &e.run)));
     upstream.extend(labelled.as_ref().map(|labelled| ("inferred", &labelled.run)));
+    for decoder in spec.guides.iter().filter_map(|guide| guide.decoder.as_ref()) {
+        paths.extend(label::decoder_files(Path::new(&decoder.path))?);
+    }
     let refs = hash_inputs(store, &paths)?;
     let run = RunDir::at(store, manifest(job, refs, &upstream));
     let tasks = match &given {
@@ -136,9 +144,11 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         run,
         plan,
         metrics,
+        store: store.clone(),
         given,
         controls,
         requests: requests.flatten(),
+        goals: goals.flatten(),
         exclude,
         devices,
     })
@@ -208,7 +218,8 @@ pub fn run(
     let window_epochs = job.run.window_epochs;
     let meters = Arc::clone(meters);
     let (cluster, name) = (&options.cluster, opened.run.name());
-    match (&opened.given, &opened.trained) {
+    let account = shared.account.clone();
+    let done = match (&opened.given, &opened.trained) {
         (Some(given), _) => {
             let (files, file_of) = (Arc::clone(&given.files), Arc::clone(&given.file_of));
             let index = Arc::new(input::ItemIndex::new(&shared.catalogue.keys));
@@ -218,16 +229,20 @@ pub fn run(
                 let (index, barred) = (Arc::clone(&index), Arc::clone(&barred));
                 shared.stages(Given(ReadGiven { files, file_of, index, barred, k }))
             };
-            rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;
+            rerank(cluster, name, Pass { plan, window_epochs, meters, build })
         }
         (None, Some(trained)) => {
             let shared = shared.searching(spec, trained, &barred)?;
             let retrieved = opened.retrieved(spec, trained, barred)?;
             let build = move || shared.stages(retrieved.clone());
-            rerank(cluster, name, Pass { plan, window_epochs, meters, build })?;
+            rerank(cluster, name, Pass { plan, window_epochs, meters, build })
         }
         (None, None) => unreachable!("a checked job has a retriever or given candidates"),
+    };
+    if let Some(account) = &account {
+        server::note(&opened.run, account)?; // what is paid is paid, whatever became of it
     }
+    done?;
     Ok(committed.len() as u64)
 }
 

@@ -1,22 +1,31 @@
 //! The arms' models, each loaded once however many arms use it.
 
 use super::super::embed::Embeddings;
+use super::super::label::texts;
+use super::super::server;
 use super::Opened;
-use crate::error::Result;
-use crate::spec::RerankSpec;
+use crate::error::{Error, Result};
+use crate::spec::{GuideSpec, RerankSpec};
+use crate::stage::judge::Account;
 use crate::stage::language::{LanguageControl, Speaker};
+use crate::stage::node_graph::{Far, Guide};
 use crate::stage::token_control::Scorer;
 use crate::types::Catalogue;
 use std::sync::Arc;
 
 /// What is loaded so far.
 pub struct Models<'a> {
-    spec: &'a RerankSpec,
+    /// The job.
+    pub spec: &'a RerankSpec,
     opened: &'a Opened,
     /// By the re-ranker's position, and whether with what it learned.
     loaded: Vec<(usize, bool, Arc<Scorer>)>,
     /// By the embeddings' position.
     speakers: Vec<(usize, Arc<Speaker>)>,
+    /// By name.
+    guides: Vec<(String, Arc<dyn Guide>)>,
+    /// What guides behind servers have spent, if there are any.
+    pub account: Option<Arc<Account>>,
     /// The searches of the whole catalogue that arms begin with.
     pub searches: Vec<LanguageControl>,
 }
@@ -24,7 +33,15 @@ pub struct Models<'a> {
 impl<'a> Models<'a> {
     /// Nothing yet.
     pub fn new(spec: &'a RerankSpec, opened: &'a Opened) -> Models<'a> {
-        Models { spec, opened, loaded: Vec::new(), speakers: Vec::new(), searches: Vec::new() }
+        Models {
+            spec,
+            opened,
+            loaded: Vec::new(),
+            speakers: Vec::new(),
+            guides: Vec::new(),
+            account: None,
+            searches: Vec::new(),
+        }
     }
 
     /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
@@ -46,6 +63,35 @@ impl<'a> Models<'a> {
         let scorer = Arc::new(trained.scorer(catalogue, learned, devices, tokens_max)?);
         self.loaded.push((at, learned, Arc::clone(&scorer)));
         Ok((scorer, weight))
+    }
+
+    /// A model that guides through graphs of nodes.
+    ///
+    /// Errors: there is none of this name.
+    pub fn guide(&mut self, name: &str) -> Result<Arc<dyn Guide>> {
+        if let Some((_, guide)) = self.guides.iter().find(|(other, _)| other == name) {
+            return Ok(Arc::clone(guide));
+        }
+        let spec = self.spec.guides.iter().find(|guide| guide.name == name);
+        let spec = spec.ok_or_else(|| Error::Input(format!("no [[guide]] is called {name:?}")))?;
+        let texts = Arc::new(texts(&spec.texts, &self.opened.prepared.catalogue)?);
+        let GuideSpec { window, stride, .. } = *spec;
+        let guide: Arc<dyn Guide> = match (&spec.server, &spec.decoder) {
+            (Some(server), _) => {
+                let (run, store) = (&self.opened.run, &self.opened.store);
+                let account = match &self.account {
+                    Some(account) => Arc::clone(account),
+                    None => server::account(&self.spec.budget, server, run, store)?,
+                };
+                self.account = Some(Arc::clone(&account));
+                let asking = Arc::new(server::asking(server, 0, run, &account, store)?);
+                Arc::new(Far { asking, texts, window, stride, meter: Arc::default() })
+            }
+            (None, Some(_)) => return Err(Error::Input("a decoder as a guide: soon".into())),
+            (None, None) => unreachable!("a checked guide has a decoder or a server"),
+        };
+        self.guides.push((name.to_owned(), Arc::clone(&guide)));
+        Ok(guide)
     }
 
     /// Notes a search of the whole catalogue. Gives its number.

@@ -3,13 +3,15 @@
 use super::Opened;
 use super::shared::Shared;
 use crate::error::{Error, Result};
-use crate::flow::Meters;
 use crate::flow::rerank::{RerankStages, Retrieved};
+use crate::flow::{Meters, Walks};
 use crate::plan::Task;
-use crate::spec::{Job, RerankSpec};
+use crate::report::explain::Way;
+use crate::spec::{ArmSpec, Job, RerankSpec, StepSpec};
 use crate::stage::language::{Reacher, Search};
+use crate::stage::node_graph::{Graph, Graphs};
 use crate::stage::{Outcomes, Setback, Stage};
-use crate::types::{Candidates, Control, Ranked, StageName};
+use crate::types::{Candidates, Control, NodeId, Ranked, StageName, Walk};
 use std::sync::Arc;
 
 /// The stages of a worker, over candidates from a retriever.
@@ -35,6 +37,8 @@ pub struct One {
     pub understood: Vec<Control>,
     /// The user in words, as the first encoder of the arms reads them.
     pub context: Option<String>,
+    /// The user's ways through graphs of nodes.
+    pub ways: Vec<Way>,
     /// What went wrong on the way.
     pub setbacks: Vec<Setback>,
 }
@@ -54,12 +58,16 @@ pub fn one(job: &Job, spec: &RerankSpec, opened: &Opened, (shard, row): (u32, u3
     let candidates = then(query, &mut stages.source.retrieve, &mut setbacks);
     let asked = then(candidates, &mut stages.ask, &mut setbacks);
     let asked = reached(asked, stages.search.as_ref(), &mut setbacks);
+    let asked = walked(asked, stages.walks.as_mut(), &mut setbacks);
     let prompts = asked.iter().flat_map(|row| stages.arms.prompts(row)).collect();
     let ranked = then(asked, &mut stages.arms, &mut setbacks).pop();
     let query = ranked.as_ref().map(|ranked: &Ranked| &ranked.candidates.query);
     let understood = query.map(|query| stages.ask.understood(query)).unwrap_or_default();
     let context = query.and_then(|query| stages.arms.context(query));
-    Ok(One { ranked, prompts, understood, context, setbacks })
+    let graphs = stages.walks.as_ref().map(|walks| &walks.graphs);
+    let row = ranked.as_ref().map(|ranked| &ranked.candidates);
+    let ways = graphs.zip(row).map(|(graphs, row)| ways(spec, graphs, row)).unwrap_or_default();
+    Ok(One { ranked, prompts, understood, context, ways, setbacks })
 }
 
 /// Rows with what searches of the whole catalogue find for them, if there are any.
@@ -78,6 +86,46 @@ fn reached(
     let (on, mut back) = out.into_parts();
     setbacks.append(&mut back);
     on
+}
+
+/// Rows with what came of their ways through graphs of nodes, if there are any.
+fn walked(
+    rows: Vec<Candidates>,
+    walks: Option<&mut Walks>,
+    setbacks: &mut Vec<Setback>,
+) -> Vec<Candidates> {
+    let Some(walks) = walks else { return rows };
+    let mut out = Outcomes::new(StageName::Walk);
+    let walked = walks.begin.walk(rows, &mut out);
+    setbacks.append(&mut out.into_parts().1);
+    walked
+}
+
+/// The user's ways through graphs of nodes, in words.
+fn ways(spec: &RerankSpec, graphs: &Graphs, row: &Candidates) -> Vec<Way> {
+    let graph = |step: &StepSpec| matches!(step, StepSpec::NodeGraph(_));
+    let arms = spec.arms.iter().filter(|arm| arm.steps.iter().any(graph));
+    let walks = row.reach.iter().flat_map(|reach| &reach.walks);
+    let way = |((arm, graph), walk): ((&ArmSpec, &Arc<Graph>), &Walk)| {
+        let name = |node: NodeId| graph.nodes[usize::from(node)].name.clone();
+        let goal = graph.goal_of(&row.query).to_owned();
+        let aims = graph.aims(&goal);
+        let weighed = graph.nodes.iter().zip(&aims.weights).filter(|(_, weight)| **weight > 0.0);
+        Way {
+            arm: arm.name.clone(),
+            goal,
+            weights: weighed.map(|(node, weight)| (node.name.clone(), *weight)).collect(),
+            doubts: aims.doubts.iter().map(|doubt| doubt.to_string()).collect(),
+            nodes: walk
+                .path
+                .iter()
+                .map(|visit| name(visit.node))
+                .chain([name(graph.stop)])
+                .collect(),
+            limited: walk.limited,
+        }
+    };
+    arms.zip(graphs.iter()).zip(walks).map(way).collect()
 }
 
 /// Rows through one stage.

@@ -2,6 +2,7 @@
 //! catalogue, and what is not there is refused.
 
 use super::Opened;
+use super::graph::{at_least, graph_of};
 use super::models::Models;
 use crate::control::request::{RequestSettings, Requests};
 use crate::control::{ControlTable, Names, Postings};
@@ -11,7 +12,7 @@ use crate::spec::{
     AskFrom, FilterMode, FusionSpec, Over, Point, QuotaSpec, RerankSpec, Similarity, StepSpec,
 };
 use crate::stage::arms::Method;
-use crate::stage::ask::Asks;
+use crate::stage::ask::{Asks, Goals};
 use crate::stage::language::{Fusion, LanguageControl};
 use crate::stage::rerank as methods;
 use crate::stage::token_control::TokenControl;
@@ -65,7 +66,22 @@ pub fn asks(spec: &RerankSpec, opened: &Opened, catalogue: &Arc<Catalogue>) -> R
         attributes,
         seed: controls.seed,
         told: told(spec, opened, catalogue)?,
+        goals: goals(spec, opened)?,
     })
+}
+
+/// Where Goals come from.
+fn goals(spec: &RerankSpec, opened: &Opened) -> Result<Option<Goals>> {
+    let Some(goals) = &spec.goals else { return Ok(None) };
+    let mut table = HashMap::new();
+    if let Some(path) = &opened.goals {
+        let columns =
+            input::RequestColumns { user: "user".into(), request: "goal".into(), weight: None };
+        for row in input::read_requests(std::slice::from_ref(path), &columns)?.rows {
+            table.insert(row.user, row.text.into_boxed_str()); // the last of several
+        }
+    }
+    Ok(Some(Goals { table, others: goals.text.as_deref().map(Into::into) }))
 }
 
 /// Where requests come from. They are written and read as the job says that made the arms' encoder
@@ -183,6 +199,11 @@ pub fn method_of(
                 Over::Catalogue => Method::Found(models.search(step)),
             });
         }
+        StepSpec::NodeGraph(step) => {
+            let spec = models.spec;
+            let graph = graph_of(step, spec, facts, &mut |name| models.guide(name))?;
+            return Ok(Method::NodeGraph(Arc::new([Arc::new(graph)])));
+        }
         StepSpec::Quota { quotas, depth } => {
             let names = Names::new(catalogue);
             let all = quotas.iter().map(|spec| quota(&names, catalogue, spec));
@@ -190,10 +211,8 @@ pub fn method_of(
             methods::Step::Quota(methods::Quotas { all, depth: *depth })
         }
         StepSpec::FairSwap { attribute: name, below, gap_max, depth } => {
-            let attribute = attribute(catalogue, "arm fair-swap", name)? as u16;
-            // At least the bound, or below it: the items without a number are in neither group.
-            let relation = Relation::AtLeast;
-            let group = Control { attribute, relation, codes: Vec::new(), bound: *below };
+            let attribute = attribute(catalogue, "arm fair-swap", name)?;
+            let group = at_least(attribute, *below);
             methods::Step::FairSwap(methods::FairSwap { group, top: *depth, gap_max: *gap_max })
         }
     };

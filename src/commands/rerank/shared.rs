@@ -8,15 +8,17 @@ use super::sums::put_sums;
 use crate::control::{describe, met, met_mask};
 use crate::device::cpu::top_k::BitSet;
 use crate::error::{Error, Result};
-use crate::flow::ArmMeters;
 use crate::flow::commit::Record;
 use crate::flow::rerank::{RerankStages, Source};
+use crate::flow::{ArmMeters, Walks};
 use crate::metric::{Embeddings, Judge, MetricPlan};
 use crate::spec::{ArmSpec, Point, RerankSpec, StepSpec};
 use crate::stage::Meter;
 use crate::stage::arms::{Arms, Method, Rerank};
 use crate::stage::ask::{Ask, Asks};
+use crate::stage::judge::Account;
 use crate::stage::language::{LanguageControl, Search};
+use crate::stage::node_graph::{Begin, Graph, Graphs};
 use crate::stage::rerank as methods;
 use crate::stage::sweep::{Pool, Sweep};
 use crate::stage::write::{EncodeLists, Measure, WriteLists};
@@ -26,6 +28,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Users whose ways models guide at once: enough to fill a decoder's batch.
+const WALKERS_AT_ONCE: usize = 32;
+
 /// What every worker's stages share.
 pub struct Shared {
     /// The items.
@@ -34,6 +39,10 @@ pub struct Shared {
     arms: Arc<Arms>,
     searches: Vec<LanguageControl>,
     search: Option<Arc<Search>>,
+    before: Arc<Arms>,
+    graphs: Graphs,
+    /// What guides behind servers have spent, if there are any.
+    pub account: Option<Arc<Account>>,
     metrics: MetricPlan,
     sweep: Option<Grid>,
     embeddings: Option<Embeddings>,
@@ -71,23 +80,34 @@ impl Shared {
         };
         let mut models = Models::new(spec, opened);
         let mut method = |step: &StepSpec| method_of(step, &facts, &mut models);
-        let mut arms = |arms: &[ArmSpec]| -> Result<Arc<Arms>> {
+        let mut chains = |arms: &[ArmSpec]| -> Result<Vec<Vec<Method>>> {
             let mut chain =
                 |arm: &ArmSpec| arm.steps.iter().map(&mut method).collect::<Result<Vec<Method>>>();
-            let chains = arms.iter().map(&mut chain).collect::<Result<Vec<_>>>()?;
-            let meters = chains.iter().map(|_| Arc::default()).collect();
-            Ok(Arc::new(Arms { chains, facts: facts.clone(), meters }))
+            arms.iter().map(&mut chain).collect()
+        };
+        let arms = |chains: Vec<Vec<Method>>, graphs: &[Arc<Graph>]| {
+            // What rules do on ways that were gone before is the arm's own work.
+            let walked = |method: &Method| match method {
+                Method::Walked(number, _) => Some(Arc::clone(&graphs[*number].meter)),
+                _ => None,
+            };
+            let meter = |chain: &Vec<Method>| chain.iter().find_map(walked).unwrap_or_default();
+            let meters = chains.iter().map(meter).collect();
+            Arc::new(Arms { chains, facts: facts.clone(), meters })
         };
         let sweep = spec.sweep.as_ref().map(|_| {
             let swept: Vec<ArmSpec> =
                 spec.swept_arms().into_iter().map(|swept| swept.arm).collect();
             let (pools, plans) = grid(spec, &opened.metrics);
-            Ok::<_, Error>(Grid { arms: arms(&swept)?, pools, plans })
+            Ok::<_, Error>(Grid { arms: arms(chains(&swept)?, &[]), pools, plans })
         });
-        let (arms, sweep) = (arms(&spec.arms)?, sweep.transpose()?);
-        let searches = models.searches;
+        let (sweep, mut of_arms) = (sweep.transpose()?, chains(&spec.arms)?);
+        let (before, graphs) = walked_before(&mut of_arms);
+        let (arms, before) = (arms(of_arms, &graphs), arms(before, &[]));
+        let (searches, account) = (models.searches, models.account);
         let names = spec.arms.iter().map(|arm| arm.name.as_str());
-        let meters = names.zip(&*arms.chains).zip(&arms.meters).map(arm_meters).collect();
+        let meters = names.zip(&*arms.chains).zip(&arms.meters);
+        let meters = meters.map(|arm| arm_meters(arm, &graphs)).collect();
         record.meters.arms.get_or_init(|| meters);
         let asks = asks(spec, opened, &catalogue)?;
         let embeddings = opened.trained.as_ref().map(|trained| Embeddings {
@@ -98,6 +118,9 @@ impl Shared {
             arms,
             searches,
             search: None,
+            before,
+            graphs,
+            account,
             sweep,
             asks: Arc::new(asks),
             metrics: opened.metrics.clone(),
@@ -152,12 +175,22 @@ impl Shared {
             source,
             ask: Ask::new(Arc::clone(&self.asks)),
             search: self.search.clone(),
+            walks: self.walks(),
             arms: Rerank(Arc::clone(&self.arms)),
             sweep: self.sweep.as_ref().map(sweep),
             measure: Measure(judge(&self.metrics, &self.embeddings)),
             write,
             ledger: self.record.ledger(move |epoch, measured| put_sums(&run, epoch, measured)),
         }
+    }
+
+    /// What a worker's ways through graphs of nodes need, where an arm goes one.
+    fn walks(&self) -> Option<Walks> {
+        let (before, graphs) = (Arc::clone(&self.before), Arc::clone(&self.graphs));
+        let blocks = graphs.iter().any(|graph| graph.models.is_some());
+        let rows_at_once = blocks.then_some(WALKERS_AT_ONCE);
+        let begin = Begin { before, graphs: Arc::clone(&graphs) };
+        (!graphs.is_empty()).then_some(Walks { begin, graphs, rows_at_once })
     }
 
     /// The exclusion list, and the items that fail a hard rule.
@@ -187,13 +220,50 @@ impl Shared {
 }
 
 /// What tells how long an arm takes.
-fn arm_meters(((arm, chain), methods): ((&str, &Vec<Method>), &Arc<Meter>)) -> ArmMeters {
-    let model = |method: &Method| match method {
-        Method::TokenControl(step) => Some(Arc::clone(&step.scorer.meter)),
-        Method::Language(_) | Method::Found(_) | Method::Step(_) => None,
+fn arm_meters(
+    ((arm, chain), methods): ((&str, &Vec<Method>), &Arc<Meter>),
+    graphs: &[Arc<Graph>],
+) -> ArmMeters {
+    let guides = |graph: &Arc<Graph>| {
+        let crew = graph.models.as_ref().map(|models| &models.crew);
+        let guides = crew.into_iter().flat_map(|crew| [&crew.ranker, &crew.navigator]);
+        guides.filter_map(|guide| guide.meter()).collect()
     };
-    let models = chain.iter().filter_map(model).collect();
+    let models_of = |method: &Method| match method {
+        Method::TokenControl(step) => vec![Arc::clone(&step.scorer.meter)],
+        Method::Walked(number, _) => graphs.get(*number).map(guides).unwrap_or_default(),
+        Method::Language(_) | Method::Found(_) | Method::NodeGraph(_) | Method::Step(_) => vec![],
+    };
+    let mut models: Vec<Arc<Meter>> = Vec::new();
+    for meter in chain.iter().flat_map(models_of) {
+        if !models.iter().any(|other| Arc::ptr_eq(other, &meter)) {
+            models.push(meter);
+        }
+    }
     ArmMeters { arm: arm.to_owned(), methods: Arc::clone(methods), models }
+}
+
+/// Takes the graphs of nodes out of the arms, and what comes before them: ways are gone in a loop
+/// of their own, before the arms, which take what came of them.
+fn walked_before(chains: &mut [Vec<Method>]) -> (Vec<Vec<Method>>, Graphs) {
+    let (mut before, mut graphs) = (Vec::new(), Vec::new());
+    for chain in chains {
+        let graph = |method: &Method| match method {
+            Method::NodeGraph(graphs) => graphs.first().cloned(),
+            _ => None,
+        };
+        let Some((at, graph)) = chain.iter().enumerate().find_map(|(at, m)| Some((at, graph(m)?)))
+        else {
+            continue;
+        };
+        let after = chain.split_off(at + 1);
+        chain.pop(); // the graph
+        let walked = Method::Walked(graphs.len(), graph.models.is_some());
+        before.push(std::mem::replace(chain, vec![walked]));
+        chain.extend(after);
+        graphs.push(graph);
+    }
+    (before, graphs.into())
 }
 
 /// The points of a sweep by what they share: candidates and controls, and thresholds.

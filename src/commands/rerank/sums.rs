@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::flow::commit::Folded;
 use crate::metric::{Exposure, ExposureRow, Tally};
+use crate::stage::node_graph::{WalkSums, add_walks};
 use crate::stage::write::{Measured, add_costs};
 use crate::store::{RunDir, exposure_key, part};
 use crate::types::{Cost, Epoch};
@@ -15,6 +16,9 @@ pub struct Sums {
     pub tally: Tally,
     /// Users whose controls cannot all be met.
     pub conflicts: u64,
+    /// What the ways through each graph of nodes come to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub walks: Vec<WalkSums>,
     /// Sums of every point of the sweep.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "texts")]
     pub sweep: Vec<Tally>,
@@ -35,6 +39,7 @@ impl Sums {
         self.tally.merge(&other.tally);
         self.conflicts += other.conflicts;
         add_costs(&mut self.costs, &other.costs);
+        add_walks(&mut self.walks, &other.walks);
         if self.sweep.len() < other.sweep.len() {
             self.sweep.resize_with(other.sweep.len(), Tally::default);
         }
@@ -77,8 +82,8 @@ pub fn put_sums(run: &RunDir, epoch: Epoch, measured: Vec<Measured>) -> Result<F
     let (mut sums, mut exposure) = (Sums::default(), Exposure::default());
     for one in measured {
         exposure.merge(&one.exposure);
-        let Measured { tally, conflicts, costs, sweep, sweep_costs, .. } = one;
-        sums.add(&Sums { tally, conflicts, sweep, costs, sweep_costs });
+        let Measured { tally, conflicts, costs, walks, sweep, sweep_costs, .. } = one;
+        sums.add(&Sums { tally, conflicts, costs, walks, sweep, sweep_costs });
     }
     let row = |row: ExposureRow| part::exposure::Exposure {
         arm: u32::from(row.arm),

@@ -8,6 +8,7 @@ pub(super) mod curve;
 pub(super) mod curves;
 pub(super) mod slices;
 pub(super) mod tradeoff;
+pub(super) mod traffic;
 
 use super::plain::clean;
 use axis::Axis;
@@ -85,6 +86,16 @@ impl Svg {
     fn path(&mut self, class: &str, points: &[(f64, f64)]) {
         let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(self.body, r#"<polyline class="{class}" points="{}"/>"#, list.join(" "));
+    }
+
+    /// A line of a width that says something.
+    fn stroke(&mut self, class: &str, width: f64, points: &[(f64, f64)]) {
+        let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let _ = writeln!(
+            self.body,
+            r#"<polyline class="{class}" stroke-width="{width:.2}" points="{}"/>"#,
+            list.join(" ")
+        );
     }
 
     fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: Anchor, text: &str) {

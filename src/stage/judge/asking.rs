@@ -16,6 +16,17 @@ const ASKED_MAX: usize = 2;
 /// What an answer says, or what is wrong with it; and what it took.
 pub type Said<T> = (Result<Vec<T>, String>, Spent);
 
+/// What came of asking.
+struct Asked<T> {
+    /// What the last answer says, or what is wrong with it.
+    said: Result<T, String>,
+    /// The last answer.
+    text: String,
+    usage: Usage,
+    /// How often there was an answer.
+    asked: u64,
+}
+
 /// Asks a server, within a budget.
 pub struct Asking {
     /// The server.
@@ -42,12 +53,50 @@ impl Asking {
             self.account.cached();
             return Ok((Ok(answer), spent(kept.asked, kept.usage)));
         }
-        let (mut usage, mut asked) = (Usage::default(), 0);
-        let (mut said, mut wrong) = (messages.to_vec(), String::new());
+        let Asked { said, text, usage, asked } = self.ask(messages, form, read)?;
+        match said {
+            Ok(answer) => {
+                let kept = Kept { text, usage, asked, run: self.answers.run().to_owned() };
+                self.keep(messages, kept, answer, read)
+            }
+            Err(wrong) => Ok((Err(wrong), spent(asked, usage))),
+        }
+    }
+
+    /// The text of an answer, whatever it says: the server is asked once more if `ok` says that
+    /// something is wrong with it, and the last answer is kept and given. Empty where there is
+    /// none that could be received.
+    ///
+    /// Errors: what must stop the job.
+    pub fn text(
+        &self,
+        messages: &[Message],
+        form: &str,
+        ok: &dyn Fn(&str) -> Result<(), String>,
+    ) -> Result<(String, Spent)> {
+        if let Some(kept) = self.answers.get(messages)? {
+            self.account.cached();
+            return Ok((kept.text, spent(kept.asked, kept.usage)));
+        }
+        let Asked { text, usage, asked, .. } = self.ask(messages, form, ok)?;
+        let kept = Kept { text, usage, asked, run: self.answers.run().to_owned() };
+        let kept = self.answers.put(messages, kept)?;
+        Ok((kept.text, spent(kept.asked, kept.usage)))
+    }
+
+    /// Asks until an answer can be read, so often as is allowed.
+    fn ask<T>(
+        &self,
+        messages: &[Message],
+        form: &str,
+        read: &dyn Fn(&str) -> Result<T, String>,
+    ) -> Result<Asked<T>> {
+        let (mut usage, mut asked, mut text) = (Usage::default(), 0, String::new());
+        let (mut prompt, mut wrong) = (messages.to_vec(), String::new());
         for _ in 0..ASKED_MAX {
-            let about = self.chat.about(&said);
+            let about = self.chat.about(&prompt);
             self.account.promise(about)?;
-            let reply = self.chat.ask(&said);
+            let reply = self.chat.ask(&prompt);
             self.account.settle(about, reply.as_ref().ok().map(|reply| reply.usage));
             match reply {
                 Err(Refusal::Stopped(error)) => return Err(error),
@@ -56,21 +105,18 @@ impl Asking {
                     usage.tokens_in += reply.usage.tokens_in;
                     usage.tokens_out += reply.usage.tokens_out;
                     asked += 1;
-                    match read(&reply.text) {
-                        Ok(answer) => {
-                            let run = self.answers.run().to_owned();
-                            let kept = Kept { text: reply.text, usage, asked, run };
-                            return self.keep(messages, kept, answer, read);
-                        }
+                    text = reply.text;
+                    match read(&text) {
+                        Ok(answer) => return Ok(Asked { said: Ok(answer), text, usage, asked }),
                         Err(why) => {
-                            said = again(messages, &reply.text, form);
+                            prompt = again(messages, &text, form);
                             wrong = why;
                         }
                     }
                 }
             }
         }
-        Ok((Err(wrong), spent(asked, usage)))
+        Ok(Asked { said: Err(wrong), text, usage, asked })
     }
 
     /// Keeps an answer. Gives what the one says that is kept: somebody may have been faster.

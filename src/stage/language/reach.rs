@@ -191,7 +191,7 @@ impl Search {
         let list =
             ArmList { order: (0..row.items.len() as u32).collect(), scores: row.scores.clone() };
         let lists = vec![list; self.steps.len()];
-        row.reach = Some(Box::new(Reach { beyond: Vec::new(), lists }));
+        row.reach = Some(Box::new(Reach { lists, ..Reach::default() }));
         row
     }
 
@@ -258,7 +258,8 @@ impl Search {
             order: list.iter().map(|(item, _)| places[item]).collect(),
             scores: list.iter().map(|(_, one)| one.score as f32).collect(),
         };
-        Box::new(Reach { beyond, lists: named.into_iter().map(list).collect() })
+        let lists = named.into_iter().map(list).collect();
+        Box::new(Reach { beyond, lists, ..Reach::default() })
     }
 
     /// What the user is not shown, ascending.

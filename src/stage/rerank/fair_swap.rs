@@ -47,6 +47,14 @@ impl FairSwap {
     }
 }
 
+impl FairSwap {
+    /// The [`gap`] over the first places of an order of a row's items.
+    pub fn gap(&self, row: &Candidates, order: &[u32], facts: &Facts) -> f32 {
+        let group = |at: &u32| self.group(facts, row.items[*at as usize]);
+        gap(&order.iter().take(self.top).map(group).collect::<Vec<Option<bool>>>())
+    }
+}
+
 /// How far apart two groups' mean places are, over the first places of a list.
 ///
 /// Formula: with the places' scores 1 − j/(n−1), j = 0 … n−1, the difference of the two groups'

@@ -23,6 +23,7 @@ pub use fair_swap::{FairSwap, fair_swap, gap};
 pub use hard_filter::{HardFilter, hard_filter};
 pub use mmr::{Mmr, mmr};
 pub use quota::{Quotas, quota};
+pub(super) use relevance::{best, chosen_first, normalised};
 pub use retrieval_order::retrieval_order;
 pub use similarity::Similarity;
 

@@ -3,7 +3,7 @@
 use crate::types::ArmList;
 
 /// A list's scores mapped linearly to [0, 1], by place; all 0 where they are all equal.
-pub(super) fn normalised(scores: &[f32]) -> Vec<f32> {
+pub fn normalised(scores: &[f32]) -> Vec<f32> {
     let low = scores.iter().copied().fold(f32::INFINITY, f32::min);
     let high = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let width = f64::from(high) - f64::from(low); // in f64 no difference of two f32 overflows
@@ -15,9 +15,7 @@ pub(super) fn normalised(scores: &[f32]) -> Vec<f32> {
 }
 
 /// The first of the places with the greatest value; `None` where no place is left.
-pub(super) fn best<T: PartialOrd + Copy>(
-    values: impl Iterator<Item = (usize, T)>,
-) -> Option<(usize, T)> {
+pub fn best<T: PartialOrd + Copy>(values: impl Iterator<Item = (usize, T)>) -> Option<(usize, T)> {
     values.fold(None, |best, (at, value)| match best {
         Some((_, most)) if value <= most => best,
         _ => Some((at, value)),
@@ -27,7 +25,7 @@ pub(super) fn best<T: PartialOrd + Copy>(
 /// The places a greedy step chose, then the others in the order they had.
 ///
 /// The others' scores go on from the last chosen one's and fall as their relevance falls.
-pub(super) fn chosen_first(list: &ArmList, relevance: &[f32], chosen: &[(usize, f32)]) -> ArmList {
+pub fn chosen_first(list: &ArmList, relevance: &[f32], chosen: &[(usize, f32)]) -> ArmList {
     let mut taken = vec![false; list.order.len()];
     let mut made =
         ArmList { order: Vec::with_capacity(taken.len()), scores: Vec::with_capacity(taken.len()) };
