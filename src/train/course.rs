@@ -78,6 +78,16 @@ pub struct Pace {
     pub checkpoint_steps: u64,
 }
 
+impl Pace {
+    /// So many passes over the examples, validated every `validate_steps`, or after each pass where
+    /// those are 0; neither patience nor checkpoints between passes.
+    pub fn of_passes(passes: u64, steps_per_epoch: u64, validate_steps: u64) -> Pace {
+        let validate_steps = if validate_steps == 0 { steps_per_epoch } else { validate_steps };
+        let steps_max = passes * steps_per_epoch;
+        Pace { steps_per_epoch, steps_max, validate_steps, patience: u64::MAX, checkpoint_steps: 0 }
+    }
+}
+
 /// Trains until validation no longer gets better, from the observer's latest checkpoint if there is
 /// one, and leaves the best weights in the course. `identity` tells this run from others.
 ///

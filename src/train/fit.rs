@@ -50,12 +50,11 @@ pub fn fit(
         retriever,
     };
     let steps_per_epoch = lessons.batches.order.steps_per_epoch();
+    let validate_steps = settings.validate_epochs * steps_per_epoch;
     let pace = Pace {
-        steps_per_epoch,
-        steps_max: settings.epochs_max * steps_per_epoch,
-        validate_steps: settings.validate_epochs * steps_per_epoch,
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
+        ..Pace::of_passes(settings.epochs_max, steps_per_epoch, validate_steps)
     };
     let data = fingerprint(catalogue_items, sequences);
     let settings = serde_json::to_string(settings).map_err(|e| Error::Model(e.to_string()))?;

@@ -54,16 +54,10 @@ pub fn fit(
         Readings::of(&learner, &settings.trained, lessons, item_texts, settings.threads)?;
     calibrate(&mut learner, (lessons, &readings), settings.threads)?;
     let order = Order::new(settings.seed, settings.batch, lessons.len());
-    let steps_per_epoch = order.steps_per_epoch();
     let pace = Pace {
-        steps_per_epoch,
-        steps_max: settings.epochs_max * steps_per_epoch,
-        validate_steps: match settings.validate_steps {
-            0 => steps_per_epoch,
-            steps => steps,
-        },
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
+        ..Pace::of_passes(settings.epochs_max, order.steps_per_epoch(), settings.validate_steps)
     };
     let identity = {
         let settings = EncoderSettings { threads: 0, ..settings.clone() };

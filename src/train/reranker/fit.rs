@@ -106,16 +106,10 @@ pub fn fit_on(
     let learner = Learner::new(decoder, &settings.trained, labels, settings.seed)?;
     let apart = apart(&learner, settings)?;
     let order = Order::new(settings.seed, settings.batch, moments.len());
-    let steps_per_epoch = order.steps_per_epoch();
     let pace = Pace {
-        steps_per_epoch,
-        steps_max: settings.epochs_max * steps_per_epoch,
-        validate_steps: match settings.validate_steps {
-            0 => steps_per_epoch,
-            steps => steps,
-        },
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
+        ..Pace::of_passes(settings.epochs_max, order.steps_per_epoch(), settings.validate_steps)
     };
     let mut identity = identity(settings, &learner, moments);
     let plan = Plan { settings, steps_max: pace.steps_max, moments, order };
