@@ -5,9 +5,11 @@ use super::controls::{attribute, catalogue};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use steerage::control::{RequestSettings, Requests};
 use steerage::device::cpu::top_k::reference::score;
 use steerage::stage::Outcomes;
+use steerage::stage::arms::{Arms, Memory, Method};
 use steerage::stage::language::{
     Fusion, LanguageControl, Reacher, Said, Search, Speaker, fused, order,
 };
@@ -32,6 +34,7 @@ fn speaker() -> Arc<Speaker> {
         Ok(requests.iter().flat_map(|(text, _)| draws(seed(text), WIDTH)).collect())
     };
     Arc::new(Speaker {
+        number: 0,
         hear: Arc::new(hear),
         describe: Arc::new(|history| format!("{history:?}")),
         items: draws(2, ITEMS * WIDTH),
@@ -193,6 +196,32 @@ fn a_catalogue_in_any_number_of_shares_gives_the_lists_of_a_full_sort() {
         }
         let beyond = &row.reach.as_ref().unwrap().beyond;
         assert!(beyond.is_sorted(), "in the order of the base: {beyond:?}");
+    }
+}
+
+#[test]
+fn what_a_search_heard_is_not_heard_again() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let (count, first) = (Arc::clone(&heard), Arc::into_inner(speaker()).unwrap());
+    let hear = Arc::clone(&first.hear);
+    let counted = move |requests: &[(String, String)]| {
+        count.fetch_add(requests.len(), Relaxed);
+        hear(requests)
+    };
+    let speaker = Arc::new(Speaker { hear: Arc::new(counted), ..first });
+    let step = LanguageControl { speaker, weight: 0.5, fusion: Fusion::Ranks };
+    let chains = vec![vec![Method::Found(0)], vec![Method::Language(step.clone())], vec![]];
+    let meters = chains.iter().map(|_| Arc::default()).collect();
+    let facts = Facts { catalogue: films(), embeddings: None };
+    let arms = Arms { chains, facts, meters };
+    let rows = [(4, Some("blue")), (5, None)].map(|(user, text)| row(asking(user, text, None), 20));
+    let reached = reached(&search(vec![step.clone()], 10), rows.to_vec(), 3);
+    let mut out: Outcomes<()> = Outcomes::new(StageName::Rerank);
+    let ranked = arms.rank(reached, &mut Memory::default(), &mut out);
+    assert_eq!(heard.load(Relaxed), 1, "one request, two arms");
+    for (row, before) in ranked.iter().zip(rows) {
+        assert!(row.candidates.reach.as_ref().unwrap().heard.is_empty(), "it goes no further");
+        assert_eq!(row.arms[1], applied(&step, &before), "the same list");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every arm over the same candidates: each a chain of steps, each step taking a list and giving
 //! one.
 
-use super::language::{LanguageControl, Said};
+use super::language::{LanguageControl, Said, Speaker};
 use super::node_graph::{Graphs, VisitNodes, Walker};
 use super::rerank::{Facts, Step, retrieval_order};
 use super::token_control::{Memo, TokenControl};
@@ -79,10 +79,11 @@ impl Arms {
     /// Every arm's list of each row. What models said is kept in `memory`.
     pub fn rank<T>(
         &self,
-        rows: Vec<Candidates>,
+        mut rows: Vec<Candidates>,
         memory: &mut Memory,
         out: &mut Outcomes<T>,
     ) -> Vec<Ranked> {
+        Speaker::recall(&mut rows, &mut memory.requests);
         let mut arms: Vec<Vec<ArmList>> = Vec::new();
         arms.resize_with(rows.len(), || Vec::with_capacity(self.chains.len()));
         let all = if self.has_model() { self.chains.len() } else { 0 };

@@ -215,6 +215,17 @@ pub struct Reach {
     pub lists: Vec<ArmList>,
     /// Each way through a graph of nodes.
     pub walks: Vec<Walk>,
+    /// What searches heard of the request, for whoever asks the same encoders next.
+    pub heard: Vec<Heard>,
+}
+
+/// The vector of a user's request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Which of the job's encoders heard it.
+    pub encoder: usize,
+    /// As it understood it.
+    pub vector: Vec<f32>,
 }
 
 impl Candidates {

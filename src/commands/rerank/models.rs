@@ -109,20 +109,27 @@ impl<'a> Models<'a> {
         if let Some((_, speaker)) = self.speakers.iter().find(|(a, _)| *a == at) {
             return Ok(Arc::clone(speaker));
         }
-        let speaker = speaker(&self.opened.embeddings[at], &self.opened.prepared.catalogue)?;
+        let catalogue = &self.opened.prepared.catalogue;
+        let speaker = speaker(at, &self.opened.embeddings[at], catalogue)?;
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
     }
 }
 
-/// An embed job's encoder of requests, and a catalogue's items as it sees them.
+/// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees
+/// them.
 ///
 /// Errors: files that are gone or changed; an item without a vector.
-pub fn speaker(embeddings: &Embeddings, catalogue: &Arc<Catalogue>) -> Result<Arc<Speaker>> {
+pub fn speaker(
+    number: usize,
+    embeddings: &Embeddings,
+    catalogue: &Arc<Catalogue>,
+) -> Result<Arc<Speaker>> {
     let (items, width) = embeddings.vectors(catalogue)?;
     let texts = embeddings.encoder.labelled.texts(catalogue)?;
     let encoder = embeddings.encoder.encoder()?;
     Ok(Arc::new(Speaker {
+        number,
         hear: Arc::new(move |requests| encoder.requests(requests, 1)),
         describe: Arc::new(move |history| texts.context(history)),
         items,

@@ -4,7 +4,7 @@ use super::fuse::{Fusion, fused, order};
 use crate::device::cpu::top_k::reference::score;
 use crate::error::Result;
 use crate::stage::Meter;
-use crate::types::{ArmList, Candidates, ItemId, Key, Query};
+use crate::types::{ArmList, Candidates, Heard, ItemId, Key, Query};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +17,8 @@ pub type Describe = Arc<dyn Fn(&[ItemId]) -> String + Send + Sync>;
 
 /// f and g.
 pub struct Speaker {
+    /// Which of the job's encoders it is.
+    pub number: usize,
     /// f.
     pub hear: Hear,
     /// What f knows of a user.
@@ -40,24 +42,36 @@ pub struct LanguageControl {
     pub fusion: Fusion,
 }
 
-/// The vectors of requests that were heard, by speaker, user and words: arms that differ in what
+/// The vectors of requests that were heard, by encoder, user and words: arms that differ in what
 /// they make of a request hear it once.
 #[derive(Default)]
 pub struct Said(HashMap<(usize, Key, String), Vec<f32>>);
 
 impl Speaker {
+    /// Notes what others have heard of some rows' requests already, and takes it from the rows.
+    pub fn recall(rows: &mut [Candidates], said: &mut Said) {
+        for row in rows {
+            let heard = row.reach.as_mut().map(|reach| std::mem::take(&mut reach.heard));
+            for Heard { encoder, vector } in heard.into_iter().flatten() {
+                if let Some(key) = key(encoder, &row.query) {
+                    said.0.insert(key, vector);
+                }
+            }
+        }
+    }
+
     /// Hears what was not heard yet.
     ///
     /// Errors: a failure of the encoder.
     pub fn listen<'a>(
-        self: &Arc<Self>,
+        &self,
         queries: impl Iterator<Item = &'a Query>,
         said: &mut Said,
     ) -> Result<()> {
         let start = Instant::now();
         let (mut keys, mut texts) = (Vec::new(), Vec::new());
         for query in queries {
-            let Some(key) = self.key(query) else { continue };
+            let Some(key) = key(self.number, query) else { continue };
             if !said.0.contains_key(&key) {
                 said.0.insert(key.clone(), Vec::new()); // once, however often it is said
                 texts.push((key.2.clone(), (self.describe)(&query.history)));
@@ -76,13 +90,8 @@ impl Speaker {
     }
 
     /// The vector of a user's request, once it was heard; none without a request.
-    pub fn vector<'s>(self: &Arc<Self>, query: &Query, said: &'s Said) -> Option<&'s [f32]> {
-        said.0.get(&self.key(query)?).map(Vec::as_slice)
-    }
-
-    fn key(self: &Arc<Self>, query: &Query) -> Option<(usize, Key, String)> {
-        let request = query.request.as_ref().filter(|request| !request.text.is_empty())?;
-        Some((Arc::as_ptr(self) as usize, query.user.clone(), request.text.clone()))
+    pub fn vector<'s>(&self, query: &Query, said: &'s Said) -> Option<&'s [f32]> {
+        said.0.get(&key(self.number, query)?).map(Vec::as_slice)
     }
 
     /// How well an item answers.
@@ -90,6 +99,12 @@ impl Speaker {
         let at = item as usize * self.width;
         score(request, &self.items[at..at + self.width])
     }
+}
+
+/// Which encoder heard whom say what; none without a request.
+fn key(encoder: usize, query: &Query) -> Option<(usize, Key, String)> {
+    let request = query.request.as_ref().filter(|request| !request.text.is_empty())?;
+    Some((encoder, query.user.clone(), request.text.clone()))
 }
 
 impl LanguageControl {

@@ -11,7 +11,7 @@ use crate::device::cpu::top_k::every_score;
 use crate::error::Result;
 use crate::stage::Outcomes;
 use crate::stage::retrieve::Encode;
-use crate::types::{ArmList, Candidates, FaultKind, ItemId, Key, Origin, Reach};
+use crate::types::{ArmList, Candidates, FaultKind, Heard, ItemId, Key, Origin, Reach};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -68,12 +68,20 @@ pub struct Answer {
     controls: Vec<Vec<f32>>,
 }
 
+/// A row whose answers are not all there.
+struct Waiting {
+    row: Candidates,
+    /// What was heard of its request.
+    heard: Vec<Heard>,
+    answers: Vec<Answer>,
+}
+
 /// A worker's part in searches of the whole catalogue.
 pub struct Reacher {
     search: Arc<Search>,
     share: u64,
     shares: u64,
-    waiting: BTreeMap<Origin, (Candidates, Vec<Answer>)>,
+    waiting: BTreeMap<Origin, Waiting>,
 }
 
 impl Reacher {
@@ -90,7 +98,8 @@ impl Reacher {
         match self.questions(&asking) {
             Ok(questions) => {
                 for (row, question) in asking.into_iter().zip(&questions) {
-                    self.waiting.insert(question.origin, (row, Vec::new()));
+                    let heard = self.search.heard(question);
+                    self.waiting.insert(question.origin, Waiting { row, heard, answers: vec![] });
                 }
                 questions
             }
@@ -147,13 +156,13 @@ impl Reacher {
     /// Takes an answer; with the last one of a row the row goes on.
     pub fn hear(&mut self, answer: Answer, out: &mut Outcomes<Candidates>) {
         let origin = answer.origin;
-        let Some((_, answers)) = self.waiting.get_mut(&origin) else { return };
-        answers.push(answer);
-        if answers.len() as u64 == self.shares
-            && let Some((row, mut answers)) = self.waiting.remove(&origin)
+        let Some(waiting) = self.waiting.get_mut(&origin) else { return };
+        waiting.answers.push(answer);
+        if waiting.answers.len() as u64 == self.shares
+            && let Some(mut waiting) = self.waiting.remove(&origin)
         {
-            answers.sort_unstable_by_key(|answer| answer.share);
-            self.search.finish(row, answers, out);
+            waiting.answers.sort_unstable_by_key(|answer| answer.share);
+            self.search.finish(waiting, out);
         }
     }
 }
@@ -195,8 +204,20 @@ impl Search {
         row
     }
 
+    /// The vectors of a question, by who heard them.
+    fn heard(&self, question: &Question) -> Vec<Heard> {
+        let all = self.steps.iter().zip(&question.requests);
+        let mut heard: Vec<Heard> = all
+            .map(|(step, v)| Heard { encoder: step.speaker.number, vector: v.clone() })
+            .collect();
+        heard.sort_by_key(|one| one.encoder);
+        heard.dedup_by_key(|one| one.encoder);
+        heard
+    }
+
     /// Ranks the whole catalogue for a row.
-    fn finish(&self, mut row: Candidates, answers: Vec<Answer>, out: &mut Outcomes<Candidates>) {
+    fn finish(&self, waiting: Waiting, out: &mut Outcomes<Candidates>) {
+        let Waiting { mut row, heard, answers } = waiting;
         let mut base = Vec::with_capacity(self.items.len() / self.width);
         let mut controls = vec![Vec::with_capacity(base.capacity()); self.steps.len()];
         for answer in answers {
@@ -217,8 +238,8 @@ impl Search {
                 best(&base, control, step.fusion, step.weight(&row.query), self.k)
             })
             .collect();
-        let lists = self.take(&mut row, &found, &base, &left_out);
-        out.ok(Candidates { reach: Some(lists), ..row });
+        let reach = Reach { heard, ..self.take(&mut row, &found, &base, &left_out) };
+        out.ok(Candidates { reach: Some(Box::new(reach)), ..row });
     }
 
     /// Adds what was found to the row's items, in the order of the base, and gives the lists.
@@ -228,7 +249,7 @@ impl Search {
         found: &[Vec<Found>],
         base: &[f32],
         left_out: &[ItemId],
-    ) -> Box<Reach> {
+    ) -> Reach {
         let mut places: HashMap<ItemId, u32> =
             (0..).zip(&row.items).map(|(p, i)| (*i, p)).collect();
         let named: Vec<Vec<(ItemId, Found)>> = found
@@ -259,20 +280,31 @@ impl Search {
             scores: list.iter().map(|(_, one)| one.score as f32).collect(),
         };
         let lists = named.into_iter().map(list).collect();
-        Box::new(Reach { beyond, lists, ..Reach::default() })
+        Reach { beyond, lists, ..Reach::default() }
     }
 
     /// What the user is not shown, ascending.
     fn left_out(&self, row: &Candidates) -> Vec<ItemId> {
-        let mut ids = self.barred.clone();
-        if self.exclude_seen {
-            ids.extend(&row.query.history);
-        }
-        ids.extend(self.excluded.get(&row.query.user).into_iter().flatten());
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        let seen = if self.exclude_seen { row.query.history.as_slice() } else { &[] };
+        let excluded = self.excluded.get(&row.query.user).into_iter().flatten();
+        let mut own: Vec<ItemId> = seen.iter().chain(excluded).copied().collect();
+        own.sort_unstable();
+        merged(&self.barred, &own)
     }
+}
+
+/// What is in either of two ascending lists, ascending and once.
+fn merged(first: &[ItemId], second: &[ItemId]) -> Vec<ItemId> {
+    let mut all = Vec::with_capacity(first.len() + second.len());
+    let (mut a, mut b) = (first, second);
+    while let (Some(x), Some(y)) = (a.first(), b.first()) {
+        let least = if x <= y { &mut a } else { &mut b };
+        all.push(least[0]);
+        *least = &least[1..];
+    }
+    all.extend(a.iter().chain(b));
+    all.dedup();
+    all
 }
 
 /// Takes some places, ascending, out of a list.
@@ -311,6 +343,8 @@ mod tests {
 
     #[test]
     fn items_are_found_again_after_some_are_left_out() {
+        assert_eq!(merged(&[1, 4, 9], &[0, 4, 4, 7]), [0, 1, 4, 7, 9]);
+        assert_eq!(merged(&[], &[3, 3]), [3]);
         for left_out in [vec![], vec![0], vec![9], vec![2, 3, 7], (0..10).collect()] {
             let mut scores: Vec<f32> = (0..10u8).map(f32::from).collect();
             without(&mut scores, &left_out);
