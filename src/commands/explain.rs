@@ -139,6 +139,7 @@ fn explanation(
             rank: ranked.candidates.rank(at),
             score: ranked.candidates.scores[at],
             met: (0..query.controls.len()).map(|c| mask >> c & 1 == 1).collect(),
+            inferred: met_by_inference(opened, &query.controls, mask, item),
             places: places.iter().map(|arm| arm[at]).collect(),
             target: query.targets.contains(&item),
         }
@@ -148,7 +149,7 @@ fn explanation(
         run: opened.run.name().to_owned(),
         user: query.user.to_string(),
         history_length: query.history.len() as u64,
-        history: query.history[latest..].iter().map(|i| history_line(catalogue, *i)).collect(),
+        history: query.history[latest..].iter().map(|i| history_line(opened, *i)).collect(),
         controls: query.controls.iter().map(|c| describe(catalogue, c)).collect(),
         source: query.source,
         conflict: query.conflict.as_ref().map(Conflict::to_string),
@@ -160,11 +161,38 @@ fn explanation(
     }
 }
 
-fn history_line(catalogue: &Catalogue, item: ItemId) -> HistoryLine {
-    let words = catalogue.attributes.iter().filter_map(|attribute| {
-        let labels = attribute.codes(item).iter().map(|c| attribute.labels[*c as usize].as_str());
-        let labels: Vec<&str> = labels.collect();
-        (!labels.is_empty()).then(|| format!("{} {}", attribute.name, labels.join(", ")))
+/// An item's value of an attribute in words; none without one.
+fn value(catalogue: &Catalogue, attribute: usize, item: ItemId) -> Option<String> {
+    let attribute = &catalogue.attributes[attribute];
+    let labels = attribute.codes(item).iter().map(|c| attribute.labels[*c as usize].as_str());
+    let labels: Vec<&str> = labels.collect();
+    (!labels.is_empty()).then(|| format!("{} {}", attribute.name, labels.join(", ")))
+}
+
+/// The inferred values by which an item meets controls.
+fn met_by_inference(
+    opened: &rerank::Opened,
+    controls: &[Control],
+    mask: u32,
+    item: ItemId,
+) -> Vec<(usize, String, f32)> {
+    let met = controls.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1);
+    let by_inference = met.filter_map(|(at, control)| {
+        let attribute = usize::from(control.attribute);
+        let confidence = opened.inferences.get(&(attribute, item))?;
+        Some((at, value(&opened.prepared.catalogue, attribute, item)?, *confidence))
+    });
+    by_inference.collect()
+}
+
+fn history_line(opened: &rerank::Opened, item: ItemId) -> HistoryLine {
+    let catalogue = &opened.prepared.catalogue;
+    let words = (0..catalogue.attributes.len()).filter_map(|at| {
+        let value = value(catalogue, at, item)?;
+        Some(match opened.inferences.get(&(at, item)) {
+            Some(confidence) => format!("{value} (inferred, {confidence:.2})"),
+            None => value,
+        })
     });
     HistoryLine {
         key: catalogue.keys[item as usize].to_string(),

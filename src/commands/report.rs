@@ -213,6 +213,10 @@ fn reranked(store: &Store, run: &RunDir, report: &mut Report) -> Result<()> {
     report.facts.users = sums.tally.rows();
     report.facts.items = items as u64;
     report.facts.interactions = prepared.facts.rows_read;
+    if let (Some(spec), Some(name)) = (&spec.inferred, run.manifest().upstream.get("inferred")) {
+        let labels = RunDir::open(store, name)?;
+        report.warnings.append(&mut rerank::told(spec, &prepared.catalogue, &labels)?);
+    }
     Ok(())
 }
 

@@ -3,13 +3,16 @@
 use crate::types::{Attribute, Catalogue, Inferred, ItemId};
 use std::collections::BTreeMap;
 
+/// How sure a teacher is of the values that it inferred, by attribute and item.
+pub type Inferences = BTreeMap<(usize, ItemId), f32>;
+
 /// A catalogue with values that nobody wrote down.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filled {
     /// The catalogue, with them.
     pub catalogue: Catalogue,
-    /// Which values they are: attribute and item, ascending.
-    pub inferred: Vec<(usize, ItemId)>,
+    /// How sure the teacher is of each value that is one of them.
+    pub inferred: Inferences,
 }
 
 /// Gives items the labels that were inferred with at least such confidence, where they have none of
@@ -38,7 +41,8 @@ pub fn fill_in(catalogue: &Catalogue, inferred: &[Inferred], confidence_min: f32
             *attribute = with(attribute, guess);
         }
     }
-    Filled { catalogue: filled, inferred: best.into_keys().collect() }
+    let sure = |(at, (confidence, _)): ((usize, ItemId), (f32, u32))| (at, confidence);
+    Filled { catalogue: filled, inferred: best.into_iter().map(sure).collect() }
 }
 
 /// The attribute with one label more for some items that have none.
@@ -90,7 +94,7 @@ mod tests {
             guess(9, "Drama", 0.9),
         ];
         let filled = fill_in(&catalogue, &inferred, 0.5);
-        assert_eq!(filled.inferred, [(0, 1)]);
+        assert_eq!(filled.inferred, Inferences::from([((0, 1), 0.9)]));
         let codes: Vec<&[u32]> = (0..4).map(|i| filled.catalogue.attributes[0].codes(i)).collect();
         assert_eq!(codes, [&[0][..], &[1], &[], &[0, 1]]);
         assert_eq!(fill_in(&catalogue, &inferred, 0.95).catalogue, catalogue);

@@ -102,6 +102,9 @@ pub struct CandidateLine {
     pub score: f32,
     /// For each control, whether the item meets it.
     pub met: Vec<bool>,
+    /// Values of the item that a teacher inferred and that meet a control: the control, the value,
+    /// and how sure the teacher is, 0 to 1.
+    pub inferred: Vec<(usize, String, f32)>,
     /// For each arm, the place in its list, from 1; none when the arm left it out.
     pub places: Vec<Option<u32>>,
     /// Whether the user took it next (held out).
@@ -256,7 +259,13 @@ fn candidates(e: &Explanation, out: &mut String) {
     let _ = writeln!(out, "{head}");
     for line in &e.candidates {
         let target = if line.target { "→" } else { " " };
-        let met: String = line.met.iter().map(|met| if *met { '✓' } else { '·' }).collect();
+        let inferred = |control: usize| line.inferred.iter().any(|(of, ..)| *of == control);
+        let mark = |(control, met): (usize, &bool)| match met {
+            true if inferred(control) => '≈',
+            true => '✓',
+            false => '·',
+        };
+        let met: String = line.met.iter().enumerate().map(mark).collect();
         let _ = write!(
             out,
             "{target} {} {} {}  {}",
@@ -270,5 +279,21 @@ fn candidates(e: &Explanation, out: &mut String) {
             out.push_str(&right(&place, PLACE));
         }
         out.push('\n');
+    }
+    inferred(e, out);
+}
+
+/// What of the candidates' marks nobody wrote down.
+fn inferred(e: &Explanation, out: &mut String) {
+    for line in &e.candidates {
+        for (control, value, confidence) in &line.inferred {
+            let sure = fixed(f64::from(*confidence), 2);
+            let told = format!(
+                "control {} is met by {value} of {}, inferred with confidence {sure}",
+                control + 1,
+                line.key
+            );
+            bullet("≈", &told, out);
+        }
     }
 }

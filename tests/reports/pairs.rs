@@ -119,7 +119,12 @@ fn one_user_is_explained() {
     };
     let candidate = |rank: u32, title: &str, score, met: [bool; 2], places: [Option<u32>; 3]| {
         let (key, met, places) = (rank.to_string(), met.to_vec(), places.to_vec());
-        CandidateLine { key, title: title.into(), rank, score, met, places, target: rank == 4 }
+        let inferred = match rank {
+            2 => vec![(0, "genre Drama".into(), 0.834)],
+            _ => vec![],
+        };
+        let target = rank == 4;
+        CandidateLine { key, title: title.into(), rank, score, met, inferred, places, target }
     };
     let explanation = Explanation {
         ways: Vec::new(),
@@ -128,7 +133,7 @@ fn one_user_is_explained() {
         history_length: 1_204,
         history: vec![
             seen("2858", "American Beauty", &["genre Comedy, Drama", "year 1999"]),
-            seen("17", "", &["genre Romance"]),
+            seen("17", "", &["genre Romance (inferred, 0.71)"]),
         ],
         controls: vec!["genre is Drama".into(), "year at most 1980".into()],
         source: ControlSource::Table,

@@ -125,14 +125,7 @@ impl Labelled {
     ///
     /// Errors: a part that is gone, changed or foreign.
     pub fn inferred(&self) -> Result<Vec<Inferred>> {
-        let mut all = Vec::new();
-        for commit in self.run.commits()?.values().filter(|commit| infers(commit)) {
-            for part in &commit.parts {
-                let path = self.run.path(&part.key).display().to_string();
-                all.append(&mut part::inferred::decode(&path, self.run.get_part(part)?)?);
-            }
-        }
-        Ok(all)
+        inferred(&self.run)
     }
 
     /// All judgements, in the order of parts and rows.
@@ -297,6 +290,20 @@ fn folded(sums: &[LabelSums]) -> Result<serde_json::Value> {
     let mut all = LabelSums::default();
     sums.iter().for_each(|one| all.add(one));
     serde_json::to_value(&all).map_err(|e| Error::Incomplete(e.to_string()))
+}
+
+/// What a run's teacher thinks of items' attributes, in the order of items.
+///
+/// Errors: a part that is gone, changed or foreign.
+pub fn inferred(run: &RunDir) -> Result<Vec<Inferred>> {
+    let mut all = Vec::new();
+    for commit in run.commits()?.values().filter(|commit| infers(commit)) {
+        for part in &commit.parts {
+            let path = run.path(&part.key).display().to_string();
+            all.append(&mut part::inferred::decode(&path, run.get_part(part)?)?);
+        }
+    }
+    Ok(all)
 }
 
 /// What a run came to so far.

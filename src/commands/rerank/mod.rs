@@ -1,6 +1,7 @@
 //! Brings a `rerank` job's run up to date.
 
 mod graph;
+mod inferred;
 mod memory;
 mod models;
 mod one;
@@ -8,6 +9,7 @@ mod settings;
 mod shared;
 mod sums;
 
+pub use inferred::told;
 pub use memory::memory;
 pub use models::speaker;
 pub use one::{one, stages};
@@ -22,7 +24,7 @@ use super::server;
 use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use super::{demo_data, devices};
-use crate::control::{fill_in, with_popularity};
+use crate::control::{Inferences, with_popularity};
 use crate::device::cpu::top_k::ItemIndex;
 use crate::device::cuda::{Items, SharedDriver};
 use crate::error::{Error, Result};
@@ -53,6 +55,8 @@ pub struct Opened {
     pub rerankers: Vec<Reranker>,
     /// The arms' encoders, in the order of [`RerankSpec::embeddings`].
     pub embeddings: Vec<Embeddings>,
+    /// The catalogue's values that nobody wrote down.
+    pub inferences: Inferences,
     /// The run.
     pub run: RunDir,
     /// Its epochs.
@@ -91,11 +95,10 @@ struct GivenLists {
 /// Opens and checks everything that the job reads.
 pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Result<Opened> {
     let Sources { mut prepared, trained, rerankers, embeddings, labelled } = sources;
-    if let (Some(inferred), Some(labelled)) = (&spec.inferred, &labelled) {
-        let values = labelled.inferred()?;
-        let filled = fill_in(&prepared.catalogue, &values, inferred.confidence_min);
-        prepared.catalogue = Arc::new(filled.catalogue);
-    }
+    let inferences = match (&spec.inferred, &labelled) {
+        (Some(spec), Some(labelled)) => inferred::fill(spec, labelled, &mut prepared)?,
+        _ => Inferences::new(),
+    };
     if spec.requests.is_some() {
         prepared.catalogue = Arc::new(with_popularity(&prepared.catalogue)); // people ask for it
     }
@@ -141,6 +144,7 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         trained,
         rerankers,
         embeddings,
+        inferences,
         run,
         plan,
         metrics,
