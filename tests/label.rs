@@ -4,6 +4,7 @@ mod far;
 mod infer;
 mod jobs;
 mod near;
+mod report;
 mod requests;
 pub mod server;
 mod written;
@@ -46,7 +47,8 @@ fn open(shop: &Shop, root: &str, job: &str) -> RunDir {
 fn judgements(shop: &Shop, root: &str) -> Vec<Judgement> {
     let run = open(shop, root, "label");
     let commits = run.commits().unwrap();
-    let parts = commits.values().flat_map(|commit| &commit.parts);
+    let judged = commits.values().filter(|commit| commit.payload.get("inferred").is_none());
+    let parts = judged.flat_map(|commit| &commit.parts);
     parts
         .flat_map(|part| part::judgements::decode(&part.key, run.get_part(part).unwrap()).unwrap())
         .collect()

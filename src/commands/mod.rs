@@ -16,6 +16,7 @@ mod ready;
 mod report;
 mod report_encoder;
 mod report_walks;
+mod report_label;
 mod rerank;
 mod run;
 mod runs;

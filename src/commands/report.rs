@@ -3,7 +3,8 @@
 use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
 use super::{
-    embed, label, reachability, report_encoder, report_walks, train_encoder, train_reranker,
+    embed, label, reachability, report_encoder, report_label, report_walks, train_encoder,
+    train_reranker,
     train_retriever,
 };
 use crate::error::{Error, Result};
@@ -318,7 +319,9 @@ fn trained_reranker(run: &RunDir, report: &mut Report) -> Result<()> {
 }
 
 fn labelled(run: &RunDir, report: &mut Report) -> Result<()> {
-    report.facts.users = label::facts(run)?.sums.users;
+    let facts = label::facts(run)?;
+    report.facts.users = facts.sums.users;
+    report.sheets = report_label::sheets(&facts);
     Ok(())
 }
 

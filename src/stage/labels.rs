@@ -1,6 +1,6 @@
 //! What judgements come to, and encoding them.
 
-use super::judge::{Answered, Spent};
+use super::judge::{Answered, Beside, Spent};
 use super::write::{Partition, Written};
 use super::{Outcomes, Stage};
 use crate::store::{RunDir, part, part_key};
@@ -23,6 +23,7 @@ pub struct LabelSums {
 
 /// What the judgements of one category come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)] // runs of earlier versions know less
 pub struct CategorySums {
     /// Judgements.
     pub judgements: u64,
@@ -34,6 +35,12 @@ pub struct CategorySums {
     pub positive: u64,
     /// The sum of their scores, in millionths.
     pub score_micro: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Judgements by tenths of the score; a score of 1 is of the last.
+    pub tenths: [u64; 10],
+    /// Beside the catalogue.
+    pub beside: Beside,
 }
 
 impl LabelSums {
@@ -43,30 +50,56 @@ impl LabelSums {
         self.requests += other.requests;
         self.spent += other.spent;
         for (category, sums) in &other.categories {
-            let mine = self.categories.entry(*category).or_default();
-            mine.judgements += sums.judgements;
-            mine.wordings_held_out += sums.wordings_held_out;
-            mine.items_held_out += sums.items_held_out;
-            mine.positive += sums.positive;
-            mine.score_micro += sums.score_micro;
+            self.categories.entry(*category).or_default().add(sums);
         }
     }
 
     fn of(users: &[Answered]) -> LabelSums {
         let mut sums = LabelSums { users: users.len() as u64, ..LabelSums::default() };
         for user in users {
-            sums.requests += user.requests;
+            sums.requests += user.asked.len() as u64;
             sums.spent += user.spent;
+            for category in &user.asked {
+                sums.categories.entry(*category).or_default().requests += 1;
+            }
+            for (category, beside) in &user.beside {
+                sums.categories.entry(*category).or_default().beside += *beside;
+            }
             for judgement in &user.judgements {
-                let mine = sums.categories.entry(judgement.category).or_default();
-                mine.judgements += 1;
-                mine.wordings_held_out += u64::from(judgement.wording_held_out);
-                mine.items_held_out += u64::from(judgement.item_held_out);
-                mine.positive += u64::from(judgement.score >= 0.5);
-                mine.score_micro += (f64::from(judgement.score) * 1e6).round() as u64;
+                sums.categories.entry(judgement.category).or_default().note(judgement);
             }
         }
         sums
+    }
+
+    /// Those of all categories together.
+    pub fn all(&self) -> CategorySums {
+        let mut all = CategorySums::default();
+        self.categories.values().for_each(|sums| all.add(sums));
+        all
+    }
+}
+
+impl CategorySums {
+    fn add(&mut self, other: &CategorySums) {
+        self.judgements += other.judgements;
+        self.wordings_held_out += other.wordings_held_out;
+        self.items_held_out += other.items_held_out;
+        self.positive += other.positive;
+        self.score_micro += other.score_micro;
+        self.requests += other.requests;
+        self.tenths.iter_mut().zip(other.tenths).for_each(|(mine, other)| *mine += other);
+        self.beside += other.beside;
+    }
+
+    fn note(&mut self, judgement: &Judgement) {
+        let score = f64::from(judgement.score);
+        self.judgements += 1;
+        self.wordings_held_out += u64::from(judgement.wording_held_out);
+        self.items_held_out += u64::from(judgement.item_held_out);
+        self.positive += u64::from(score >= 0.5);
+        self.score_micro += (score * 1e6).round() as u64;
+        self.tenths[((score * 10.0) as usize).min(9)] += 1;
     }
 }
 

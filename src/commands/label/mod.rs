@@ -263,6 +263,7 @@ fn judge(
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
         let (teacher, users_at_once) = (Arc::clone(&asked.teacher), asked.users_at_once);
         let texts = Arc::clone(texts);
+        let compared = !matches!(spec.teacher, TeacherSpec::Attributes { .. });
         move || LabelStages {
             read: ReadUsers { run: sequences.clone(), seed },
             pose: Pose {
@@ -276,6 +277,7 @@ fn judge(
                 catalogue: Arc::clone(&catalogue),
                 held_out,
                 seed,
+                compared,
             },
             users_at_once,
             write: WriteJudgements(record.run.clone()),

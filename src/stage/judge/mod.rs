@@ -3,6 +3,7 @@
 mod answers;
 mod asking;
 mod attributes;
+mod beside;
 mod budget;
 mod far;
 mod naming;
@@ -13,6 +14,7 @@ mod writing;
 pub use answers::Answers;
 pub use asking::Asking;
 pub use attributes::Attributes;
+pub use beside::Beside;
 pub use budget::{Account, Budget, Paid};
 pub use far::Far;
 pub use naming::{FarNamer, Namer, Neighbours};
@@ -22,9 +24,11 @@ pub use writing::Writer;
 
 use super::pose::{Posed, kept_from_training};
 use super::{Outcomes, Stage};
+use crate::control::all_met;
 use crate::error::Result;
 use crate::types::{Catalogue, Category, FaultKind, ItemId, Judgement, Origin, Request, StageName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One request with the items to be judged for it.
@@ -83,8 +87,10 @@ pub struct Answered {
     pub origin: Origin,
     /// In the order of requests and items.
     pub judgements: Vec<Judgement>,
-    /// Requests that were asked.
-    pub requests: u64,
+    /// What each request that was asked is about.
+    pub asked: Vec<Category>,
+    /// Beside the catalogue, where it knows what a request means and is not the teacher itself.
+    pub beside: BTreeMap<Category, Beside>,
     /// What the answers took.
     pub spent: Spent,
 }
@@ -100,6 +106,8 @@ pub struct Judge {
     pub held_out: f64,
     /// Decides which.
     pub seed: u64,
+    /// Whether the catalogue is asked too, to compare.
+    pub compared: bool,
 }
 
 impl Stage for Judge {
@@ -133,10 +141,19 @@ fn questions(user: &Posed) -> impl Iterator<Item = Question<'_>> {
 
 impl Judge {
     fn answer(&self, user: &Posed, verdicts: Vec<Verdict>, out: &mut Outcomes<Answered>) {
-        let requests = user.asked.len() as u64;
         let (mut judgements, mut spent) = (Vec::new(), user.spent);
+        let (mut asked, mut beside) = (Vec::new(), BTreeMap::new());
         for ((request, items), verdict) in user.asked.iter().zip(verdicts) {
             spent += verdict.spent;
+            let category = request.category.unwrap_or(Category::Attribute);
+            asked.push(category);
+            if self.compared && !request.meaning.is_empty() {
+                let mine: &mut Beside = beside.entry(category).or_default();
+                for (item, score) in items.iter().zip(&verdict.scores) {
+                    let Ok(score) = score else { continue };
+                    mine.note(*score >= 0.5, all_met(&self.catalogue, &request.meaning, *item));
+                }
+            }
             let mut faults: Vec<FaultKind> = Vec::new();
             for (item, score) in items.iter().zip(verdict.scores) {
                 let key = &self.catalogue.keys[*item as usize];
@@ -145,7 +162,7 @@ impl Judge {
                         user: user.user.clone(),
                         context: user.context.clone(),
                         request: request.text.clone(),
-                        category: request.category.unwrap_or(Category::Attribute),
+                        category,
                         wording_held_out: request.held_out,
                         item: *item,
                         item_held_out: kept_from_training(key, self.held_out, self.seed),
@@ -157,6 +174,6 @@ impl Judge {
             }
             faults.into_iter().for_each(|fault| out.fault(user.origin, fault));
         }
-        out.ok(Answered { origin: user.origin, judgements, requests, spent });
+        out.ok(Answered { origin: user.origin, judgements, asked, beside, spent });
     }
 }
