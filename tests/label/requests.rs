@@ -154,6 +154,12 @@ fn words_of_other_people_are_understood_too() {
         ("cheap horror since 1980", "genre is Horror; price at most 15; year at least 1980"),
         ("like The Number 7 but cheaper", "genre is Children's; price at most 11.99"),
         ("something like Number 7, The: no", ""),
+        (
+            "comedy from the sixties on, 20 dollars at most",
+            "genre is Comedy; price at most 20; \
+          year at least 1960; year at most 1969",
+        ),
+        ("comedy from somebody for 20 dollars at most", "genre is Comedy; price at most 20"),
         ("hidden gems", "popularity at most 12"),
         ("tell me a joke", ""),
         ("", ""),

@@ -51,6 +51,13 @@ pub enum Cue {
     LessKnown,
 }
 
+impl Cue {
+    /// Whether it says something about years alone.
+    pub fn is_of_years(self) -> bool {
+        matches!(self, Cue::Before | Cue::After | Cue::Since | Cue::Until)
+    }
+}
+
 const CUES: [(Cue, &[&str]); 22] = [
     (
         Cue::Not,
@@ -86,6 +93,12 @@ const CUES: [(Cue, &[&str]); 22] = [
             "keep away from",
             "isnt",
             "nothing but not",
+            "done with",
+            "fed up with",
+            "dislike",
+            "stay away from",
+            "keep me away from",
+            "rather than",
         ],
     ),
     (Cue::But, &["but", "just", "only", "but rather", "instead", "nothing but"]),
@@ -118,6 +131,10 @@ const CUES: [(Cue, &[&str]); 22] = [
             "lower than",
             "spend more than",
             "costs more than nothing",
+            "all i have",
+            "cannot go above",
+            "at the very most",
+            "limit is",
         ],
     ),
     (
@@ -141,12 +158,27 @@ const CUES: [(Cue, &[&str]); 22] = [
             "higher than",
             "and above",
             "and over",
+            "nothing less than",
+            "at the very least",
         ],
     ),
     (Cue::Money, &["dollar", "euro", "buck", "pound", "cost", "spend", "budget", "price"]),
     (Cue::Before, &["before", "prior to", "older than", "earlier than"]),
     (Cue::After, &["after", "later than", "newer than", "more recent than"]),
-    (Cue::Since, &["since", "from", "or newer", "or later", "and later", "and newer"]),
+    (
+        Cue::Since,
+        &[
+            "since",
+            "from",
+            "or newer",
+            "or later",
+            "and later",
+            "and newer",
+            "nothing from before",
+            "nothing made before",
+            "nothing older than",
+        ],
+    ),
     (Cue::Until, &["until", "or older", "or earlier", "and earlier", "and older"]),
     (
         Cue::Cheap,
@@ -161,6 +193,11 @@ const CUES: [(Cue, &[&str]); 22] = [
             "low cost",
             "doesnt cost much",
             "not expensive",
+            "nothing expensive",
+            "little money",
+            "short of money",
+            "save money",
+            "price low",
         ],
     ),
     (
@@ -175,15 +212,41 @@ const CUES: [(Cue, &[&str]); 22] = [
             "not cheap",
             "luxurious",
             "top of the range",
+            "price does not matter",
+            "do not mind what it costs",
+            "dearest",
+            "exclusive",
         ],
     ),
     (
         Cue::New,
-        &["new", "latest", "just come out", "recent", "newest", "brand new", "just released"],
+        &[
+            "new",
+            "latest",
+            "just come out",
+            "recent",
+            "newest",
+            "brand new",
+            "just released",
+            "lately",
+            "just been released",
+            "fresh arrivals",
+        ],
     ),
     (
         Cue::Old,
-        &["old", "vintage", "oldest", "long ago", "classic", "old classic", "old fashioned"],
+        &[
+            "old",
+            "vintage",
+            "oldest",
+            "long ago",
+            "classic",
+            "old classic",
+            "old fashioned",
+            "older the better",
+            "way back",
+            "nothing modern",
+        ],
     ),
     (
         Cue::Popular,
@@ -203,6 +266,16 @@ const CUES: [(Cue, &[&str]); 22] = [
             "famous",
             "most popular",
             "best known",
+            "everyone knows",
+            "in demand",
+            "sells well",
+            "people crazy about",
+            "the others take",
+            "please everybody",
+            "please the crowd",
+            "talk of the town",
+            "keep talking about",
+            "everybody loves",
         ],
     ),
     (
@@ -220,17 +293,67 @@ const CUES: [(Cue, &[&str]); 22] = [
             "not popular",
             "lesser known",
             "least known",
+            "away from what everybody takes",
+            "most people missed",
+            "not the usual",
+            "well kept secret",
+            "overlooked",
+            "forgotten",
         ],
     ),
     (
         Cue::Like,
-        &["like", "similar to", "enjoyed", "in the vein of", "loved", "liked", "reminds me of"],
+        &[
+            "like",
+            "similar to",
+            "enjoyed",
+            "in the vein of",
+            "loved",
+            "liked",
+            "reminds me of",
+            "if you know",
+            "the way",
+            "in the way of",
+            "as good as",
+            "close to",
+        ],
     ),
-    (Cue::Cheaper, &["cheaper", "less expensive", "easier on the purse"]),
-    (Cue::Newer, &["newer", "more recent", "of a later date"]),
-    (Cue::Older, &["older", "from an earlier time", "of an earlier date"]),
-    (Cue::BetterKnown, &["better known", "more popular", "with more of a following"]),
-    (Cue::LessKnown, &["less well known", "more obscure", "known to fewer people", "less known"]),
+    (
+        Cue::Cheaper,
+        &["cheaper", "less expensive", "easier on the purse", "for less money", "at a lower price"],
+    ),
+    (Cue::Newer, &["newer", "more recent", "of a later date", "from a later time", "not as old"]),
+    (
+        Cue::Older,
+        &[
+            "older",
+            "from an earlier time",
+            "of an earlier date",
+            "further back in time",
+            "not as new",
+        ],
+    ),
+    (
+        Cue::BetterKnown,
+        &[
+            "better known",
+            "more popular",
+            "with more of a following",
+            "more famous",
+            "known to more people",
+        ],
+    ),
+    (
+        Cue::LessKnown,
+        &[
+            "less well known",
+            "more obscure",
+            "known to fewer people",
+            "less known",
+            "less popular",
+            "less famous",
+        ],
+    ),
 ];
 
 /// All cues by their phrases.
@@ -240,40 +363,4 @@ pub fn cues() -> Phrases<Cue> {
         phrases.iter().for_each(|phrase| cues.add(phrase, cue));
     }
     cues
-}
-
-const DECADES: [(&str, f32); 8] = [
-    ("twenties", 1920.0),
-    ("thirties", 1930.0),
-    ("forties", 1940.0),
-    ("fifties", 1950.0),
-    ("sixties", 1960.0),
-    ("seventies", 1970.0),
-    ("eighties", 1980.0),
-    ("nineties", 1990.0),
-];
-
-/// The first year of a decade: `1990s`, `90s`, `nineties`.
-pub fn decade(word: &str) -> Option<f32> {
-    let named = |(name, _): &&(&str, f32)| super::words::phrase(name) == word;
-    if let Some((_, year)) = DECADES.iter().find(named) {
-        return Some(*year);
-    }
-    let digits = word.strip_suffix('s')?;
-    let number: u16 = digits.parse().ok()?;
-    match digits.len() {
-        2 if number.is_multiple_of(10) && number >= 20 => Some(f32::from(1900 + number)),
-        4 if number.is_multiple_of(10) => Some(f32::from(number)),
-        _ => None,
-    }
-}
-
-/// How a decade is called: in digits, or by a name where there is one and it is asked for.
-pub fn decade_name(year: u32, by_name: bool) -> String {
-    let named = DECADES.iter().find(|(_, first)| *first == year as f32);
-    match (by_name, named) {
-        (true, Some((name, _))) => (*name).to_owned(),
-        (false, Some(_)) if year >= 1950 => format!("{}s", year - 1900),
-        _ => format!("{year}s"),
-    }
 }

@@ -7,13 +7,14 @@
 //! to beat, and what turns words into filters.
 
 mod cues;
+mod decades;
 mod draws;
 mod feed;
 mod phrases;
 mod popularity;
 mod stock;
-mod templates;
 mod understand;
+mod wordings;
 mod words;
 mod write;
 

@@ -1,7 +1,8 @@
 //! The rules that read a request: what of it is about this catalogue, in one pass over its words.
 
 use super::Requests;
-use super::cues::{Cue, decade};
+use super::cues::Cue;
+use super::decades::decade;
 use super::words::{Word, words};
 use crate::types::{Control, Relation};
 
@@ -23,6 +24,11 @@ struct Reader<'a> {
     named: Option<usize>,
     /// The item that what is wanted should be like.
     like: Option<u32>,
+}
+
+/// Whether a number may be a year.
+fn is_year(number: f32) -> bool {
+    (1000.0..3000.0).contains(&number)
 }
 
 /// What a request means, as far as its words say.
@@ -119,7 +125,7 @@ impl Reader<'_> {
             self.add(period.bounded(Relation::AtMost, first + 9.0));
             self.comparison = None;
         } else if let Some(number) = word.parse::<f32>().ok().filter(|n| n.is_finite()) {
-            match self.comparison.take() {
+            match self.comparison.take().filter(|cue| is_year(number) || !cue.is_of_years()) {
                 Some(cue) => self.bound(cue, number),
                 None => self.number = Some(number),
             }
@@ -128,8 +134,7 @@ impl Reader<'_> {
 
     /// A number with the word that says how it is meant.
     fn bound(&mut self, cue: Cue, number: f32) {
-        let year = (1000.0..3000.0).contains(&number);
-        let bound = match (cue, self.requests.period().filter(|_| year)) {
+        let bound = match (cue, self.requests.period().filter(|_| is_year(number))) {
             (Cue::Before, Some(p)) => Some(p.bounded(Relation::AtMost, number - 1.0)),
             (Cue::Until, Some(p)) => Some(p.bounded(Relation::AtMost, number)),
             (Cue::After, Some(p)) => Some(p.bounded(Relation::AtLeast, number + 1.0)),

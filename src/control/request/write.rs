@@ -1,10 +1,11 @@
 //! A request of each category: what it means first, then in which words.
 
 use super::Requests;
-use super::cues::{Cue, decade_name};
+use super::cues::Cue;
+use super::decades::decade_name;
 use super::draws::Draws;
 use super::stock::{Name, Numbers, Shelf, worth};
-use super::templates::{self as t, picked, wording};
+use super::wordings::{self as t, Wordings, picked};
 use super::words::{plural, rounded, spoken_number, spoken_title};
 use crate::types::{Attribute, Category, Control, ItemId, Relation, Request, mix64};
 
@@ -73,8 +74,8 @@ impl Writer<'_> {
     }
 
     /// A wording with its places filled.
-    fn say(&mut self, list: &[&'static str], places: &[(&str, &str)]) -> String {
-        let text = wording(list, self.held_out, &mut self.draws);
+    fn say(&mut self, list: &Wordings, places: &[(&str, &str)]) -> String {
+        let text = list.sentence(self.held_out, &mut self.draws);
         let things = plural(&self.requests.noun);
         let fill = |text: String, (place, with): &(&str, &str)| text.replace(place, with);
         places.iter().fold(text.replace("{things}", &things), fill)
@@ -179,7 +180,7 @@ impl Writer<'_> {
         Some((text, vec![self.requests.level(cue)?]))
     }
 
-    fn saying(&mut self, category: Category, list: &[&'static str]) -> Written {
+    fn saying(&mut self, category: Category, list: &Wordings) -> Written {
         let requests = self.requests;
         let of_category = requests.sayings.iter().filter(|saying| saying.category == category);
         let sayings: Vec<_> = of_category.collect();
@@ -254,7 +255,7 @@ impl Writer<'_> {
             return None;
         }
         let held_out = self.held_out;
-        let changes: [(Cue, &[&str; 3]); 5] = [
+        let changes: [(Cue, &Wordings); 5] = [
             (Cue::Cheaper, &t::CHEAPER),
             (Cue::Newer, &t::NEWER),
             (Cue::Older, &t::OLDER),
@@ -269,7 +270,7 @@ impl Writer<'_> {
         let change = match changes.get(which) {
             Some((control, list)) => {
                 meaning.push(control.clone());
-                wording(*list, held_out, &mut self.draws).to_owned()
+                list.words(held_out, &mut self.draws)
             }
             None => {
                 let name = self.label()?;
@@ -278,7 +279,7 @@ impl Writer<'_> {
                     return None;
                 }
                 meaning.push(name.control(Relation::Not));
-                wording(&t::BUT_NOT, held_out, &mut self.draws).replace("{q}", &self.bare(&name))
+                t::BUT_NOT.words(held_out, &mut self.draws).replace("{q}", &self.bare(&name))
             }
         };
         Some((self.say(&t::LIKE, &[("{t}", &title), ("{c}", &change)]), meaning))
