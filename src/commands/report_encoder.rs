@@ -30,6 +30,8 @@ fn title(held: Held) -> &'static str {
     match held {
         Held::Requests => "new requests",
         Held::Wordings => "new wordings",
+        Held::Arrangements => "new wordings of known words",
+        Held::Words => "new wordings with new words",
         Held::Items => "new items",
         Held::Both => "new wordings, new items",
     }
@@ -39,6 +41,13 @@ fn note(held: Held) -> &'static str {
     match held {
         Held::Requests => "Requests in wordings and of items that were learned from.",
         Held::Wordings => "No request in these wordings was learned from.",
+        Held::Arrangements => {
+            "Of the new wordings those of which each word, names and numbers aside, is in some \
+             request that was learned from: known words in a new arrangement."
+        }
+        Held::Words => {
+            "Of the new wordings those with a word that is in no request that was learned from."
+        }
         Held::Items => "Nothing about these items was learned from: a cold start.",
         Held::Both => "Neither the wordings nor the items were learned from.",
     }

@@ -4,7 +4,7 @@ use crate::spec::TrainEncoderSpec;
 use crate::train::encoder::Lesson;
 use crate::types::{Category, ItemId, Judgement, mix64, unit_f64};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A request with what the teacher said about some items for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Judged {
     pub category: Category,
     /// Whether its wording is kept from training.
     pub new_wording: bool,
+    /// Whether it has a word that no request has that is learned from.
+    pub new_word: bool,
     /// Items and scores that may be learned from.
     pub items: Vec<(ItemId, f32)>,
     /// Those of items that are kept from training.
@@ -31,6 +33,10 @@ pub enum Held {
     Requests,
     /// The wording.
     Wordings,
+    /// The wording, but of words that others have.
+    Arrangements,
+    /// The wording, and a word of it.
+    Words,
     /// The item.
     Items,
     /// Both.
@@ -38,13 +44,16 @@ pub enum Held {
 }
 
 impl Held {
-    /// All four.
-    pub const ALL: [Held; 4] = [Held::Requests, Held::Wordings, Held::Items, Held::Both];
+    /// All of them.
+    pub const ALL: [Held; 6] =
+        [Held::Requests, Held::Wordings, Held::Arrangements, Held::Words, Held::Items, Held::Both];
 
     /// The judgements of a request that are of this kind.
     pub fn of(self, judged: &Judged) -> &[(ItemId, f32)] {
         match (self, judged.new_wording) {
             (Held::Requests, false) | (Held::Wordings, true) => &judged.items,
+            (Held::Arrangements, true) if !judged.new_word => &judged.items,
+            (Held::Words, true) if judged.new_word => &judged.items,
             (Held::Items, false) | (Held::Both, true) => &judged.new_items,
             _ => &[],
         }
@@ -63,6 +72,7 @@ pub fn judged(judgements: Vec<Judgement>) -> Vec<Judged> {
                 context: key.1,
                 category: one.category,
                 new_wording: one.wording_held_out,
+                new_word: false,
                 items: Vec::new(),
                 new_items: Vec::new(),
             });
@@ -89,5 +99,30 @@ pub fn split(spec: &TrainEncoderSpec, all: Vec<Judged>) -> (Vec<Lesson>, Vec<Jud
             lessons.push(Lesson { request, context, items });
         }
     }
+    let learned: BTreeSet<String> =
+        lessons.iter().flat_map(|lesson: &Lesson| words(&lesson.request)).collect();
+    for judged in &mut kept {
+        judged.new_word = words(&judged.request).any(|word| !learned.contains(&word));
+    }
     (lessons, kept)
+}
+
+/// The words of a request in small letters, but for names and numbers: what begins with a capital
+/// is a name, and requests about other titles and brands are in the same words.
+fn words(request: &str) -> impl Iterator<Item = String> {
+    let words = request.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
+    let common = words.filter(|word| word.starts_with(char::is_lowercase));
+    common.map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_no_new_words() {
+        let found: Vec<String> =
+            words("like The Matrix (1999), but it's cheaper than $12").collect();
+        assert_eq!(found, ["like", "but", "it's", "cheaper", "than"]);
+    }
 }
