@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo bench --no-run
-for bench in ${*:-flow job retrieve fuse metrics train decoder decoder_train}; do
+for bench in ${*:-flow job retrieve fuse metrics noise train decoder decoder_train}; do
     echo "## $bench"
     echo "$(date -u +%Y-%m-%dT%H:%MZ), commit $(git rev-parse --short HEAD)," \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores,$(uptime | sed 's/.*load/ load/')"
