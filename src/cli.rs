@@ -3,11 +3,12 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steerage::commands::{LogitsRequest, Options};
+use steerage::commands::{GenerateRequest, LogitsRequest, Options, PromptText};
 use steerage::device::Precision;
 use steerage::error::{Error, Result};
 use steerage::flow::cluster::Cluster;
 use steerage::flow::rendezvous::Hosts;
+use steerage::model::generate::{Draw, Sampling};
 use steerage::spec::{DeviceSpec, GenerateSpec, RunSpec};
 use steerage::store::import::{ColumnNames, Format, ImportRequest};
 use steerage::store::input::KeyType;
@@ -50,6 +51,8 @@ pub enum Command {
     Import(ImportArgs),
     /// The last-position logits of lines of tokens, to compare a model with anything.
     Logits(LogitsArgs),
+    /// What a decoder says after a prompt.
+    Generate(GenerateArgs),
     /// Says what this machine has to compute on, and what is missing.
     Doctor(DoctorArgs),
     /// Writes the demo's data, seeded, as Parquet files: interactions, items, users, controls.
@@ -162,6 +165,75 @@ impl From<&LogitsArgs> for LogitsRequest {
             precision: args.precision,
             device: args.device.clone(),
             threads: args.threads.unwrap_or_else(cores).max(1),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    /// A model's folder: config.json, tokenizer.json and safetensors files.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// A LoRA adapter's folder, as PEFT writes it.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// What is read. It is text: no special token can be in it.
+    #[arg(long, value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    pub prompt: Option<String>,
+    /// A file that is read, the whole of it.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Puts the prompt into the model's chat template, as what a user says.
+    #[arg(long)]
+    pub chat: bool,
+    /// What the system says before the user does.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    /// Tokens of the answer, at most.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub tokens_max: usize,
+    /// Draws tokens: the greater, the less likely ones come. The likeliest one when left out.
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Draws from so many of the likeliest tokens; from all when 0.
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "temperature")]
+    pub top_k: usize,
+    /// Draws from the likeliest tokens that have this probability together.
+    #[arg(long, value_name = "P", default_value_t = 1.0, requires = "temperature")]
+    pub top_p: f64,
+    /// The same seed draws the same answer.
+    #[arg(long, default_value_t = 0, requires = "temperature")]
+    pub seed: u64,
+    /// The answer is one of these.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    pub one_of: Vec<String>,
+    /// Where to compute. A device reads the whole prompt again for each token.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    pub device: DeviceSpec,
+    /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.
+    #[arg(long, value_name = "f32|bf16", value_parser = precision)]
+    pub precision: Option<Precision>,
+}
+
+impl From<GenerateArgs> for GenerateRequest {
+    fn from(args: GenerateArgs) -> Self {
+        let GenerateArgs { top_k, top_p, seed, .. } = args;
+        let draw = |temperature| Sampling::Drawn(Draw { seed, temperature, top_k, top_p });
+        let prompt = match args.file {
+            Some(file) => PromptText::File(file),
+            None => PromptText::Given(args.prompt.unwrap_or_default()),
+        };
+        GenerateRequest {
+            model: args.model,
+            adapter: args.adapter,
+            prompt,
+            chat: args.chat,
+            system: args.system,
+            tokens_max: args.tokens_max,
+            sampling: args.temperature.map_or(Sampling::Greedy, draw),
+            one_of: args.one_of,
+            precision: args.precision,
+            device: args.device,
         }
     }
 }

@@ -58,6 +58,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             println!("{to}: {}", import(&args.into())?);
         }
         Command::Logits(args) => write_logits(&args)?,
+        Command::Generate(args) => {
+            let told = commands::generate(&args.into(), &mut std::io::stdout().lock())?;
+            eprintln!("{told}");
+        }
         Command::Doctor(args) => print!("{}", commands::doctor(&args.root)),
         Command::DemoData(args) => {
             commands::demo_data::write(&GenerateSpec::from(&args), &args.to)?;

@@ -10,6 +10,7 @@ mod encoder;
 mod encoders;
 mod evidence;
 mod faults;
+mod generate;
 mod imports;
 mod inputs;
 mod jobs;

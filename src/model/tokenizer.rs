@@ -1,10 +1,11 @@
-//! Text to tokens, as `tokenizer.json` says.
+//! Text to tokens and back, as `tokenizer.json` says.
 //!
 //! A prompt is put together from text, which is data, and from tokens by name. Text goes through
 //! the normaliser, the splitter and the model alone, which know nothing of added tokens; and since
 //! some models hold them in their own vocabulary too, a token that is special or added is never
 //! taken from text, whatever the text holds.
 
+use super::spelling::{Speller, Spelling};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,6 +29,19 @@ pub struct Tokenizer {
     /// Tokens by name, added after the file was read.
     controls: BTreeMap<String, u32>,
     named: tokenizers::Tokenizer,
+    /// For text after a special token, where only the first word of all is given a space.
+    inner: Option<Plain>,
+    /// How tokens are spelled, or what of that is not implemented.
+    spelling: Result<Spelling, String>,
+}
+
+/// Of a text that is partly ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Our own words, in which special, added and control tokens stand by their names.
+    Said(&'a str),
+    /// Data, which can never become one.
+    Data(&'a str),
 }
 
 /// What candidates may be called: A to Z, a to z, then AA, AB and so on.
@@ -54,18 +68,23 @@ impl Tokenizer {
         let wrong =
             |e: &dyn std::fmt::Display| Error::Model(format!("{what}: not a tokenizer: {e}"));
         let mut json: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| wrong(&e))?;
-        // Nothing is decoded here, and the library panics on some decoders that are none.
+        let spelling = Spelling::of(&json);
+        // Nothing is decoded by the library, which panics on some decoders that are none.
         if let Some(decoder) = json.get_mut("decoder") {
             *decoder = serde_json::Value::Null;
         }
         let named: tokenizers::Tokenizer = json.to_string().parse().map_err(|e| wrong(&e))?;
-        let mut plain = Plain::new(named.get_model().clone());
-        plain
-            .with_normalizer(named.get_normalizer().cloned())
-            .map_err(|e| Error::Model(format!("{what}: normalizer: {e}")))?;
-        plain.with_pre_tokenizer(named.get_pre_tokenizer().cloned());
+        let plain = plain(&named).map_err(|e| wrong(&e))?;
+        let inner = match replace(&mut json["pre_tokenizer"]) {
+            false => None,
+            true => {
+                let inner = json.to_string().parse().map_err(|e| wrong(&e))?;
+                Some(self::plain(&inner).map_err(|e| wrong(&e))?)
+            }
+        };
         let reserved = named.get_added_tokens_decoder().into_keys().collect();
-        Ok(Self { what: what.to_owned(), plain, reserved, controls: BTreeMap::new(), named })
+        let (what, controls) = (what.to_owned(), BTreeMap::new());
+        Ok(Self { what, plain, reserved, controls, named, inner, spelling })
     }
 
     /// The tokens of text. What the vocabulary cannot spell without a reserved token is left out.
@@ -73,13 +92,12 @@ impl Tokenizer {
     /// Errors: [`Error::Model`] when the model fails, which says why.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = Vec::new();
-        self.encode_into(text, &mut tokens)?;
+        self.encode_into(&self.plain, text, &mut tokens)?;
         Ok(tokens)
     }
 
-    fn encode_into(&self, text: &str, tokens: &mut Vec<u32>) -> Result<()> {
-        let encoding = self
-            .plain
+    fn encode_into(&self, plain: &Plain, text: &str, tokens: &mut Vec<u32>) -> Result<()> {
+        let encoding = plain
             .encode_fast(text, false)
             .map_err(|e| Error::Model(format!("{}: {text:?}: {e}", self.what)))?;
         let ids = encoding.get_ids();
@@ -92,8 +110,8 @@ impl Tokenizer {
         let characters = text.chars().count();
         if characters > 1 {
             let middle = text.char_indices().nth(characters / 2).map_or(0, |(at, _)| at);
-            self.encode_into(&text[..middle], tokens)?;
-            self.encode_into(&text[middle..], tokens)?;
+            self.encode_into(plain, &text[..middle], tokens)?;
+            self.encode_into(plain, &text[middle..], tokens)?;
         } else {
             tokens.extend(ids.iter().filter(|id| !self.reserved.contains(id)));
         }
@@ -151,6 +169,78 @@ impl Tokenizer {
         tokens.push(self.controls[name]);
         tokens.extend(self.encode_said(&text[at + name.len()..])?);
         Ok(tokens)
+    }
+
+    /// The tokens of a text that is partly ours: words go on over the border of two parts, as if
+    /// the text were one, but no data makes or ends a token that stands there by its name.
+    ///
+    /// Errors: [`Error::Model`] when the model fails, which says why.
+    pub fn encode_parts(&self, parts: &[Part<'_>]) -> Result<Vec<u32>> {
+        let added = self.named.get_added_tokens_decoder().into_iter();
+        let mut names: Vec<(String, u32, [bool; 2])> =
+            added.map(|(id, token)| (token.content, id, [token.lstrip, token.rstrip])).collect();
+        let controls = self.controls.iter().map(|(name, id)| (name.clone(), *id, [false; 2]));
+        names.extend(controls);
+        names.retain(|(name, ..)| !name.is_empty());
+        let (mut tokens, mut text, mut first, mut strip) = (Vec::new(), String::new(), true, false);
+        for part in parts {
+            let (mut left, said) = match part {
+                Part::Said(text) => (*text, true),
+                Part::Data(text) => (*text, false),
+            };
+            let find = |left: &str| {
+                let found = names.iter().filter_map(|name| Some((left.find(&name.0)?, name)));
+                found.min_by_key(|(at, name)| (*at, std::cmp::Reverse(name.0.len())))
+            };
+            loop {
+                let name = said.then(|| find(left)).flatten();
+                let before = &left[..name.map_or(left.len(), |(at, _)| at)];
+                text += if strip && text.is_empty() { before.trim_start() } else { before };
+                let Some((at, (name, token, [lstrip, rstrip]))) = name else { break };
+                let end = if *lstrip { text.trim_end().len() } else { text.len() };
+                self.encode_between(&text[..end], first, &mut tokens)?;
+                tokens.push(*token);
+                text.clear();
+                (first, strip, left) = (false, *rstrip, &left[at + name.len()..]);
+            }
+        }
+        self.encode_between(&text, first, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    fn encode_between(&self, text: &str, first: bool, tokens: &mut Vec<u32>) -> Result<()> {
+        let inner = self.inner.as_ref().filter(|_| !first);
+        match text.is_empty() {
+            true => Ok(()),
+            false => self.encode_into(inner.unwrap_or(&self.plain), text, tokens),
+        }
+    }
+
+    /// The special tokens that stand before every text, as the file says.
+    ///
+    /// Errors: [`Error::Model`] when the model fails, which says why.
+    pub fn before(&self) -> Result<Vec<u32>> {
+        let encoding = self.named.encode_fast("", true);
+        let failed = |e| Error::Model(format!("{}: {e}", self.what));
+        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// Spells tokens.
+    ///
+    /// Errors: [`Error::Model`] for a file whose decoder is not implemented.
+    pub fn speller(&self) -> Result<Speller> {
+        let wrong = |why: &String| Error::Model(format!("{}: {why}", self.what));
+        self.spelling.as_ref().map(|spelling| Speller::new(spelling.clone())).map_err(wrong)
+    }
+
+    /// The text that is there once a token is: nothing of special and control tokens, which are
+    /// not text.
+    pub fn spell(&self, token: u32, speller: &mut Speller) -> String {
+        let added = self.named.get_added_vocabulary();
+        match self.named.id_to_token(token) {
+            Some(name) if !added.is_special_token(&name) => speller.push(&name),
+            _ => String::new(),
+        }
     }
 
     /// One more than the greatest token of the file.
@@ -229,4 +319,31 @@ impl Tokenizer {
         }
         Ok(added)
     }
+}
+
+/// A tokenizer without its added tokens.
+fn plain(named: &tokenizers::Tokenizer) -> tokenizers::Result<Plain> {
+    let mut plain = Plain::new(named.get_model().clone());
+    plain.with_normalizer(named.get_normalizer().cloned())?;
+    plain.with_pre_tokenizer(named.get_pre_tokenizer().cloned());
+    Ok(plain)
+}
+
+/// Replaces every `prepend_scheme` of `first` by `never`; tells whether there was one.
+fn replace(json: &mut serde_json::Value) -> bool {
+    let mut found = false;
+    match json {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                let first = key == "prepend_scheme" && value == "first";
+                if first {
+                    *value = "never".into();
+                }
+                found |= first || replace(value);
+            }
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|value| found |= replace(value)),
+        _ => {}
+    }
+    found
 }

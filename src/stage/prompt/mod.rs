@@ -7,8 +7,12 @@
 //!
 //! Source: COREC (2025), §1.3 of its released code for what a prompt holds; the wording is ours.
 
+mod chat;
+mod letters;
+mod methods;
 mod template;
 
+pub use chat::{Chat, Day, Message, Role};
 pub use template::{Named, Piece, Template};
 
 use crate::control::{Bins, relation, wanted};

@@ -122,6 +122,16 @@ impl Resident {
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
     }
 
+    /// The dimensions.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Tokens of the longest prompt that there is room for.
+    pub fn tokens_max(&self) -> usize {
+        self.tokens_max
+    }
+
     /// How many adapters prompts may choose from.
     pub fn adapters(&self) -> u32 {
         self.adapters
