@@ -2,6 +2,7 @@
 //! candidates; and do rules find the best list by the Goal?
 
 mod far;
+mod near;
 
 use super::controls::{attribute, catalogue};
 use super::support::{Shop, assert_same};

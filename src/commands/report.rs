@@ -4,8 +4,7 @@ use super::prepare::{self, Prepared};
 use super::rerank::{self, metric_plan, point_plan};
 use super::{
     embed, label, reachability, report_encoder, report_label, report_walks, train_encoder,
-    train_reranker,
-    train_retriever,
+    train_reranker, train_retriever,
 };
 use crate::error::{Error, Result};
 use crate::metric::{Exposure, MetricPlan, Tally, summarise};

@@ -42,10 +42,12 @@ fn retrieval(stages: &[(StageName, Arc<Meter>)]) -> Option<f64> {
 fn arm_time(meters: &ArmMeters) -> ArmTime {
     let ArmMeters { arm, methods, models } = meters;
     let tokens: u64 = models.iter().map(|model| model.rows()).sum();
+    let reused: u64 = models.iter().map(|model| model.reused()).sum();
     let seconds: f64 = models.iter().map(|model| busy(model)).sum();
     ArmTime {
         arm: arm.clone(),
         methods: busy(methods) / methods.rows().max(1) as f64,
         models: (tokens > 0).then(|| seconds / tokens as f64),
+        reused: (reused > 0).then(|| reused as f64 / tokens.max(1) as f64),
     }
 }

@@ -2,7 +2,7 @@
 //! follows from how fast this run was. Shared by HTML and Markdown.
 
 use super::model::{ArmCost, ArmTime, Report, SweepPoint, Timings};
-use super::numbers::{NOTHING, THIN_SPACE, count, fixed, short};
+use super::numbers::{NOTHING, THIN_SPACE, count, fixed, percent, short};
 use crate::types::Cost;
 use serde::Serialize;
 use std::fmt::Write;
@@ -40,6 +40,10 @@ pub(super) fn note(report: &Report) -> String {
             );
         }
         None => note.push_str(" How long it took is not known here."),
+    }
+    let times = timings(report).map_or(&[][..], |timings| &timings.arms);
+    for (arm, share) in times.iter().filter_map(|time| Some((&time.arm, time.reused?))) {
+        let _ = write!(note, " {} of {arm}'s tokens had been read before.", percent(share, 0));
     }
     note
 }

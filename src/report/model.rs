@@ -269,6 +269,9 @@ pub struct ArmTime {
     pub methods: f64,
     /// Seconds of one thread that its models take for a token; none without a model that was asked.
     pub models: Option<f64>,
+    /// The share of its models' tokens that they had read before; none where nothing is kept.
+    #[serde(default)]
+    pub reused: Option<f64>,
 }
 
 /// One stage's time.

@@ -32,6 +32,9 @@ pub struct DecoderGuideSpec {
     /// A Hugging Face folder of the Llama family: `config.json`, `tokenizer.json`, safetensors.
     #[serde(skip_serializing)] // what is in it stands for it
     pub path: String,
+    /// Whether prompts go through the folder's chat template: for instruction models. Default
+    /// false.
+    pub chat: bool,
     /// How the order is read: from the logits of the candidates' labels, or written label by label.
     /// Default `logits`.
     pub ranking: DecoderRanking,
@@ -78,6 +81,7 @@ impl Default for DecoderGuideSpec {
     fn default() -> Self {
         Self {
             path: String::new(),
+            chat: false,
             ranking: DecoderRanking::Logits,
             temperature: 0.0,
             seed: 0,

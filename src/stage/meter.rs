@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 pub struct Meter {
     rows: AtomicU64,
     nanos: AtomicU64,
+    reused: AtomicU64,
 }
 
 impl Meter {
@@ -23,6 +24,16 @@ impl Meter {
     pub fn add(&self, rows: usize, busy: Duration) {
         self.rows.fetch_add(rows as u64, Relaxed);
         self.nanos.fetch_add(busy.as_nanos() as u64, Relaxed);
+    }
+
+    /// Adds rows that were taken, but not worked on again.
+    pub fn reuse(&self, rows: u64) {
+        self.reused.fetch_add(rows, Relaxed);
+    }
+
+    /// Of the rows those that were not worked on again.
+    pub fn reused(&self) -> u64 {
+        self.reused.load(Relaxed)
     }
 
     /// Rows taken so far.

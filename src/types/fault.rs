@@ -39,6 +39,26 @@ pub enum StageName {
     Commit,
 }
 
+impl StageName {
+    /// All, in pipeline order.
+    pub const ALL: [StageName; 14] = [
+        StageName::Read,
+        StageName::Prepare,
+        StageName::Retrieve,
+        StageName::Control,
+        StageName::Encode,
+        StageName::Language,
+        StageName::Walk,
+        StageName::Rerank,
+        StageName::Sweep,
+        StageName::Request,
+        StageName::Judge,
+        StageName::Write,
+        StageName::Measure,
+        StageName::Commit,
+    ];
+}
+
 /// What was wrong with the row. `Display` is what the dead-letter file says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FaultKind {

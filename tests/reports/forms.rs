@@ -117,7 +117,7 @@ fn hostile() -> Report {
             machine: text(),
             stages: vec![stage],
             retrieval: Some(1.0),
-            arms: vec![ArmTime { arm: text(), methods: 1.0, models: None }],
+            arms: vec![ArmTime { arm: text(), methods: 1.0, models: None, reused: None }],
         }),
         ..Report::default()
     }
@@ -348,7 +348,8 @@ fn failures_are_told_in_words_with_what_to_do() {
 fn costs_are_told_for_a_thousand_users() {
     let cost = |prompts, tokens| Cost { prompts, tokens };
     let named = |arm: &str, cost| ArmCost { arm: arm.into(), cost };
-    let time = |arm: &str, models| ArmTime { arm: arm.into(), methods: 0.001, models };
+    let time =
+        |arm: &str, models| ArmTime { arm: arm.into(), methods: 0.001, models, reused: None };
     let mut report = sample::swept();
     assert!(!render_markdown(&report).contains("## Cost"), "no model, no cost");
     report.facts.users = 500;

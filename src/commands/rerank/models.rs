@@ -5,12 +5,18 @@ use super::super::label::texts;
 use super::super::server;
 use super::Opened;
 use crate::error::{Error, Result};
-use crate::spec::{GuideSpec, RerankSpec};
+use crate::model::decoder::Decoder;
+use crate::model::generate::{Draw, Sampling};
+use crate::model::tokenizer::Tokenizer;
+use crate::spec::{DecoderGuideSpec, DecoderRanking, GuideSpec, RerankSpec};
 use crate::stage::judge::Account;
 use crate::stage::language::{LanguageControl, Speaker};
-use crate::stage::node_graph::{Far, Guide};
+use crate::stage::node_graph::{Far, Guide, Near, NearSettings};
+use crate::stage::prompt::Chat;
+use crate::stage::texts::Texts;
 use crate::stage::token_control::Scorer;
 use crate::types::Catalogue;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What is loaded so far.
@@ -87,7 +93,7 @@ impl<'a> Models<'a> {
                 let asking = Arc::new(server::asking(server, 0, run, &account, store)?);
                 Arc::new(Far { asking, texts, window, stride, meter: Arc::default() })
             }
-            (None, Some(_)) => return Err(Error::Input("a decoder as a guide: soon".into())),
+            (None, Some(decoder)) => Arc::new(near(decoder, [window, stride], texts)?),
             (None, None) => unreachable!("a checked guide has a decoder or a server"),
         };
         self.guides.push((name.to_owned(), Arc::clone(&guide)));
@@ -114,6 +120,25 @@ impl<'a> Models<'a> {
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
     }
+}
+
+/// A decoder that guides.
+///
+/// Errors: a folder that holds no decoder, or a vocabulary without the labels.
+fn near(spec: &DecoderGuideSpec, [window, stride]: [usize; 2], texts: Arc<Texts>) -> Result<Near> {
+    let folder = Path::new(&spec.path);
+    let (seed, temperature) = (spec.seed, f64::from(spec.temperature));
+    let drawn = Sampling::Drawn(Draw { seed, temperature, top_k: 0, top_p: 1.0 });
+    let settings = NearSettings {
+        window,
+        stride,
+        tokens_max: spec.tokens_max,
+        written: spec.ranking == DecoderRanking::Written,
+        sampling: if temperature > 0.0 { drawn } else { Sampling::Greedy },
+        kept_bytes_max: spec.kept_mib << 20,
+    };
+    let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
+    Near::new(settings, Decoder::open(folder, None)?, Tokenizer::open(folder)?, chat, texts)
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees

@@ -19,6 +19,8 @@
 mod along;
 mod aspect;
 mod far;
+mod kept;
+mod near;
 mod reply;
 mod rules;
 mod state;
@@ -30,6 +32,7 @@ mod wording;
 pub use along::Along;
 pub use aspect::{Aspect, Gauge, View};
 pub use far::Far;
+pub use near::{Near, NearSettings};
 pub use reply::{Reply, read};
 pub use rules::Rules;
 pub use state::State;

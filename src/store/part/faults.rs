@@ -24,20 +24,6 @@ const KIND: Kind = Kind {
     dictionary: Dictionary::Only(&["shard", "stage", "kind"]),
 };
 
-const STAGES: [StageName; 11] = [
-    StageName::Read,
-    StageName::Prepare,
-    StageName::Retrieve,
-    StageName::Control,
-    StageName::Rerank,
-    StageName::Sweep,
-    StageName::Request,
-    StageName::Judge,
-    StageName::Write,
-    StageName::Measure,
-    StageName::Commit,
-];
-
 /// A row of the dead-letter file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeadLetter {
@@ -92,7 +78,7 @@ pub fn decode(file: &str, bytes: Bytes) -> Result<Vec<DeadLetter>> {
         let reasons = columns.texts("reason", false)?;
         for (at, &row) in rows.iter().enumerate() {
             let name = stages.value(at);
-            let stage = STAGES.into_iter().find(|stage| stage.to_string() == name);
+            let stage = StageName::ALL.into_iter().find(|stage| stage.to_string() == name);
             letters.push(DeadLetter {
                 shard: shards.value(at).to_owned(),
                 row,

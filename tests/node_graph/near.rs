@@ -1,0 +1,119 @@
+//! A decoder as a guide: what is kept between visits, how many workers there are and how the order
+//! is read change no byte that they should not.
+
+use crate::support::{Shop, assert_same};
+use std::collections::BTreeSet;
+use steerage::model::decoder::{Decoder, DecoderConfig, Rope};
+use steerage::model::words;
+
+const WORDS: &str = "The person Candidates with score of a first ranking No lists so far Lists the \
+    latest last goal for list accuracy diversity fairness novelty backward stop Now rank all again \
+    in mind Keep Then say what to look at next label best candidate then and on";
+
+/// A shop whose arms are guided by a small decoder of random weights: its order from logits and
+/// from labels that it writes, the way by rules, and the other way round.
+fn shop() -> Shop {
+    let shop = Shop::demo();
+    let json = words::tokenizer([WORDS].into_iter(), std::iter::empty(), 400, 8).unwrap();
+    let vocabulary = serde_json::from_slice::<serde_json::Value>(&json).unwrap()["model"]["vocab"]
+        .as_object()
+        .unwrap()
+        .len();
+    let config = DecoderConfig {
+        vocabulary,
+        hidden: 32,
+        inner: 64,
+        layers: 2,
+        heads: 2,
+        shared: 1,
+        width: 16,
+        context_max: 2048,
+        epsilon: 1e-5,
+        rope: Rope { theta: 10_000.0, scaling: None },
+        tied: true,
+        qkv_bias: false,
+        output_bias: false,
+    };
+    let decoder = Decoder::random(config, 5).unwrap();
+    for (name, bytes) in decoder.to_files().unwrap() {
+        shop.write(&format!("guide/{name}"), bytes);
+    }
+    shop.write("guide/tokenizer.json", json);
+    let folder = shop.path("guide").display().to_string();
+    let guide = |name: &str, more: &str| {
+        format!(
+            "[[guide]]\nname = \"{name}\"\nwindow = 6\nstride = 3\n\n[guide.decoder]\npath = {folder:?}\n{more}\n"
+        )
+    };
+    let arm = |name: &str, ranker: &str, navigator: &str| {
+        format!(
+            "[[arm]]\nname = \"{name}\"\nsteps = [{{ method = \"node-graph\", goal = \"diversity, \
+             then accuracy\", candidates = 9, hops_max = 4, model_share = 0.3, ranker = {ranker:?}, \
+             navigator = {navigator:?} }}]\n"
+        )
+    };
+    let text = [
+        arm("logits", "logits", "rules"),
+        arm("written", "written", "written"),
+        arm("led", "rules", "logits"),
+        guide("logits", ""),
+        guide("written", "ranking = \"written\"\ntemperature = 2.0\nseed = 4"),
+        "[metrics]".into(),
+    ];
+    shop.change("demo.toml", &[("[metrics]", &text.concat())]);
+    shop
+}
+
+#[test]
+fn a_decoder_guides_alike_however_it_is_asked() {
+    let shop = shop();
+    shop.run("demo.toml", &["--workers", "1"]);
+    shop.run("demo.toml", &["--workers", "3", "--set", "run.root=three"]);
+    assert_same(&shop.objects("three"), &shop.objects("runs"), "3 workers");
+    let run = shop.run_of("runs", "demo");
+    let report = shop.report(&run);
+    for (at, title) in [(1, "Ways of logits"), (2, "Ways of written"), (3, "Ways of led")] {
+        let sheet = &report["sheets"][at];
+        assert_eq!(sheet["title"], title);
+        assert!(
+            !sheet["note"].to_string().contains("format"),
+            "no reply can be malformed: {sheet}"
+        );
+    }
+    let lists = shop.lists(&run);
+    let of = |arm: &str| -> Vec<Vec<String>> {
+        let rows = lists.iter().filter(|row| row.arm == arm);
+        rows.map(|row| row.items[..9].iter().map(|key| key.to_string()).collect()).collect()
+    };
+    let before = of("retrieval-order");
+    for arm in ["logits", "written"] {
+        let after = of(arm);
+        let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        assert!(moved > 50, "{arm}: {moved}");
+        for (before, after) in before.iter().zip(&after) {
+            let set = |items: &[String]| items.iter().cloned().collect::<BTreeSet<String>>();
+            assert_eq!(set(before), set(after), "{arm}");
+        }
+    }
+    assert_ne!(of("logits"), of("written"));
+}
+
+#[test]
+fn memory_changes_no_list() {
+    let shop = shop();
+    shop.run("demo.toml", &["--workers", "2"]);
+    let expected = shop.objects("runs");
+    shop.change("demo.toml", &[("[guide.decoder]\n", "[guide.decoder]\nkept_mib = 0\n")]);
+    shop.run("demo.toml", &["--workers", "2", "--set", "run.root=none"]);
+    assert_same(&shop.objects("none"), &expected, "nothing is kept");
+}
+
+#[test]
+fn a_prompt_that_is_too_long_keeps_the_list_and_is_told() {
+    let shop = shop();
+    shop.change("demo.toml", &[("[guide.decoder]\n", "[guide.decoder]\ntokens_max = 60\n")]);
+    shop.run("demo.toml", &[]);
+    let letters = shop.dead_letters(&shop.run_of("runs", "demo"));
+    let long = letters.iter().filter(|letter| letter.kind == "prompt-too-long").count();
+    assert!(long > 50, "{long}");
+}
