@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! cargo bench --bench reading
-//! cargo bench --bench reading -- threads=1 users=2 repeat=3 steps=32 f32=1 only=16
+//! cargo bench --bench reading -- threads=1 users=2 repeat=3 end=60 steps=32 f32=1 only=16
 //! ```
 //!
 //! A Llama of 100 million parameters with random weights. First, people who are each asked about in
 //! four hops: 800 tokens of instruction, history and candidates that stay; lines of 60 tokens, one
-//! more each hop; and 150 tokens at the end. Whole prompts and reading on take turns. Then prompts
-//! of 300 tokens that go on token by token, with the logits of the whole vocabulary, next to what
-//! memory allows: the weights' bytes over the rate at which threads read. Where others use the
-//! machine at the same time, the seconds of processor time say more than those of the clock.
+//! more each hop; and `end` tokens at the end, 150. Whole prompts and reading on take turns. Then
+//! prompts of 300 tokens that go on token by token, with the logits of the whole vocabulary, next
+//! to what memory allows: the weights' bytes over the rate at which threads read. Where others use
+//! the machine at the same time, the seconds of processor time say more than those of the clock.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -41,7 +41,6 @@ const CONFIG: DecoderConfig = DecoderConfig {
 const HOPS: usize = 4;
 const PREFIX: usize = 800;
 const LINE: usize = 60;
-const END: usize = 150;
 
 fn main() {
     let number = |name: &str, default: usize| {
@@ -56,7 +55,7 @@ fn main() {
     let decoder = random(precision);
     let only = number("only=", 0);
     if only == 0 {
-        hops(&decoder, users, repeat, threads);
+        hops(&decoder, users, number("end=", 150), repeat, threads);
     }
     let bytes_per_s = memory(threads);
     println!("memory: {:.1} GB/s", bytes_per_s / 1e9);
@@ -83,15 +82,16 @@ fn tokens(seed: usize, count: usize) -> impl Iterator<Item = u32> {
 }
 
 /// What a user is asked in a hop.
-fn asked(user: usize, hop: usize) -> Prompt {
+fn asked(user: usize, hop: usize, end: usize) -> Prompt {
     let parts = tokens(2 * user, PREFIX).chain(tokens(2 * user + 1, hop * LINE));
-    Prompt { tokens: parts.chain(tokens(1000 + hop, END)).collect(), adapter: None }
+    Prompt { tokens: parts.chain(tokens(1000 + hop, end)).collect(), adapter: None }
 }
 
-fn hops(decoder: &Decoder, users: usize, repeat: usize, threads: usize) {
+fn hops(decoder: &Decoder, users: usize, end: usize, repeat: usize, threads: usize) {
     let labels: Vec<u32> = (100..120).collect();
     let table = decoder.labels(&labels).unwrap();
-    let hop = |hop: usize| -> Vec<Prompt> { (0..users).map(|user| asked(user, hop)).collect() };
+    let hop =
+        |hop: usize| -> Vec<Prompt> { (0..users).map(|user| asked(user, hop, end)).collect() };
     let hops: Vec<Vec<Prompt>> = (0..HOPS).map(hop).collect();
     let whole = || {
         let hops = hops.iter().map(|prompts| decoder.logits(&Cpu, prompts, &table, threads));

@@ -96,7 +96,7 @@ impl GuideSpec {
     fn check(&self, path: &str, problems: &mut Problems) {
         problems.required(&format!("{path}.name"), &self.name, "what arms call it");
         if self.name == RULES {
-            problems.add(&format!("{path}.name"), "\"rules\" is the guide without a model");
+            problems.add(format!("{path}.name"), "\"rules\" is the guide without a model");
         }
         problems.range(&format!("{path}.window"), self.window, 2, 100);
         problems.range(&format!("{path}.stride"), self.stride, 1, self.window);
@@ -116,7 +116,7 @@ impl DecoderGuideSpec {
         problems.range(&format!("{path}.tokens_max"), self.tokens_max, 16, 131_072);
         problems.range(&format!("{path}.kept_mib"), self.kept_mib, 0, 1 << 20);
         if !self.device.is_cpu() {
-            problems.add(&format!("{path}.device"), "a guide computes on the processor so far");
+            problems.add(format!("{path}.device"), "a guide computes on the processor so far");
         }
     }
 }

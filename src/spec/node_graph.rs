@@ -160,20 +160,20 @@ impl NodeGraphSpec {
         };
         if let Some(nodes) = &self.nodes {
             for name in nodes.iter().filter(|name| !known(name)) {
-                problems.add(&format!("{path}.nodes"), format!("no node is called {name:?}"));
+                problems.add(format!("{path}.nodes"), format!("no node is called {name:?}"));
             }
             if !nodes.iter().any(|name| name == KNOWN[0]) {
-                problems.add(&format!("{path}.nodes"), "expected \"accuracy\" among them");
+                problems.add(format!("{path}.nodes"), "expected \"accuracy\" among them");
             }
             problems.unique(&format!("{path}.nodes"), nodes.iter().map(String::as_str));
         }
         if let Some(nodes) = &self.path {
             for name in nodes.iter().filter(|name| !known(name)) {
-                problems.add(&format!("{path}.path"), format!("no node is called {name:?}"));
+                problems.add(format!("{path}.path"), format!("no node is called {name:?}"));
             }
             problems.range(&format!("{path}.path (how many)"), nodes.len(), 1, 64);
             if self.navigator != RULES {
-                problems.add(&format!("{path}.path"), "excludes `navigator`: one of them leads");
+                problems.add(format!("{path}.path"), "excludes `navigator`: one of them leads");
             }
         }
     }
@@ -185,7 +185,7 @@ impl NodeSpec {
         problems.required(&format!("{path}.prompt"), &self.prompt, "what to do there, in words");
         problems.required(&format!("{path}.attribute"), &self.attribute, "what it is about");
         if (self.metric == NodeMetric::Balance) != self.below.is_some() {
-            problems.add(&format!("{path}.below"), "belongs to metric = \"balance\"");
+            problems.add(format!("{path}.below"), "belongs to metric = \"balance\"");
         }
     }
 }
@@ -196,7 +196,7 @@ impl RerankSpec {
         for (a, arm) in self.arms.iter().enumerate() {
             let graphs = arm.steps.iter().filter(|s| matches!(s, StepSpec::NodeGraph(_)));
             if graphs.count() > 1 {
-                problems.add(&format!("arm[{a}].steps"), "expected one node-graph, found several");
+                problems.add(format!("arm[{a}].steps"), "expected one node-graph, found several");
             }
             for (s, step) in arm.steps.iter().enumerate() {
                 let StepSpec::NodeGraph(graph) = step else { continue };

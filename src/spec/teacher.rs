@@ -166,14 +166,14 @@ impl HttpTeacherSpec {
         let scheme = url.starts_with("http://") || url.starts_with("https://");
         if !scheme || url.contains(['@', '?', '#', ' ']) {
             let what = "expected http://… or https://… without a key in it";
-            problems.add(&at("base_url"), format!("{what}, found {url:?}"));
+            problems.add(at("base_url"), format!("{what}, found {url:?}"));
         }
         problems.required(&at("model"), &self.model, "the model's name");
         if let Some(name) = &self.key_variable {
             let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || !name.chars().all(letters) {
                 let what = "expected the name of an environment variable, and not the key itself";
-                problems.add(&at("key_variable"), what);
+                problems.add(at("key_variable"), what);
             }
         }
         problems.range(&at("items_per_prompt"), self.items_per_prompt, 1, 100);
