@@ -12,7 +12,9 @@ use crate::metric::{ArmSummary, SliceSummary, Summary};
 use serde::Serialize;
 
 /// The metrics of a point: those of the paper's table, and what they are read against.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 13] = [
+    "alpha-ndcg-attribute",
+    "mad",
     "ndcg",
     "hit",
     "cp",
@@ -128,6 +130,8 @@ fn columns(summary: &Summary) -> Vec<Name> {
         control("cp", 5),
         control("cd", 0),
         answered(&names),
+        pick(&names, &[Group::Diversity], &["alpha-ndcg-attribute"], 10),
+        names.iter().find(|name| name.full == "mad-user").cloned(),
     ];
     let mut columns: Vec<Name> = Vec::new();
     for name in chosen.into_iter().flatten() {

@@ -230,6 +230,7 @@ fn fusion_of(spec: FusionSpec) -> Fusion {
 
 /// What a point of the job's sweep is judged by, beside what its lists are.
 pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> MetricPlan {
+    let visits = spec.sweep.as_ref().is_some_and(|sweep| sweep.hops.is_some());
     MetricPlan {
         cutoffs: lists.cutoffs.clone(),
         threshold: point.theta.map_or(Threshold::All, Threshold::AtLeast),
@@ -237,6 +238,9 @@ pub fn point_plan(spec: &RerankSpec, lists: &MetricPlan, point: &Point) -> Metri
         seed: lists.seed,
         arms: spec.swept_arms().into_iter().map(|swept| swept.arm.name).collect(),
         requests: lists.requests,
+        // What a list as a whole should be like is what visits are about.
+        diversity_attribute: lists.diversity_attribute.filter(|_| visits),
+        fairness: lists.fairness.clone().filter(|_| visits),
         point: true,
         ..MetricPlan::default()
     }

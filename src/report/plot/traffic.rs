@@ -1,5 +1,6 @@
 //! Who went from node to node: the nodes on an ellipse, the first at the left and the last at the
-//! right; an arrow is as wide as its share of the users.
+//! right. An arrow is as wide as the number of users on it, and says their share of all: above
+//! 100 % where ways take it twice.
 
 use super::{Anchor, Svg, WIDTH};
 use crate::report::model::Traffic;
@@ -12,8 +13,8 @@ const HEIGHT: f64 = 250.0;
 /// The half axes of the ellipse.
 const ACROSS: f64 = 128.0;
 const DOWN: f64 = 92.0;
-/// The width of an arrow that all users take.
-const WIDE: f64 = 12.0;
+/// The width of the arrow that most take.
+const WIDE: f64 = 9.0;
 /// Room around a node that no arrow enters.
 const CLEAR: f64 = 9.0;
 /// How far an arrow bends from the straight line, as a share of its length: the way back bends the
@@ -36,9 +37,10 @@ pub(in crate::report) fn plot(title: &str, traffic: &Traffic) -> String {
         arrows.extend(to.map(|(to, count)| (from, to, *count as f64 / users.max(1) as f64)));
     }
     arrows.sort_by(|a, b| b.2.total_cmp(&a.2)); // the narrow ones on top
+    let most = arrows.first().map_or(1.0, |(.., share)| *share);
     let (mut about, mut told) = (Vec::new(), Vec::new());
     for (from, to, share) in arrows {
-        let middle = arrow(&mut svg, places[from], places[to], share);
+        let middle = arrow(&mut svg, places[from], places[to], share / most * WIDE);
         let name = |at: usize| traffic.nodes[at].as_str();
         about.push(format!("{} to {}: {}", name(from), name(to), percent(share, 1)));
         if share >= TOLD {
@@ -74,8 +76,8 @@ fn place(at: usize, count: usize) -> Point {
 }
 
 /// Draws an arrow, bent to its left. Gives the place for its number.
-fn arrow(svg: &mut Svg, from: Point, to: Point, share: f64) -> Point {
-    let width = (share * WIDE).max(0.75);
+fn arrow(svg: &mut Svg, from: Point, to: Point, width: f64) -> Point {
+    let width = width.max(0.75);
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = dx.hypot(dy);
     if length < 1.0 {
@@ -104,7 +106,7 @@ fn arrow(svg: &mut Svg, from: Point, to: Point, share: f64) -> Point {
         (tip.0 - head * ux + side * head * 0.6 * uy, tip.1 - head * uy - side * head * 0.6 * ux)
     };
     svg.stroke("flow", width.min(2.0), &[wing(1.0), tip, wing(-1.0)]);
-    along(0.42)
+    along(0.36)
 }
 
 fn unit(x: f64, y: f64) -> Point {
