@@ -94,13 +94,7 @@ pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
     let tokens = read_prompt(request, &tokenizer)?;
     let constraint = constraint(request, &tokenizer)?;
     let stops = generate::stops(model)?;
-    let (decoder, adapter) = match &request.adapter {
-        None => (Decoder::open(model, precision)?, None),
-        Some(folder) => {
-            let (decoder, number) = Decoder::open_adapted(model, precision, folder)?;
-            (decoder, Some(number))
-        }
-    };
+    let (decoder, adapter) = Decoder::open_adapted(model, precision, request.adapter.as_deref())?;
     let settings = Settings { tokens_max: request.tokens_max, stops, sampling: request.sampling };
     let answering = Answering {
         tokenizer: &tokenizer,

@@ -37,13 +37,7 @@ pub struct LogitsRequest {
 /// adapter that cannot be loaded, [`Error::Io`] for a file that cannot be read or written.
 pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<()> {
     let (model, precision) = (&request.model, request.precision);
-    let (decoder, adapter) = match &request.adapter {
-        None => (Decoder::open(model, precision)?, None),
-        Some(folder) => {
-            let (decoder, number) = Decoder::open_adapted(model, precision, folder)?;
-            (decoder, Some(number))
-        }
-    };
+    let (decoder, adapter) = Decoder::open_adapted(model, precision, request.adapter.as_deref())?;
     let prompts = prompts(request, &decoder, adapter)?;
     let vocabulary = decoder.config().vocabulary;
     let mut write = |bytes: &[u8]| to.write_all(bytes).map_err(Error::io("write", "the logits"));

@@ -1,8 +1,8 @@
 //! Models behind servers, for whichever job asks them: how they are asked, and what a run has paid.
 
 use crate::error::{Error, Result};
-use crate::remote::{Chat, ChatSettings, Secret};
-use crate::spec::{BudgetSpec, HttpTeacherSpec};
+use crate::remote::{AnswerFormat, Chat, ChatSettings, Secret};
+use crate::spec::{BudgetSpec, HttpTeacherSpec, ServerFormat};
 use crate::stage::judge::{Account, Answers, Asking, Budget, Paid};
 use crate::store::{RunDir, Store};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn account(
 
 fn answers(server: &HttpTeacherSpec, run: &RunDir, store: &Store) -> Answers {
     // All that an answer depends on beside the prompt.
-    let model = format!("{} {} {}", server.model, server.json, server.answer_tokens_max);
+    let model = format!("{} {:?} {}", server.model, server.format, server.answer_tokens_max);
     Answers::new(store.clone(), model, run.name().to_owned())
 }
 
@@ -68,7 +68,11 @@ fn chat(spec: &HttpTeacherSpec, seed: u64) -> Result<ChatSettings> {
         temperature: 0.0,
         answer_tokens_max: spec.answer_tokens_max,
         answer_bytes_max: ANSWER_BYTES_MAX,
-        json: spec.json,
+        format: match spec.format {
+            ServerFormat::Text => AnswerFormat::Text,
+            ServerFormat::Json => AnswerFormat::Json,
+            ServerFormat::Schema => AnswerFormat::Schema,
+        },
         at_once: spec.at_once,
         per_second: Some(spec.requests_per_second).filter(|rate| *rate > 0.0),
         tokens_per_minute: Some(spec.tokens_per_minute).filter(|most| *most > 0),

@@ -1,9 +1,10 @@
 //! Asking: one prompt, one answer, as many tries as are allowed.
 
 use super::limits::Limits;
-use super::wire::{Ask, Format, Message, Reply, Usage, about, reply};
+use super::wire::{Ask, Format, Message, Reply, Schema, Usage, about, reply};
 use crate::error::{Error, Result};
 use crate::types::{mix64, unit_f64};
+use serde_json::Value;
 use std::fmt;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -40,6 +41,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a server is told of the form that its answers should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFormat {
+    /// Nothing: the prompt says it.
+    Text,
+    /// That it is a JSON object.
+    Json,
+    /// Which JSON object.
+    Schema,
+}
+
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
 pub struct ChatSettings {
@@ -55,8 +67,8 @@ pub struct ChatSettings {
     pub answer_tokens_max: u32,
     /// Bytes of an answer, at most.
     pub answer_bytes_max: u64,
-    /// Whether the server is told to answer with a JSON object.
-    pub json: bool,
+    /// What the server is told of the answer's form.
+    pub format: AnswerFormat,
     /// Prompts at once.
     pub at_once: usize,
     /// Prompts a second.
@@ -124,11 +136,11 @@ impl Chat {
         Usage { tokens_in, tokens_out: u64::from(self.settings.answer_tokens_max) }
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer, which should be of a schema.
     ///
     /// Errors: see [`Refusal`].
-    pub fn ask(&self, messages: &[Message]) -> Result<Reply, Refusal> {
-        let body = self.body(messages)?;
+    pub fn ask(&self, messages: &[Message], schema: &Value) -> Result<Reply, Refusal> {
+        let body = self.body(messages, schema)?;
         let draw = crate::types::Key::from(body.as_str()).hash64() ^ self.settings.seed;
         let (start, mut tries) = (Instant::now(), 0);
         let about = self.about(messages);
@@ -169,14 +181,20 @@ impl Chat {
         doubled.mul_f64(0.5 + unit_f64(mix64(draw ^ u64::from(tries))) / 2.0)
     }
 
-    fn body(&self, messages: &[Message]) -> Result<String, Refusal> {
+    fn body(&self, messages: &[Message], schema: &Value) -> Result<String, Refusal> {
         let settings = &self.settings;
         let ask = Ask {
             model: &settings.model,
             messages,
             temperature: settings.temperature,
             max_tokens: settings.answer_tokens_max,
-            response_format: settings.json.then_some(Format { r#type: "json_object" }),
+            response_format: match settings.format {
+                AnswerFormat::Text => None,
+                AnswerFormat::Json => Some(Format::JsonObject),
+                AnswerFormat::Schema => Some(Format::JsonSchema {
+                    json_schema: Schema { name: "answer", strict: true, schema },
+                }),
+            },
         };
         serde_json::to_string(&ask)
             .map_err(|e| Refusal::Stopped(Error::Incomplete(format!("a prompt: {e}"))))

@@ -10,5 +10,5 @@ mod chat;
 mod limits;
 mod wire;
 
-pub use chat::{Chat, ChatSettings, Refusal, Secret};
+pub use chat::{AnswerFormat, Chat, ChatSettings, Refusal, Secret};
 pub use wire::{Message, Reply, Role, Usage};

@@ -1,6 +1,7 @@
 //! What goes over the wire: the part of the chat protocol that every server has.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +49,22 @@ pub struct Ask<'a> {
     pub temperature: f32,
     pub max_tokens: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_format: Option<Format>,
+    pub response_format: Option<Format<'a>>,
+}
+
+/// What the server is told of the answer's form.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Format<'a> {
+    JsonObject,
+    JsonSchema { json_schema: Schema<'a> },
 }
 
 #[derive(Serialize)]
-pub struct Format {
-    pub r#type: &'static str,
+pub struct Schema<'a> {
+    pub name: &'static str,
+    pub strict: bool,
+    pub schema: &'a Value,
 }
 
 #[derive(Deserialize)]

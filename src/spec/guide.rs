@@ -32,6 +32,10 @@ pub struct DecoderGuideSpec {
     /// A Hugging Face folder of the Llama family: `config.json`, `tokenizer.json`, safetensors.
     #[serde(skip_serializing)] // what is in it stands for it
     pub path: String,
+    /// A LoRA adapter of it, in PEFT's layout: such as was tuned to rank lists of this kind. Left
+    /// out for none.
+    #[serde(skip_serializing)]
+    pub adapter: Option<String>,
     /// Whether prompts go through the folder's chat template: for instruction models. Default
     /// false.
     pub chat: bool,
@@ -81,6 +85,7 @@ impl Default for DecoderGuideSpec {
     fn default() -> Self {
         Self {
             path: String::new(),
+            adapter: None,
             chat: false,
             ranking: DecoderRanking::Logits,
             temperature: 0.0,

@@ -43,7 +43,7 @@ pub use rerank::{
 };
 pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
 pub use sweep::{Point, SweepSpec, SweptArm};
-pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, TeacherSpec};
+pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, ServerFormat, TeacherSpec};
 pub use texts::TextsSpec;
 pub use train_encoder::{
     EncoderBaseSpec, EncoderLoss, EncoderLossSpec, EncoderTrainSpec, EncoderTrained, PrecisionSpec,

@@ -58,8 +58,10 @@ pub struct HttpTeacherSpec {
     pub key_variable: Option<String>,
     /// Items of a prompt, 1 to 100. Default 10.
     pub items_per_prompt: usize,
-    /// Whether the server is told to answer with a JSON object; not all know how to. Default false.
-    pub json: bool,
+    /// What the server is told of an answer's form beside the prompt: `text` for nothing, `json`
+    /// that it is a JSON object, `schema` its JSON schema, to which many servers hold what is
+    /// written; not all know how to. Default `text`.
+    pub format: ServerFormat,
     /// Tokens of an answer, at most, 16 to 100000. Default 1024.
     pub answer_tokens_max: u32,
     /// Prompts at once, of each process, 1 to 1024. Default 8.
@@ -84,6 +86,19 @@ pub struct HttpTeacherSpec {
     /// Default 500.
     #[serde(skip_serializing)]
     pub wait_ms: u64,
+}
+
+/// What a server is told of the form of its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerFormat {
+    /// Nothing.
+    #[default]
+    Text,
+    /// That it is a JSON object.
+    Json,
+    /// Which JSON object.
+    Schema,
 }
 
 /// `[budget]`: what one run may spend on a server, however often it is begun again; 0 is no limit.
@@ -127,7 +142,7 @@ impl Default for HttpTeacherSpec {
             model: String::new(),
             key_variable: None,
             items_per_prompt: 10,
-            json: false,
+            format: ServerFormat::Text,
             answer_tokens_max: 1024,
             at_once: 8,
             requests_per_second: 0.0,

@@ -43,6 +43,8 @@ pub struct Asked {
     pub items: Vec<String>,
     /// How many turns the conversation has.
     pub turns: usize,
+    /// What it was told of the answer's form.
+    pub format: serde_json::Value,
 }
 
 #[derive(Default)]
@@ -223,5 +225,6 @@ fn parse(body: &[u8]) -> Asked {
     let prompt = messages[1]["content"].as_str().unwrap().to_owned();
     let lines = prompt.lines().skip_while(|line| *line != "Items:").skip(1);
     let items = lines.filter_map(|l| l.split_once(". ")).map(|(_, item)| item.to_owned()).collect();
-    Asked { items, prompt, turns: messages.len() }
+    let format = body["response_format"].clone();
+    Asked { items, prompt, turns: messages.len(), format }
 }

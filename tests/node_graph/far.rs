@@ -117,6 +117,37 @@ fn a_run_that_is_cut_off_comes_to_the_same_lists() {
     assert_same(&parts(&cut), &parts(&whole), "cut off twice");
 }
 
+/// Answers what the schema asks for and nothing else, and nobody who brings none.
+fn held_to_the_schema(_: usize, asked: &Asked) -> Mood {
+    let schema = &asked.format["json_schema"]["schema"];
+    let fields = &schema["properties"];
+    let Some(ids) = fields["ranking"]["items"]["enum"].as_array() else {
+        return Mood::Status(400, None);
+    };
+    assert_eq!(asked.format["type"], "json_schema");
+    assert_eq!(fields["ranking"]["minItems"], ids.len());
+    assert_eq!(fields["ranking"]["maxItems"], ids.len());
+    assert_eq!(schema["required"], serde_json::json!(["ranking", "next"]));
+    let nodes = fields["next"]["enum"].as_array().unwrap();
+    assert!(nodes.contains(&"accuracy".into()) && nodes.contains(&"stop".into()), "{nodes:?}");
+    let backwards: Vec<_> = ids.iter().rev().collect();
+    Mood::Says(serde_json::json!({ "ranking": backwards, "next": "stop" }).to_string())
+}
+
+#[test]
+fn a_server_can_be_told_the_schema_of_answers() {
+    let server = Server::start(held_to_the_schema);
+    let told = shop(&server, "format = \"schema\"");
+    let said = run(&told, &["--workers", "2"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let note = told.report(&told.run_of("runs", "demo"))["sheets"][0]["note"].to_string();
+    assert!(note.contains("ok") && !note.contains("wrong format"), "{note}");
+    let untold = shop(&server, "");
+    let said = run(&untold, &["--workers", "2"]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("found status 400"), "{}", said.err);
+}
+
 #[test]
 fn a_guide_that_nobody_knows_is_refused() {
     let server = Server::start(troubled);

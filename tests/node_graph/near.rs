@@ -3,8 +3,10 @@
 
 use crate::support::{Shop, assert_same};
 use std::collections::BTreeSet;
-use steerage::model::decoder::{Decoder, DecoderConfig, Rope};
+use steerage::model::adapter::{Adapter, AdapterConfig};
+use steerage::model::decoder::{Decoder, DecoderConfig, Projection, Rope};
 use steerage::model::words;
+use steerage::types::{mix64, unit_f64};
 
 const WORDS: &str = "The person Candidates with score of a first ranking No lists so far Lists the \
     latest last goal for list accuracy diversity fairness novelty backward stop Now rank all again \
@@ -34,6 +36,18 @@ fn shop() -> Shop {
         qkv_bias: false,
         output_bias: false,
     };
+    let lora = AdapterConfig {
+        rank: 2,
+        alpha: 8.0,
+        rslora: false,
+        targets: vec![Projection::Query, Projection::Down],
+        tokens: Vec::new(),
+        base: None,
+    };
+    let draw = |i: usize| unit_f64(mix64(i as u64)) as f32 - 0.5;
+    for (name, bytes) in Adapter::new(lora, &config, draw).to_files().unwrap() {
+        shop.write(&format!("adapter/{name}"), bytes);
+    }
     let decoder = Decoder::random(config, 5).unwrap();
     for (name, bytes) in decoder.to_files().unwrap() {
         shop.write(&format!("guide/{name}"), bytes);
@@ -56,7 +70,9 @@ fn shop() -> Shop {
         arm("logits", "logits", "rules"),
         arm("written", "written", "written"),
         arm("led", "rules", "logits"),
+        arm("adapted", "adapted", "rules"),
         guide("logits", ""),
+        guide("adapted", &format!("adapter = {:?}", shop.path("adapter").display().to_string())),
         guide("written", "ranking = \"written\"\ntemperature = 2.0\nseed = 4"),
         "[metrics]".into(),
     ];
@@ -72,7 +88,9 @@ fn a_decoder_guides_alike_however_it_is_asked() {
     assert_same(&shop.objects("three"), &shop.objects("runs"), "3 workers");
     let run = shop.run_of("runs", "demo");
     let report = shop.report(&run);
-    for (at, title) in [(1, "Ways of logits"), (2, "Ways of written"), (3, "Ways of led")] {
+    for (at, title) in
+        [(1, "Ways of logits"), (2, "Ways of written"), (3, "Ways of led"), (4, "Ways of adapted")]
+    {
         let sheet = &report["sheets"][at];
         assert_eq!(sheet["title"], title);
         assert!(
@@ -86,7 +104,7 @@ fn a_decoder_guides_alike_however_it_is_asked() {
         rows.map(|row| row.items[..9].iter().map(|key| key.to_string()).collect()).collect()
     };
     let before = of("retrieval-order");
-    for arm in ["logits", "written"] {
+    for arm in ["logits", "written", "adapted"] {
         let after = of(arm);
         let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
         assert!(moved > 50, "{arm}: {moved}");
@@ -96,6 +114,7 @@ fn a_decoder_guides_alike_however_it_is_asked() {
         }
     }
     assert_ne!(of("logits"), of("written"));
+    assert_ne!(of("logits"), of("adapted"));
 }
 
 #[test]

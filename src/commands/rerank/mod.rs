@@ -127,7 +127,9 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     upstream.extend(names.iter().map(String::as_str).zip(embeddings.iter().map(|e| &e.run)));
     upstream.extend(labelled.as_ref().map(|labelled| ("inferred", &labelled.run)));
     for decoder in spec.guides.iter().filter_map(|guide| guide.decoder.as_ref()) {
-        paths.extend(label::decoder_files(Path::new(&decoder.path))?);
+        for folder in [&decoder.path].into_iter().chain(&decoder.adapter) {
+            paths.extend(label::decoder_files(Path::new(folder))?);
+        }
     }
     let refs = hash_inputs(store, &paths)?;
     let run = RunDir::at(store, manifest(job, refs, &upstream));

@@ -124,7 +124,8 @@ impl<'a> Models<'a> {
 
 /// A decoder that guides.
 ///
-/// Errors: a folder that holds no decoder, or a vocabulary without the labels.
+/// Errors: a folder that holds no decoder, an adapter of another one, or a vocabulary without the
+/// labels.
 fn near(spec: &DecoderGuideSpec, [window, stride]: [usize; 2], texts: Arc<Texts>) -> Result<Near> {
     let folder = Path::new(&spec.path);
     let (seed, temperature) = (spec.seed, f64::from(spec.temperature));
@@ -138,7 +139,8 @@ fn near(spec: &DecoderGuideSpec, [window, stride]: [usize; 2], texts: Arc<Texts>
         kept_bytes_max: spec.kept_mib << 20,
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
-    Near::new(settings, Decoder::open(folder, None)?, Tokenizer::open(folder)?, chat, texts)
+    let decoder = Decoder::open_adapted(folder, None, spec.adapter.as_deref().map(Path::new))?;
+    Near::new(settings, decoder, Tokenizer::open(folder)?, chat, texts)
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees

@@ -49,23 +49,24 @@ impl Decoder {
         Self::fill(config, precision.unwrap_or(kept), &fill)
     }
 
-    /// As [`Decoder::open`], with an adapter out of PEFT's folder, and the adapter's number. Tokens
-    /// that the adapter adds have its rows; in the logits' matrix of a model that is not tied they
-    /// have rows of zeros, since the layout has no place for them.
+    /// As [`Decoder::open`], with the adapter in PEFT's folder if there is one, and the number by
+    /// which prompts choose it. Tokens that the adapter adds have its rows; in the logits' matrix
+    /// of a model that is not tied they have rows of zeros, since the layout has no place for them.
     ///
     /// Errors: those of [`Decoder::open`] and [`Adapter::open`].
     pub fn open_adapted(
         folder: &Path,
         precision: Option<Precision>,
-        adapter: &Path,
-    ) -> Result<(Self, u32)> {
+        adapter: Option<&Path>,
+    ) -> Result<(Self, Option<u32>)> {
+        let Some(adapter) = adapter else { return Ok((Self::open(folder, precision)?, None)) };
         let mut config = DecoderConfig::open(folder)?;
         let before = config.vocabulary;
         let adapter = Adapter::open_growing(adapter, &mut config)?;
         let meanings = vec![Vec::new(); config.vocabulary - before];
         let mut decoder = Self::open_extended(folder, precision, &meanings)?;
         let number = decoder.attach(&adapter);
-        Ok((decoder, number))
+        Ok((decoder, Some(number)))
     }
 
     /// Packs the tensors of a model.

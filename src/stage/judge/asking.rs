@@ -4,6 +4,7 @@
 use super::Spent;
 use super::answers::{Answers, Kept};
 use super::budget::Account;
+use super::form::Form;
 use super::wording::again;
 use crate::error::Result;
 use crate::remote::{Chat, Message, Refusal, Usage};
@@ -44,7 +45,7 @@ impl Asking {
     pub fn answer<T>(
         &self,
         messages: &[Message],
-        form: &str,
+        form: &Form,
         read: &dyn Fn(&str) -> Result<Vec<T>, String>,
     ) -> Result<Said<T>> {
         if let Some(kept) = self.answers.get(messages)?
@@ -71,7 +72,7 @@ impl Asking {
     pub fn text(
         &self,
         messages: &[Message],
-        form: &str,
+        form: &Form,
         ok: &dyn Fn(&str) -> Result<(), String>,
     ) -> Result<(String, Spent)> {
         if let Some(kept) = self.answers.get(messages)? {
@@ -88,7 +89,7 @@ impl Asking {
     fn ask<T>(
         &self,
         messages: &[Message],
-        form: &str,
+        form: &Form,
         read: &dyn Fn(&str) -> Result<T, String>,
     ) -> Result<Asked<T>> {
         let (mut usage, mut asked, mut text) = (Usage::default(), 0, String::new());
@@ -96,7 +97,7 @@ impl Asking {
         for _ in 0..ASKED_MAX {
             let about = self.chat.about(&prompt);
             self.account.promise(about)?;
-            let reply = self.chat.ask(&prompt);
+            let reply = self.chat.ask(&prompt, &form.schema);
             self.account.settle(about, reply.as_ref().ok().map(|reply| reply.usage));
             match reply {
                 Err(Refusal::Stopped(error)) => return Err(error),

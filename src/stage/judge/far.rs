@@ -1,7 +1,7 @@
 //! A server as a teacher: several items a prompt, many prompts at once.
 
 use super::asking::Asking;
-use super::wording::{FORM, prompt, scores};
+use super::wording::{form, prompt, scores};
 use super::{Question, Spent, Teacher, Verdict};
 use crate::error::Result;
 use crate::stage::texts::Texts;
@@ -52,7 +52,7 @@ impl Far {
         let request = &piece.question.request.text;
         let messages = prompt(piece.question.context, request, &items);
         let read = |answer: &str| scores(answer, items.len());
-        let (said, spent) = self.asking.answer(&messages, FORM, &read)?;
+        let (said, spent) = self.asking.answer(&messages, &form(items.len()), &read)?;
         let scores = match said {
             Ok(scores) => scores.into_iter().map(Ok).collect(),
             Err(found) => {

@@ -3,12 +3,14 @@
 
 use super::Spent;
 use super::asking::Asking;
+use super::form::{Form, entries, one_of};
 use super::wording::{beginning, object};
 use crate::error::Result;
 use crate::remote::{Message, Role};
 use crate::stage::texts::Texts;
 use crate::types::{Catalogue, FaultKind, ItemId};
 use serde::Deserialize;
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -101,7 +103,25 @@ pub struct FarNamer {
     pub items_per_prompt: usize,
 }
 
-const FORM: &str = "{\"labels\":[{\"id\":1,\"label\":\"…\",\"confidence\":7}]}";
+const EXAMPLE: &str = "{\"labels\":[{\"id\":1,\"label\":\"…\",\"confidence\":7}]}";
+/// The surest answer.
+const CONFIDENCE_MAX: f64 = 10.0;
+/// Labels that a schema lists: servers limit how many words it may have.
+const LISTED_MAX: usize = 200;
+
+/// The form of an answer about so many items.
+fn form(items: usize, labels: &[String]) -> Form {
+    let label = match labels.len() <= LISTED_MAX {
+        true => one_of(&labels.iter().map(String::as_str).collect::<Vec<&str>>()),
+        false => json!({ "type": "string" }),
+    };
+    let confidence = json!({ "type": "number", "minimum": 0, "maximum": CONFIDENCE_MAX });
+    Form {
+        example: EXAMPLE,
+        holds: "one entry for every item",
+        schema: entries("labels", items, &[("label", label), ("confidence", confidence)]),
+    }
+}
 
 impl Namer for FarNamer {
     fn name(&self, items: &[ItemId]) -> Result<(Vec<Guess>, Spent)> {
@@ -119,8 +139,9 @@ impl Namer for FarNamer {
 impl FarNamer {
     fn some(&self, items: &[ItemId]) -> Result<(Vec<Guess>, Spent)> {
         let attribute = &self.texts.catalogue.attributes[self.attribute];
+        let form = form(items.len(), &attribute.labels);
         let read = |answer: &str| labels(answer, items.len(), &attribute.labels);
-        let (said, spent) = self.asking.answer(&self.prompt(items), FORM, &read)?;
+        let (said, spent) = self.asking.answer(&self.prompt(items), &form, &read)?;
         let guesses = match said {
             Ok(labels) => labels.into_iter().map(Ok).collect(),
             Err(found) => {
@@ -137,7 +158,7 @@ impl FarNamer {
         let task = format!(
             "You complete a catalogue. For each numbered item say which {name} fits best, one of: \
              {labels}. Say how sure you are, from 0 to 10. Answer with JSON alone, one entry for \
-             every item, in this form: {FORM}"
+             every item, in this form: {EXAMPLE}"
         );
         let mut asked = "Items:\n".to_owned();
         for (number, item) in (1..).zip(items) {
@@ -175,11 +196,11 @@ fn labels(answer: &str, items: usize, known: &[String]) -> Result<Vec<(u32, f32)
         let Some(code) = known.iter().position(same) else {
             return Err(wrong(format!("item {id}: expected one of the labels, found {label:?}")));
         };
-        if !(0.0..=10.0).contains(&confidence) {
+        if !(0.0..=CONFIDENCE_MAX).contains(&confidence) {
             let why = format!("item {id}: expected a confidence of 0 to 10, found {confidence}");
             return Err(wrong(why));
         }
-        *place = Some((code as u32, (confidence / 10.0) as f32));
+        *place = Some((code as u32, (confidence / CONFIDENCE_MAX) as f32));
     }
     let missing = found.iter().position(Option::is_none);
     match missing {

@@ -1,7 +1,9 @@
 //! What a model is asked: a person, what they asked for, and some items; and what it should answer.
 
+use super::form::{Form, entries};
 use crate::remote::{Message, Role};
 use serde::Deserialize;
+use serde_json::json;
 
 /// The best score of an answer.
 const SCORE_MAX: f64 = 10.0;
@@ -14,8 +16,15 @@ const TASK: &str = "You judge recommendations. You are told about a person, what
     by the request first: it counts for more than what the person took before. Answer with JSON \
     alone, one entry for every item, in this form: {\"scores\":[{\"id\":1,\"score\":7}]}";
 
-/// The form of an answer.
-pub const FORM: &str = "{\"scores\":[{\"id\":1,\"score\":7}]}";
+/// The form of an answer about so many items.
+pub fn form(items: usize) -> Form {
+    let score = json!({ "type": "number", "minimum": 0, "maximum": SCORE_MAX });
+    Form {
+        example: "{\"scores\":[{\"id\":1,\"score\":7}]}",
+        holds: "one entry for every item",
+        schema: entries("scores", items, &[("score", score)]),
+    }
+}
 
 /// The prompt for some items, numbered from 1.
 pub fn prompt(context: &str, request: &str, items: &[String]) -> Vec<Message> {
@@ -34,13 +43,13 @@ pub fn prompt(context: &str, request: &str, items: &[String]) -> Vec<Message> {
 }
 
 /// The prompt after an answer that cannot be read, with the form that it should have.
-pub fn again(prompt: &[Message], answer: &str, form: &str) -> Vec<Message> {
+pub fn again(prompt: &[Message], answer: &str, form: &Form) -> Vec<Message> {
+    let Form { example, holds, .. } = form;
     let short: String = answer.chars().take(4 * SHOWN_MAX).collect();
     let mut messages = prompt.to_vec();
     messages.push(Message { role: Role::Assistant, content: short });
     messages.push(Message { role: Role::User, content: format!(
-        "That cannot be read. Answer again with JSON alone, in the form {form}, with one entry for \
-         every item."
+        "That cannot be read. Answer again with JSON alone, in the form {example}, with {holds}."
     ) });
     messages
 }
@@ -145,6 +154,6 @@ mod tests {
             "The person: latest: Heat\nThey ask: anything but crime\nItems:\n\
              1. Heat. genre: Crime\n2. Toy Story\n"
         );
-        assert_eq!(again(&prompt, "seven", FORM).len(), 4);
+        assert_eq!(again(&prompt, "seven", &form(1)).len(), 4);
     }
 }

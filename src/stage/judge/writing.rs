@@ -2,17 +2,28 @@
 
 use super::Spent;
 use super::asking::Asking;
+use super::form::{Form, entries};
 use super::wording::{beginning, object};
 use crate::error::Result;
 use crate::remote::{Message, Role};
 use crate::types::Category;
 use serde::Deserialize;
+use serde_json::json;
 use std::sync::Arc;
 
 /// Letters of a request, at most: it is a sentence, and no story.
 const LETTERS_MAX: usize = 300;
 
-const FORM: &str = "{\"requests\":[{\"id\":1,\"text\":\"…\"}]}";
+const EXAMPLE: &str = "{\"requests\":[{\"id\":1,\"text\":\"…\"}]}";
+
+/// The form of an answer about so many kinds.
+fn form(kinds: usize) -> Form {
+    Form {
+        example: EXAMPLE,
+        holds: "one entry for every kind",
+        schema: entries("requests", kinds, &[("text", json!({ "type": "string" }))]),
+    }
+}
 
 /// Writes requests.
 pub struct Writer {
@@ -32,7 +43,8 @@ impl Writer {
         categories: &[Category],
     ) -> Result<(Result<Vec<String>, String>, Spent)> {
         let messages = prompt(&self.noun, context, categories);
-        self.asking.answer(&messages, FORM, &|answer| texts(answer, categories.len()))
+        let form = form(categories.len());
+        self.asking.answer(&messages, &form, &|answer| texts(answer, categories.len()))
     }
 }
 
@@ -41,7 +53,7 @@ fn prompt(noun: &str, context: &str, categories: &[Category]) -> Vec<Message> {
         "You write what people say when they ask for a recommendation: one short sentence each, in \
          their own words, as different from each other as people are, in English. An item is \
          called a {noun}. You are told about a person and of which kind each request is. Answer \
-         with JSON alone, one entry for every kind, in this form: {FORM}"
+         with JSON alone, one entry for every kind, in this form: {EXAMPLE}"
     );
     let mut asked = format!("The person: {context}\nKinds:\n");
     for (number, category) in (1..).zip(categories) {

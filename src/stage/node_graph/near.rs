@@ -48,6 +48,7 @@ pub struct NearSettings {
 pub struct Near {
     settings: NearSettings,
     decoder: Decoder,
+    adapter: Option<u32>,
     tokenizer: Tokenizer,
     chat: Option<Chat>,
     texts: Arc<Texts>,
@@ -68,12 +69,13 @@ struct Asked {
 }
 
 impl Near {
-    /// With a chat template, prompts are what its user says.
+    /// A decoder and the number of its adapter that is asked; with a chat template, prompts are
+    /// what its user says.
     ///
     /// Errors: a vocabulary without as many labels as candidates are shown.
     pub fn new(
         settings: NearSettings,
-        decoder: Decoder,
+        (decoder, adapter): (Decoder, Option<u32>),
         tokenizer: Tokenizer,
         chat: Option<Chat>,
         texts: Arc<Texts>,
@@ -83,7 +85,7 @@ impl Near {
         let table = decoder.labels(&tokens)?;
         let kept = KeptWays::new(settings.kept_bytes_max);
         let meter = Arc::default();
-        Ok(Near { settings, decoder, tokenizer, chat, texts, labels, table, kept, meter })
+        Ok(Near { settings, decoder, adapter, tokenizer, chat, texts, labels, table, kept, meter })
     }
 
     /// What is asked of a way: the places of its list that are shown, under their labels.
@@ -107,7 +109,7 @@ impl Near {
             let (tokens, tokens_max) = (tokens.len() as u64, tokens_max as u64);
             return Err(FaultKind::PromptTooLong { tokens, tokens_max });
         }
-        let prompt = Prompt { tokens, adapter: None };
+        let prompt = Prompt { tokens, adapter: self.adapter };
         match self.decoder.refusal(&prompt) {
             None => Ok(prompt),
             Some(why) => Err(unreadable(why)),
