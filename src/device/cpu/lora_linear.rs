@@ -6,10 +6,11 @@
 //! together.
 
 use super::Kernel;
-use super::lines::{Format, Operands, PANELS_MAX, ROWS_MAX, WORDS, height, tile};
+use super::lines::{Format, Operands, PANELS_MAX, ROWS_MAX, WORDS, ZERO, height, tile};
 use super::matrix::{Matrix, Precision};
 use super::tiles::{self, Tiles};
 use crate::device::LoraLinear;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Packed rows that are used with every panel before the next rows: they stay in the second-level
@@ -65,6 +66,11 @@ struct Strips {
     lines: usize,
     /// The rows of a strip one after the other, before they lie next to each other.
     row_words: Vec<u32>,
+}
+
+thread_local! {
+    /// Buffers of a thread's last product, rows' and adapter's: new ones would be zeroed first.
+    static STRIPS: Cell<(Strips, Strips)> = Cell::default();
 }
 
 /// Lays `HEIGHT` rows of words next to each other, line by line.
@@ -150,6 +156,7 @@ impl Packed for Strips {
         mut each: impl FnMut(usize, usize, &[f32]),
     ) {
         let all = 0..self.lines;
+        let mut sums = ZERO;
         for panel in (0..weight.panels()).step_by(PANELS_MAX) {
             let panels = PANELS_MAX.min(weight.panels() - panel);
             let last = panel + panels - 1;
@@ -169,17 +176,17 @@ impl Packed for Strips {
                     rows: self.strip(at, rows, &all),
                     panels: [panel, last].map(|panel| weight.panel(panel)),
                 };
-                let sums = match further {
+                match further {
                     Some((inner, lora)) if !lines.is_empty() => {
                         let words = lines.start * WORDS..lines.end * WORDS;
                         let more = Operands {
                             rows: inner.strip(at, rows, &lines),
                             panels: [panel, last].map(|panel| &lora.up.panel(panel)[words.clone()]),
                         };
-                        tile(weight.precision(), [rows, panels], &[base, more])
+                        tile(weight.precision(), [rows, panels], &[base, more], &mut sums);
                     }
-                    _ => tile(weight.precision(), [rows, panels], &[base]),
-                };
+                    _ => tile(weight.precision(), [rows, panels], &[base], &mut sums),
+                }
                 for (i, sums) in sums[..rows].iter().enumerate() {
                     each(at + i, panel * WORDS, &sums[..width]);
                 }
@@ -216,9 +223,12 @@ impl Kernel for LoraLinear<'_> {
     fn run(self) {
         match tiles::unit() {
             Some(unit) if self.weight.precision() == Precision::Bf16 => {
-                self.sum(Tiles::new(unit), Tiles::new(unit));
+                drop(self.sum(Tiles::new(unit), Tiles::new(unit)));
             }
-            _ => self.sum(Strips::default(), Strips::default()),
+            _ => {
+                let (x, inner) = STRIPS.take();
+                STRIPS.set(self.sum(x, inner));
+            }
         }
     }
 }
@@ -229,7 +239,7 @@ impl LoraLinear<'_> {
     }
 
     #[inline(always)]
-    fn sum<P: Packed>(self, mut x: P, mut inner: P) {
+    fn sum<P: Packed>(self, mut x: P, mut inner: P) -> (P, P) {
         let (rows, inputs, outputs) = (self.shape.rows, self.shape.inputs, self.shape.outputs);
         let weight = self.weight;
         assert_eq!((weight.inputs(), weight.outputs()), (inputs, outputs));
@@ -274,5 +284,6 @@ impl LoraLinear<'_> {
             });
             start = end;
         }
+        (x, inner)
     }
 }

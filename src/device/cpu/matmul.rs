@@ -53,11 +53,13 @@ impl Panels {
     /// Copies `b`, of `depth` rows and `columns` columns.
     pub fn pack(&mut self, b: View<'_>, depth: usize, columns: usize) {
         (self.depth, self.columns) = (depth, columns);
-        self.data.clear();
         self.data.resize(columns.div_ceil(PANEL) * depth * PANEL, 0.0);
         for (j, panel) in self.data.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
             let first = j * PANEL;
             let width = PANEL.min(columns - first);
+            if width < PANEL {
+                panel.fill(0.0);
+            }
             for (p, line) in panel.chunks_exact_mut(PANEL).enumerate() {
                 let from = p * b.row + first * b.column;
                 if b.column == 1 {
