@@ -1,5 +1,6 @@
 //! How do I run it? One file a subcommand; `main` parses the line and calls them.
 
+mod asking;
 mod bring_up;
 mod compare;
 pub mod demo_data;

@@ -125,6 +125,8 @@ fn reranked(
     status(&opened.run, opened.plan.epochs.len() as u64, text)?;
     text.push_str(&opened.plan.to_string());
     device(spec, opened, text)?;
+    let guided = rerank::guided(spec, opened, workers)?;
+    guided.iter().for_each(|guided| text.push_str(&guided.to_string()));
     let users = opened.plan.rows() as f64;
     let (points, swept) = (spec.points().len(), spec.swept_arms().len());
     let lists = (spec.arms.len() + points * swept) as f64;
@@ -139,7 +141,8 @@ fn reranked(
     let walk = if walks { "walk ⟲ ─► " } else { "" };
     let steps = "read ─► retrieve ─► ask ─► ";
     let steps = format!("{steps}{walk}arms ─► {sweep}measure ─► write ─► commit");
-    graph(&steps, seconds / workers, text);
+    let asked: f64 = guided.iter().map(|guided| guided.seconds).sum();
+    graph(&steps, seconds / workers + asked, text);
     Ok(())
 }
 

@@ -149,6 +149,28 @@ fn a_server_can_be_told_the_schema_of_answers() {
 }
 
 #[test]
+fn a_plan_says_what_a_server_would_be_asked_and_asks_nothing() {
+    let server = Server::start(troubled);
+    let shop = shop(&server, "");
+    let budget = |text: &str| format!("[budget]\ninput_price = 2.0\n\n{text}");
+    shop.change("demo.toml", &[("[metrics]", &budget("[metrics]"))]);
+    shop.run("retriever.toml", &[]);
+    let plan = |shop: &Shop| {
+        let said = shop.say(&["plan", "demo.toml"]);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let line = said.out.lines().find(|line| line.starts_with("  guide")).map(str::to_owned);
+        line.unwrap_or(said.out)
+    };
+    // Of 300 users 120; of 12 candidates windows of 8 and of 4 places more, at each of 5 visits.
+    let line = plan(&shop);
+    assert!(line.starts_with("  guide        far: up to 1200 prompts, about "), "{line}");
+    assert!(line.contains("written, cost ") && !line.contains("cost 0.00"), "{line}");
+    shop.change("demo.toml", &[("navigator = \"far\"", "path = [\"accuracy\"]")]);
+    assert!(plan(&shop).contains("far: up to 240 prompts"), "{}", plan(&shop));
+    assert_eq!(server.asked(), 0);
+}
+
+#[test]
 fn a_guide_that_nobody_knows_is_refused() {
     let server = Server::start(troubled);
     let shop = shop(&server, "");

@@ -1,30 +1,23 @@
 //! What a label job would take, before anything is spent.
 
+use super::super::asking::{
+    LETTERS, decoder_seconds, item_letters, person_letters, server_seconds,
+};
 use super::Opened;
 use crate::error::Result;
 use crate::model::decoder::DecoderConfig;
 use crate::remote::Usage;
 use crate::spec::{DecoderTeacherSpec, HttpTeacherSpec, LabelSpec, RequestsFrom, TeacherSpec};
 use crate::stage::judge::{TEMPLATE, prompt};
-use crate::stage::scatter::require;
 use crate::stage::texts::Texts;
-use crate::store::part;
 use std::fmt;
 use std::path::Path;
 
 /// Judgements a second of the catalogue as a teacher.
 const JUDGED_PER_S: f64 = 3e5;
-/// Multiply-adds a second and thread of reading prompts.
-const PRODUCTS_PER_S: f64 = 4e10;
-/// Seconds that a server takes for an answer, where nothing else is known.
-const ANSWER_S: f64 = 3.0;
-/// Items and users whose texts are measured.
-const MEASURED: usize = 200;
 /// Tokens of one item's entry in an answer, and of what is around them.
 const ENTRY_TOKENS: u64 = 10;
 const AROUND_TOKENS: u64 = 8;
-/// Letters of a token.
-const LETTERS: u64 = 4;
 
 /// What a job would take.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -71,20 +64,13 @@ fn near(
 ) -> Result<Estimate> {
     let config = DecoderConfig::open(Path::new(&decoder.path))?;
     let template = decoder.template.as_deref().unwrap_or(TEMPLATE).len() as u64;
-    let letters = template + people(opened, texts)? + items(opened, texts);
+    let letters = template
+        + person_letters(&opened.prepared, texts)?
+        + item_letters(&opened.catalogue, texts);
     let tokens_in = all.judgements * letters / LETTERS;
-    let (width, inner) = (config.hidden as f64, config.inner as f64);
-    let products = config.layers as f64 * (4.0 * width * width + 3.0 * width * inner);
-    let seconds = tokens_in as f64 * products / PRODUCTS_PER_S;
+    let seconds = decoder_seconds(&config, tokens_in);
     let usage = Usage { tokens_in, tokens_out: 0 };
     Ok(Estimate { prompts: all.judgements, usage, seconds, ..all })
-}
-
-/// The mean letters of some items in words.
-fn items(opened: &Opened, texts: &Texts) -> u64 {
-    let step = (opened.catalogue.len() / MEASURED).max(1);
-    let some = (0..opened.catalogue.len()).step_by(step);
-    mean(some.map(|item| texts.item(item as u32).len()))
 }
 
 /// What a server would be asked: with the mean text of some items and people.
@@ -102,38 +88,21 @@ fn far(
     };
     let judged = all.requests * per_request.div_ceil(server.items_per_prompt) as u64;
     let prompts = judged + written;
-    let items = items(opened, texts);
+    let items = item_letters(&opened.catalogue, texts);
     let empty: u64 = prompt("", "a request of some words", &[]).iter().map(said).sum();
-    let read = prompts * (empty + people(opened, texts)?) + all.judgements * (items + LETTERS);
+    let read = prompts * (empty + person_letters(&opened.prepared, texts)?)
+        + all.judgements * (items + LETTERS);
     let usage = Usage {
         tokens_in: read / LETTERS,
         tokens_out: all.judgements * ENTRY_TOKENS + prompts * AROUND_TOKENS,
     };
     let cost = crate::commands::server::budget(&spec.budget).cost(usage);
-    let at_once = prompts as f64 * ANSWER_S / server.at_once as f64;
-    let rated = |all: u64, rate: f64| if rate > 0.0 { all as f64 / rate } else { 0.0 };
-    let tokens = usage.tokens_in + usage.tokens_out;
-    let seconds = at_once
-        .max(rated(prompts, server.requests_per_second))
-        .max(rated(tokens, server.tokens_per_minute as f64 / 60.0));
+    let seconds = server_seconds(server, prompts, usage);
     Ok(Estimate { prompts, usage, cost, seconds, ..all })
 }
 
 fn said(message: &crate::remote::Message) -> u64 {
     message.content.len() as u64
-}
-
-/// The mean letters of some people in words.
-fn people(opened: &Opened, texts: &Texts) -> Result<u64> {
-    let Some(part) = opened.prepared.sequences.first() else { return Ok(0) };
-    let bytes = require(&opened.prepared.run, &part.key)?;
-    let some = part::sequences::decode(&part.key, bytes)?.into_iter().take(MEASURED);
-    Ok(mean(some.map(|user| texts.context(&user.items[..user.train as usize]).len())))
-}
-
-fn mean(lengths: impl Iterator<Item = usize>) -> u64 {
-    let (count, sum) = lengths.fold((0, 0), |(count, sum), length| (count + 1, sum + length));
-    (sum as u64).checked_div(count).unwrap_or(0)
 }
 
 impl fmt::Display for Estimate {

@@ -1,5 +1,6 @@
 //! Brings a `rerank` job's run up to date.
 
+mod estimate;
 mod graph;
 mod inferred;
 mod memory;
@@ -9,6 +10,7 @@ mod settings;
 mod shared;
 mod sums;
 
+pub use estimate::guided;
 pub use inferred::told;
 pub use memory::memory;
 pub use models::speaker;
