@@ -57,6 +57,16 @@ fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
+/// Whether the processor has these and the parts of AVX-512 that every server's has.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+}
+
 /// Runs a kernel with the widest instructions this processor has. Outside of `device` for loops
 /// that are no model's and yet want vectors.
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
@@ -66,8 +76,17 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         fn avx2<K: Kernel>(kernel: K) -> K::Output {
             kernel.run()
         }
-        if has_avx2() {
+        /// The same sums in the same order: what gets wider is what is done to each element alone.
+        #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+        fn avx512<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run()
+        }
+        if has_avx512() {
             // SAFETY: the processor has what the function is compiled for, as just detected.
+            return unsafe { avx512(kernel) };
+        }
+        if has_avx2() {
+            // SAFETY: as above.
             return unsafe { avx2(kernel) };
         }
     }
