@@ -15,26 +15,10 @@
 use std::time::Instant;
 use steerage::device::cpu::peak::{bf16_ops_per_s, f32_ops_per_s};
 use steerage::device::{Cpu, Precision, machine};
-use steerage::error::Error;
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, DecoderConfig, Projection, Prompt, Rope};
+use steerage::model::decoder::{Decoder, Projection, Prompt};
+use steerage::testing::llama::{LLAMA_100M, llama_100m};
 use steerage::types::{mix64, unit_f64};
-
-const CONFIG: DecoderConfig = DecoderConfig {
-    vocabulary: 32_000,
-    hidden: 768,
-    inner: 2048,
-    layers: 12,
-    heads: 12,
-    shared: 4,
-    width: 64,
-    context_max: 2048,
-    epsilon: 1e-5,
-    rope: Rope { theta: 500_000.0, scaling: None },
-    tied: true,
-    qkv_bias: false,
-    output_bias: false,
-};
 
 fn main() {
     let number = |name: &str, default: usize| {
@@ -51,16 +35,7 @@ fn main() {
         _ => &[Precision::Bf16, Precision::F32],
     };
     for &precision in precisions {
-        let mut decoder = Decoder::fill(CONFIG, precision, &|name, row, to| {
-            let key = name.bytes().fold(row as u64, |key, byte| mix64(key ^ u64::from(byte)));
-            let norm = name.contains("norm");
-            for (i, x) in to.iter_mut().enumerate() {
-                let draw = unit_f64(mix64(key ^ i as u64)) as f32 - 0.5;
-                *x = if norm { 1.0 } else { 0.07 * draw };
-            }
-            Ok::<(), Error>(())
-        })
-        .unwrap();
+        let mut decoder = llama_100m(precision).unwrap();
         let config = AdapterConfig {
             rank: 8,
             alpha: 16.0,
@@ -70,7 +45,7 @@ fn main() {
             base: None,
         };
         let adapter =
-            Adapter::new(config, &CONFIG, |i| 0.05 * unit_f64(mix64(i as u64)) as f32 - 0.025);
+            Adapter::new(config, &LLAMA_100M, |i| 0.05 * unit_f64(mix64(i as u64)) as f32 - 0.025);
         (0..2).for_each(|_| _ = decoder.attach(&adapter));
         for (name, choices) in [
             ("no adapter", &[None] as &[Option<u32>]),
@@ -134,9 +109,9 @@ fn processor_seconds() -> f64 {
 /// went through every layer.
 fn flops(prompts: &[Prompt]) -> u64 {
     let projections: usize =
-        Projection::ALL.iter().map(|p| p.shape(&CONFIG).iter().product::<usize>()).sum();
+        Projection::ALL.iter().map(|p| p.shape(&LLAMA_100M).iter().product::<usize>()).sum();
     let layer = |length: usize| 2 * length * projections + 2 * length * length * 768;
-    prompts.iter().map(|p| (CONFIG.layers * layer(p.tokens.len())) as u64).sum()
+    prompts.iter().map(|p| (LLAMA_100M.layers * layer(p.tokens.len())) as u64).sum()
 }
 
 /// The sum over threads that run at the same time.

@@ -14,28 +14,13 @@
 use std::time::Instant;
 use steerage::device::cpu::peak::{bf16_ops_per_s, f32_ops_per_s};
 use steerage::device::{Precision, machine};
-use steerage::error::{Error, Result};
+use steerage::error::Result;
 use steerage::model::adapter::AdapterConfig;
-use steerage::model::decoder::{Decoder, DecoderConfig, Projection, Rope, Trained};
+use steerage::model::decoder::{Projection, Trained};
+use steerage::testing::llama::llama_100m;
 use steerage::train::reranker::{Example, RerankerSettings, fit};
 use steerage::train::{Observer, Progress};
-use steerage::types::{mix64, unit_f64};
-
-const CONFIG: DecoderConfig = DecoderConfig {
-    vocabulary: 32_000,
-    hidden: 768,
-    inner: 2048,
-    layers: 12,
-    heads: 12,
-    shared: 4,
-    width: 64,
-    context_max: 2048,
-    epsilon: 1e-5,
-    rope: Rope { theta: 500_000.0, scaling: None },
-    tied: true,
-    qkv_bias: false,
-    output_bias: false,
-};
+use steerage::types::mix64;
 
 fn main() {
     let number = |name: &str, default: usize| {
@@ -47,15 +32,7 @@ fn main() {
     let steps = number("steps=", 3);
     println!("{}, {threads} threads, {prompts} prompts of {tokens} tokens", machine());
     for precision in [Precision::Bf16, Precision::F32] {
-        let decoder = Decoder::fill(CONFIG, precision, &|name, row, to| {
-            let key = name.bytes().fold(row as u64, |key, byte| mix64(key ^ u64::from(byte)));
-            for (i, x) in to.iter_mut().enumerate() {
-                let draw = unit_f64(mix64(key ^ i as u64)) as f32 - 0.5;
-                *x = if name.contains("norm") { 1.0 } else { 0.07 * draw };
-            }
-            Ok::<(), Error>(())
-        })
-        .unwrap();
+        let decoder = llama_100m(precision).unwrap();
         let example = |e: usize| Example {
             tokens: (0..tokens).map(|t| (mix64((e * tokens + t) as u64) % 32_000) as u32).collect(),
             relevance: (0..20).map(|j| (mix64((e * 20 + j) as u64) % 3) as f32).collect(),

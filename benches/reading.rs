@@ -16,27 +16,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 use steerage::device::{Cpu, Precision, machine};
-use steerage::error::Error;
-use steerage::model::decoder::{
-    Ask, Decoder, DecoderConfig, KeyValues, Projection, Prompt, Rope, Table,
-};
-use steerage::types::{mix64, unit_f64};
-
-const CONFIG: DecoderConfig = DecoderConfig {
-    vocabulary: 32_000,
-    hidden: 768,
-    inner: 2048,
-    layers: 12,
-    heads: 12,
-    shared: 4,
-    width: 64,
-    context_max: 2048,
-    epsilon: 1e-5,
-    rope: Rope { theta: 500_000.0, scaling: None },
-    tied: true,
-    qkv_bias: false,
-    output_bias: false,
-};
+use steerage::model::decoder::{Ask, Decoder, KeyValues, Projection, Prompt, Table};
+use steerage::testing::llama::{LLAMA_100M, llama_100m};
+use steerage::types::mix64;
 
 const HOPS: usize = 4;
 const PREFIX: usize = 800;
@@ -52,7 +34,7 @@ fn main() {
     let (users, repeat, steps) = (number("users=", 2), number("repeat=", 3), number("steps=", 32));
     let precision = if number("f32=", 0) == 1 { Precision::F32 } else { Precision::Bf16 };
     println!("{}, {threads} threads, {precision:?}", machine());
-    let decoder = random(precision);
+    let decoder = llama_100m(precision).unwrap();
     let only = number("only=", 0);
     if only == 0 {
         hops(&decoder, users, number("end=", 150), repeat, threads);
@@ -62,19 +44,6 @@ fn main() {
     for prompts in [1, 16].into_iter().filter(|prompts| only == 0 || only == *prompts) {
         follow(&decoder, prompts, steps, threads, bytes_per_s);
     }
-}
-
-fn random(precision: Precision) -> Decoder {
-    Decoder::fill(CONFIG, precision, &|name, row, to| {
-        let key = name.bytes().fold(row as u64, |key, byte| mix64(key ^ u64::from(byte)));
-        let norm = name.contains("norm");
-        for (i, x) in to.iter_mut().enumerate() {
-            let draw = unit_f64(mix64(key ^ i as u64)) as f32 - 0.5;
-            *x = if norm { 1.0 } else { 0.07 * draw };
-        }
-        Ok::<(), Error>(())
-    })
-    .unwrap()
 }
 
 fn tokens(seed: usize, count: usize) -> impl Iterator<Item = u32> {
@@ -169,8 +138,8 @@ fn follow(decoder: &Decoder, prompts: usize, steps: usize, threads: usize, bytes
     }
     let element = if decoder.precision() == Precision::Bf16 { 2 } else { 4 };
     let layer: usize =
-        Projection::ALL.iter().map(|p| p.shape(&CONFIG).iter().product::<usize>()).sum();
-    let weights = (CONFIG.layers * layer + CONFIG.vocabulary * CONFIG.hidden) * element;
+        Projection::ALL.iter().map(|p| p.shape(&LLAMA_100M).iter().product::<usize>()).sum();
+    let weights = (LLAMA_100M.layers * layer + LLAMA_100M.vocabulary * LLAMA_100M.hidden) * element;
     let used = (processor_seconds() - used) / steps as f64;
     let (count, median) = (prompts.len() as f64, median(seconds));
     let bound = weights as f64 / bytes_per_s;

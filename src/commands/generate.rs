@@ -8,8 +8,9 @@ use crate::model::generate::{
     self, Constraint, End, Free, Generated, OnCpu, OneOf, Pace, Question, Reads, Sampling, Settings,
 };
 use crate::model::tokenizer::Tokenizer;
+use crate::remote::{Message, Role};
 use crate::spec::DeviceSpec;
-use crate::stage::prompt::{Chat, Day, Message, Role};
+use crate::stage::prompt::{Chat, Day};
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;

@@ -2,4 +2,5 @@
 
 pub mod dataset;
 pub mod faulty_store;
+pub mod llama;
 pub mod oracle;

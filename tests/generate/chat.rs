@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use steerage::model::tokenizer::{Part, Tokenizer};
-use steerage::stage::prompt::{Chat, Day, Message, Role};
+use steerage::remote::{Message, Role};
+use steerage::stage::prompt::{Chat, Day};
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/chat").join(name)

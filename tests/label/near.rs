@@ -2,7 +2,6 @@
 
 use super::{catalogue, demo, judgements};
 use crate::support::{Shop, assert_same};
-use steerage::model::decoder::{Decoder, DecoderConfig, Rope};
 use steerage::model::words;
 
 /// A shop whose label job asks a small decoder of random weights in the folder `judge`.
@@ -13,30 +12,7 @@ fn asking() -> Shop {
     let marks = "0 1 2 3 4 You judge recommendations ask person item latest";
     let texts = items.titles.iter().map(|title| &**title);
     let json = words::tokenizer([marks].into_iter().chain(labels), texts, 2000, 0).unwrap();
-    let vocabulary = serde_json::from_slice::<serde_json::Value>(&json).unwrap()["model"]["vocab"]
-        .as_object()
-        .unwrap()
-        .len();
-    let config = DecoderConfig {
-        vocabulary,
-        hidden: 32,
-        inner: 64,
-        layers: 2,
-        heads: 2,
-        shared: 1,
-        width: 16,
-        context_max: 512,
-        epsilon: 1e-5,
-        rope: Rope { theta: 10_000.0, scaling: None },
-        tied: true,
-        qkv_bias: false,
-        output_bias: false,
-    };
-    let decoder = Decoder::random(config, 5).unwrap();
-    for (name, bytes) in decoder.to_files().unwrap() {
-        shop.write(&format!("judge/{name}"), bytes);
-    }
-    shop.write("judge/tokenizer.json", json);
+    shop.write_decoder("judge", &json, 512);
     let teacher =
         format!("[teacher]\nkind = \"decoder\"\npath = \"{}\"\n", shop.path("judge").display());
     let few = "per_user = 1\nusers_max = 20";

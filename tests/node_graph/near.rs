@@ -4,7 +4,7 @@
 use crate::support::{Shop, assert_same};
 use std::collections::BTreeSet;
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, DecoderConfig, Projection, Rope};
+use steerage::model::decoder::Projection;
 use steerage::model::words;
 use steerage::types::{mix64, unit_f64};
 
@@ -17,25 +17,7 @@ const WORDS: &str = "The person Candidates with score of a first ranking No list
 fn shop() -> Shop {
     let shop = Shop::demo();
     let json = words::tokenizer([WORDS].into_iter(), std::iter::empty(), 400, 8).unwrap();
-    let vocabulary = serde_json::from_slice::<serde_json::Value>(&json).unwrap()["model"]["vocab"]
-        .as_object()
-        .unwrap()
-        .len();
-    let config = DecoderConfig {
-        vocabulary,
-        hidden: 32,
-        inner: 64,
-        layers: 2,
-        heads: 2,
-        shared: 1,
-        width: 16,
-        context_max: 2048,
-        epsilon: 1e-5,
-        rope: Rope { theta: 10_000.0, scaling: None },
-        tied: true,
-        qkv_bias: false,
-        output_bias: false,
-    };
+    let config = shop.write_decoder("guide", &json, 2048);
     let lora = AdapterConfig {
         rank: 2,
         alpha: 8.0,
@@ -48,11 +30,6 @@ fn shop() -> Shop {
     for (name, bytes) in Adapter::new(lora, &config, draw).to_files().unwrap() {
         shop.write(&format!("adapter/{name}"), bytes);
     }
-    let decoder = Decoder::random(config, 5).unwrap();
-    for (name, bytes) in decoder.to_files().unwrap() {
-        shop.write(&format!("guide/{name}"), bytes);
-    }
-    shop.write("guide/tokenizer.json", json);
     let folder = shop.path("guide").display().to_string();
     let guide = |name: &str, more: &str| {
         format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use steerage::model::decoder::{Decoder, DecoderConfig, Rope};
 use steerage::store::part;
 use steerage::store::part::faults::DeadLetter;
 use steerage::store::part::lists::ListRow;
@@ -88,6 +89,37 @@ impl Shop {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
+    }
+
+    /// Writes a folder with a small decoder of random weights and its `tokenizer.json`. Gives its
+    /// dimensions.
+    pub fn write_decoder(
+        &self,
+        folder: &str,
+        tokenizer: &[u8],
+        context_max: usize,
+    ) -> DecoderConfig {
+        let json: serde_json::Value = serde_json::from_slice(tokenizer).unwrap();
+        let config = DecoderConfig {
+            vocabulary: json["model"]["vocab"].as_object().unwrap().len(),
+            hidden: 32,
+            inner: 64,
+            layers: 2,
+            heads: 2,
+            shared: 1,
+            width: 16,
+            context_max,
+            epsilon: 1e-5,
+            rope: Rope { theta: 10_000.0, scaling: None },
+            tied: true,
+            qkv_bias: false,
+            output_bias: false,
+        };
+        for (name, bytes) in Decoder::random(config.clone(), 5).unwrap().to_files().unwrap() {
+            self.write(&format!("{folder}/{name}"), bytes);
+        }
+        self.write(&format!("{folder}/tokenizer.json"), tokenizer);
+        config
     }
 
     /// Changes the text of a file.

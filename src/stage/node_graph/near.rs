@@ -16,8 +16,9 @@ use crate::model::generate::{
     Constraint, OnCpu, OneOf, Permutation, Question, Sampling, Settings, generate,
 };
 use crate::model::tokenizer::{Part, Tokenizer};
+use crate::remote::{Message, Role};
 use crate::stage::Meter;
-use crate::stage::prompt::{Chat, Message, Role};
+use crate::stage::prompt::Chat;
 use crate::stage::texts::Texts;
 use crate::types::{ArmList, Candidates, Cost, FaultKind, NodeId, ReplyClass, mix64};
 use std::ops::Range;

@@ -11,6 +11,7 @@ use super::letters::{Letters, MARK};
 use super::methods;
 use crate::error::{Error, Result};
 use crate::model::tokenizer::{Part, Tokenizer};
+use crate::remote::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, Value, context};
 use std::path::Path;
@@ -18,37 +19,6 @@ use std::path::Path;
 /// What a template may do before it is stopped: it comes from a file, and may loop.
 const FUEL: u64 = 1_000_000;
 const NAME: &str = "chat_template";
-
-/// Who says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Says how to answer.
-    System,
-    /// Asks.
-    User,
-    /// Answers.
-    Assistant,
-}
-
-impl Role {
-    /// As templates know it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        }
-    }
-}
-
-/// What somebody says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who.
-    pub role: Role,
-    /// What: data.
-    pub content: String,
-}
 
 /// A day, for templates that tell the model which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod letters;
 mod methods;
 mod template;
 
-pub use chat::{Chat, Day, Message, Role};
+pub use chat::{Chat, Day};
 pub use template::{Named, Piece, Template};
 
 use crate::control::{Bins, relation, wanted};
