@@ -124,6 +124,14 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
             100.0 * (scored.seconds / alone - 1.0)
         ));
     }
+    let on = decoder::read_on(device, &setting)?;
+    lines.push(format!(
+        "{:26} {:8.0} tokens/s, {:.2} ms for one of each prompt: {:3.0} % of the bandwidth",
+        "reading on, base alone",
+        setting.prompts as f64 / on.step_seconds,
+        1e3 * on.step_seconds,
+        100.0 * on.step_bytes as f64 / on.step_seconds / rates.bytes
+    ));
     Ok(lines)
 }
 

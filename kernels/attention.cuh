@@ -23,11 +23,19 @@ struct AttentionTile {
     METHOD bf16* half(int which) { return at + which * ATTENTION_TILE * 64; }
 };
 
-// The row of a position; `segment` is the path's first, or one that does not lie after it.
-DEVICE u32 row_of(const u32* segments, u32 segment, u32 position) {
+// The row of a position; `segment`, the path's first or one that does not lie after the position,
+// becomes the position's: who asks for one position after the other finds each where it is.
+DEVICE u32 row_of(const u32* segments, u32& segment, u32 position) {
     while (position >= segments[2 * segment]) segment++;
     return position + segments[2 * segment + 1];
 }
+
+// Queries that follow each other, each with the heads of a group: 64 pairs at most.
+struct Asking {
+    u32 row, position, queries, out_row; // of the first: its row, its position, its output's row
+
+    METHOD static Asking at(const u32* from) { return {from[0], from[1], from[2], from[3]}; }
+};
 
 // The 16 × 16 numbers of a warp's rows from `first` on, as the left operand of `multiply`.
 template <int WIDTH>

@@ -6,11 +6,12 @@
 constexpr float UNSEEN = -1e30f; // finite: the difference of two is a number
 
 struct Attention {
-    const bf16* qkv;
+    const bf16 *qkv, *keys;
     const u32* segments;
-    u32 heads, shared;
-    // Of this block: its path, and how many of its positions the last query sees.
-    u32 segment, first, queries, seen;
+    u32 heads, shared, stride;
+    // Of this block: its queries, and how many positions the last of them sees.
+    Asking asking;
+    u32 seen;
 };
 
 template <int WIDTH>
@@ -23,26 +24,26 @@ DEVICE void copy_queries(AttentionTile<WIDTH>& tile, const Attention& with, u32 
     constexpr int PIECES = WIDTH / 8;
     for (int i = threadIdx.x; i < ATTENTION_TILE * PIECES; i += ATTENTION_THREADS) {
         int pair = i / PIECES, piece = i % PIECES;
-        bool there = pair / group < with.queries;
-        u32 position = with.first + (there ? pair / group : 0);
-        u64 row = row_of(with.segments, with.segment, position);
+        bool there = pair / group < with.asking.queries;
+        u64 row = with.asking.row + (there ? pair / group : 0);
         u32 head = blockIdx.y * group + pair % group;
         const bf16* from = with.qkv + (row * (with.heads + 2 * with.shared) + head) * WIDTH;
         async_copy(tile.piece(pair, piece), from + piece * 8, there);
     }
 }
 
-// Keys and values of the step's 64 positions; zeros for those that nobody sees.
+// Keys and values of the step's 64 positions; zeros for those that nobody sees. `segment` is where
+// the thread's positions were in the step before: in the path's first one, to begin with.
 template <int WIDTH>
-DEVICE void copy_seen(AttentionMemory<WIDTH>& memory, const Attention& with, int step) {
+DEVICE void copy_seen(AttentionMemory<WIDTH>& memory, const Attention& with, int step,
+                      u32& segment) {
     constexpr int PIECES = WIDTH / 8;
     for (int i = threadIdx.x; i < ATTENTION_TILE * PIECES; i += ATTENTION_THREADS) {
         int key = i / PIECES, piece = i % PIECES;
         u32 position = step * ATTENTION_TILE + key;
         bool there = position < with.seen;
-        u64 row = row_of(with.segments, with.segment, there ? position : 0);
-        u64 head = row * (with.heads + 2 * with.shared) + with.heads + blockIdx.y;
-        const bf16* from = with.qkv + head * WIDTH + piece * 8;
+        u64 row = row_of(with.segments, segment, there ? position : with.seen - 1);
+        const bf16* from = with.keys + (row * with.stride + blockIdx.y) * WIDTH + piece * 8;
         async_copy(memory.keys[step % 2].piece(key, piece), from, there);
         async_copy(memory.values[step % 2].piece(key, piece), from + with.shared * WIDTH, there);
     }
@@ -93,15 +94,15 @@ DEVICE void soften(AttentionSums<WIDTH>& sums, float (&scores)[8][4], const int 
 }
 
 template <int WIDTH>
-DEVICE void put(const AttentionSums<WIDTH>& sums, const Attention& with, u32 group, u32 out_row,
-                bf16* out, float* statistics) {
+DEVICE void put(const AttentionSums<WIDTH>& sums, const Attention& with, u32 group, bf16* out,
+                float* statistics) {
     int lane = lane_of_thread(), t = lane % 4;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         u32 pair = warp_of_thread() * 16 + lane / 4 + 8 * r;
-        if (pair / group >= with.queries) continue;
+        if (pair / group >= with.asking.queries) continue;
         u32 head = blockIdx.y * group + pair % group;
-        u64 at = (u64)(out_row + pair / group) * with.heads + head;
+        u64 at = (u64)(with.asking.out_row + pair / group) * with.heads + head;
         float inverse = 1.0f / sums.total[r];
         u32* to = reinterpret_cast<u32*>(out + at * WIDTH) + t;
 #pragma unroll
@@ -117,18 +118,20 @@ template <int WIDTH>
 DEVICE void begin(AttentionSums<WIDTH>& sums, int (&sees)[2], const Attention& with, u32 group) {
     for (int r = 0; r < 2; r++) {
         u32 query = (warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r) / group;
-        sees[r] = with.first + min(query, with.queries - 1);
+        sees[r] = with.asking.position + min(query, with.asking.queries - 1);
         sums.largest[r] = UNSEEN;
         sums.total[r] = 0.0f;
     }
     for (int i = 0; i < WIDTH / 2; i++) sums.out[i / 4][i % 4] = 0.0f;
 }
 
-// The block's tile of `tiles`.
-DEVICE Attention attention_of(const bf16* qkv, const u32* segments, const u32* tiles, u32 heads,
-                              u32 shared, u32& out_row) {
-    Vector<u32, 4> tile = read<4>(tiles + 4 * blockIdx.x);
-    u32 first = tile.at[1], queries = tile.at[2];
-    out_row = tile.at[3];
-    return {qkv, segments, heads, shared, tile.at[0], first, queries, first + queries};
+// The block's tile of `tiles`, and the first segment of its path.
+DEVICE Attention attention_of(const bf16* qkv, const bf16* keys, const u32* segments,
+                              const u32* tiles, u32 heads, u32 shared, u32 stride,
+                              u32& segment) {
+    const u32* tile = tiles + 5 * blockIdx.x;
+    segment = tile[0];
+    Asking asking = Asking::at(tile + 1);
+    u32 seen = asking.position + asking.queries;
+    return {qkv, keys, segments, heads, shared, stride, asking, seen};
 }

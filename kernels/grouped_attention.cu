@@ -8,12 +8,14 @@
 // A sequence sees what it goes on from, too: a *path* of segments, rows that follow each other,
 // from the first position on. What several sequences begin with is computed and kept once.
 //
-// Shapes:  qkv (tokens, heads + 2 · shared, width) bf16: queries, keys, values; segments
-//          (segments, 2) u32: the position after the segment's last one, and the row of the
-//          segment's first position less that position (modulo 2³²); tiles (tiles, 4) u32: the
-//          path's first segment, the position of the first query, how many queries, the output's
-//          row of the first; out (rows, heads, width) bf16; statistics (rows, heads) f32:
-//          ln Σ_j exp(scale · ⟨q[i], k[j]⟩).
+// Shapes:  qkv (tokens, heads + 2 · shared, width) bf16: queries, keys, values; keys: rows of
+//          stride · width numbers that begin with the shared keys, then values: those of qkv
+//          (stride = heads + 2 · shared), or rows that keep.cu has kept (stride = 2 · shared);
+//          segments (segments, 2) u32: the position after the segment's last one, and the row in
+//          keys of the segment's first position less that position (modulo 2³²); tiles (tiles, 5)
+//          u32: the path's first segment, the row in qkv of the first query, its position, how
+//          many queries, the output's row of the first; out (rows, heads, width) bf16; statistics
+//          (rows, heads) f32: ln Σ_j exp(scale · ⟨q[i], k[j]⟩).
 // Blocks:  (tiles, shared). A block takes 64 pairs of a query and a head of its group: the pair m
 //          is query m / group, head m % group, so that keys and values are read once for a group.
 //          A tile has at most 64 / group queries. A warp has 16 pairs.
@@ -46,12 +48,12 @@ DEVICE void score(float (&scores)[8][4], const u32 (&queries)[WIDTH / 16][4],
 }
 
 template <int WIDTH>
-DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with,
+DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with, u32 segment,
                    AttentionSums<WIDTH>& sums, u32 group, float scale) {
     int warp = warp_of_thread(), sees[2];
     begin(sums, sees, with, group);
     copy_queries(memory.queries, with, group);
-    copy_seen(memory, with, 0);
+    copy_seen(memory, with, 0, segment);
     async_commit();
     u32 queries[WIDTH / 16][4];
     int steps = (with.seen + ATTENTION_TILE - 1) / ATTENTION_TILE;
@@ -59,7 +61,7 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with,
         // This step's have come, for everybody; and nobody is still at those of the one before.
         ASYNC_WAIT(0);
         BLOCK_BARRIER();
-        if (step + 1 < steps) copy_seen(memory, with, step + 1);
+        if (step + 1 < steps) copy_seen(memory, with, step + 1, segment);
         async_commit();
         if (step == 0) {
 #pragma unroll
@@ -75,27 +77,32 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with,
 }
 
 template <int WIDTH>
-DEVICE void grouped_attention(const bf16* qkv, const u32* segments, const u32* tiles, bf16* out,
-                              float* statistics, u32 heads, u32 shared, float scale) {
+DEVICE void grouped_attention(const bf16* qkv, const bf16* keys, const u32* segments,
+                              const u32* tiles, bf16* out, float* statistics, u32 heads,
+                              u32 shared, u32 stride, float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
-    u32 group = heads / shared, out_row;
-    Attention with = attention_of(qkv, segments, tiles, heads, shared, out_row);
+    u32 group = heads / shared, segment;
+    Attention with = attention_of(qkv, keys, segments, tiles, heads, shared, stride, segment);
     AttentionSums<WIDTH> sums;
-    attend(memory, with, sums, group, scale * LOG2_E);
-    put(sums, with, group, out_row, out, statistics);
+    attend(memory, with, segment, sums, group, scale * LOG2_E);
+    put(sums, with, group, out, statistics);
 }
 
 KERNEL(ATTENTION_THREADS)
-grouped_attention_64(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
-                     const u32* __restrict__ tiles, bf16* __restrict__ out,
-                     float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
-    grouped_attention<64>(qkv, segments, tiles, out, statistics, heads, shared, scale);
+grouped_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
+                     const u32* __restrict__ segments, const u32* __restrict__ tiles,
+                     bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
+                     u32 stride, float scale) {
+    grouped_attention<64>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride,
+                          scale);
 }
 
 KERNEL(ATTENTION_THREADS)
-grouped_attention_128(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
-                      const u32* __restrict__ tiles, bf16* __restrict__ out,
-                      float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
-    grouped_attention<128>(qkv, segments, tiles, out, statistics, heads, shared, scale);
+grouped_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
+                      const u32* __restrict__ segments, const u32* __restrict__ tiles,
+                      bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
+                      u32 stride, float scale) {
+    grouped_attention<128>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride,
+                           scale);
 }

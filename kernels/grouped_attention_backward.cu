@@ -41,17 +41,6 @@ struct AttentionGradient {
     float scale;
 };
 
-// Queries of a group, 64 pairs at most: what a block or a visit has of them.
-struct Asking {
-    const u32* segments; // of the path, or null where rows follow each other
-    u32 first;           // the path's first segment, or the row of the first query
-    u32 position, queries, out_row;
-
-    METHOD u64 row(u32 query) const {
-        return segments ? row_of(segments, first, position + query) : first + query;
-    }
-};
-
 template <int WIDTH>
 struct PairTiles {
     AttentionTile<WIDTH> queries, d_outs;
@@ -72,7 +61,7 @@ DEVICE void copy_pairs(PairTiles<WIDTH>& to, const AttentionGradient& with, cons
         bool there = pair / group < asking.queries;
         u32 query = there ? pair / group : 0;
         u64 head = blockIdx.y * group + pair % group;
-        u64 row = asking.row(query) * (with.heads + 2 * with.shared) + head;
+        u64 row = (u64)(asking.row + query) * (with.heads + 2 * with.shared) + head;
         u64 out_row = (u64)(asking.out_row + query) * with.heads + head;
         async_copy(to.queries.piece(pair, piece), with.qkv + row * WIDTH + piece * 8, there);
         async_copy(to.d_outs.piece(pair, piece), with.d_out + out_row * WIDTH + piece * 8, there);
@@ -90,7 +79,7 @@ DEVICE void copy_keys(KeyTiles<WIDTH>& to, const AttentionGradient& with, u32 co
     for (int i = threadIdx.x; i < ATTENTION_TILE * PIECES; i += ATTENTION_THREADS) {
         u32 key = i / PIECES, piece = i % PIECES;
         bool there = key < count;
-        u64 row = row_of_key(there ? key : 0);
+        u64 row = row_of_key(there ? key : count - 1);
         u64 head = row * (with.heads + 2 * with.shared) + with.heads + blockIdx.y;
         const bf16* from = with.qkv + head * WIDTH + piece * 8;
         async_copy(to.keys.piece(key, piece), from, there);
@@ -144,8 +133,8 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
                              const u32* tiles) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<QueryMemory<WIDTH>*>(bytes);
-    Vector<u32, 4> tile = read<4>(tiles + 4 * blockIdx.x);
-    Asking asking{segments, tile.at[0], tile.at[1], tile.at[2], tile.at[3]};
+    u32 segment = tiles[5 * blockIdx.x];
+    Asking asking = Asking::at(tiles + 5 * blockIdx.x + 1);
     u32 group = with.heads / with.shared, seen = asking.position + asking.queries;
     u32 pairs[2];
     int sees[2];
@@ -157,7 +146,7 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
     auto copy = [&](u32 step) {
         u32 first = step * ATTENTION_TILE;
         copy_keys(memory.seen[step % 2], with, seen - first,
-                  [&](u32 key) { return row_of(segments, asking.first, first + key); });
+                  [&](u32 key) { return row_of(segments, segment, first + key); });
     };
     copy_pairs(memory.pairs, with, asking);
     copy(0);
@@ -176,7 +165,7 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
     for (int r = 0; r < 2; r++) {
         if (sees[r] < 0) continue;
         u64 head = blockIdx.y * group + pairs[r] % group;
-        u64 row = asking.row(pairs[r] / group) * (with.heads + 2 * with.shared) + head;
+        u64 row = (u64)(asking.row + pairs[r] / group) * (with.heads + 2 * with.shared) + head;
         put_row<WIDTH>(with.d_qkv + row * WIDTH, d_queries, r);
     }
 }
@@ -232,10 +221,7 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     Vector<u32, 4> tile = read<4>(keys + 4 * blockIdx.x);
     u32 first_row = tile.at[0], count = tile.at[2], visit = tile.at[3];
     u32 end = keys[4 * blockIdx.x + 7], group = with.heads / with.shared;
-    auto asking = [&](u32 visit) {
-        Vector<u32, 4> of = read<4>(visits + 4 * visit);
-        return Asking{nullptr, of.at[0], of.at[1], of.at[2], of.at[3]};
-    };
+    auto asking = [&](u32 visit) { return Asking::at(visits + 4 * visit); };
     clear_queries<WIDTH>(with, first_row, count);
     copy_keys(memory.seen, with, count, [&](u32 key) { return first_row + key; });
     copy_pairs(memory.pairs[visit % 2], with, asking(visit));

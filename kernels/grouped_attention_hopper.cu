@@ -54,18 +54,18 @@ DEVICE void group_mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4],
 }
 
 template <int WIDTH>
-DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const u32* tiles,
-                                     bf16* out, float* statistics, u32 heads, u32 shared,
-                                     float scale) {
+DEVICE void grouped_attention_hopper(const bf16* qkv, const bf16* keys, const u32* segments,
+                                     const u32* tiles, bf16* out, float* statistics, u32 heads,
+                                     u32 shared, u32 stride, float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
-    u32 group = heads / shared, out_row;
-    Attention with = attention_of(qkv, segments, tiles, heads, shared, out_row);
+    u32 group = heads / shared, segment;
+    Attention with = attention_of(qkv, keys, segments, tiles, heads, shared, stride, segment);
     AttentionSums<WIDTH> sums;
     int sees[2];
     begin(sums, sees, with, group);
     copy_queries(memory.queries, with, group);
-    copy_seen(memory, with, 0);
+    copy_seen(memory, with, 0, segment);
     async_commit();
     int steps = (with.seen + ATTENTION_TILE - 1) / ATTENTION_TILE;
     for (int step = 0; step < steps; step++) {
@@ -73,26 +73,30 @@ DEVICE void grouped_attention_hopper(const bf16* qkv, const u32* segments, const
         ASYNC_WAIT(0);
         shared_fence();
         BLOCK_BARRIER();
-        if (step + 1 < steps) copy_seen(memory, with, step + 1);
+        if (step + 1 < steps) copy_seen(memory, with, step + 1, segment);
         async_commit();
         float scores[8][4];
         group_score(scores, memory.queries, memory.keys[step % 2]);
         soften(sums, scores, sees, step * ATTENTION_TILE, scale * LOG2_E);
         group_mix(sums, scores, memory.values[step % 2]);
     }
-    put(sums, with, group, out_row, out, statistics);
+    put(sums, with, group, out, statistics);
 }
 
 KERNEL(ATTENTION_THREADS)
-hopper_attention_64(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
-                    const u32* __restrict__ tiles, bf16* __restrict__ out,
-                    float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
-    grouped_attention_hopper<64>(qkv, segments, tiles, out, statistics, heads, shared, scale);
+hopper_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
+                    const u32* __restrict__ segments, const u32* __restrict__ tiles,
+                    bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
+                    u32 stride, float scale) {
+    grouped_attention_hopper<64>(qkv, keys, segments, tiles, out, statistics, heads, shared,
+                                 stride, scale);
 }
 
 KERNEL(ATTENTION_THREADS)
-hopper_attention_128(const bf16* __restrict__ qkv, const u32* __restrict__ segments,
-                     const u32* __restrict__ tiles, bf16* __restrict__ out,
-                     float* __restrict__ statistics, u32 heads, u32 shared, float scale) {
-    grouped_attention_hopper<128>(qkv, segments, tiles, out, statistics, heads, shared, scale);
+hopper_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
+                     const u32* __restrict__ segments, const u32* __restrict__ tiles,
+                     bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
+                     u32 stride, float scale) {
+    grouped_attention_hopper<128>(qkv, keys, segments, tiles, out, statistics, heads, shared,
+                                  stride, scale);
 }

@@ -207,7 +207,7 @@ pub struct GenerateArgs {
     /// The answer is one of these.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub one_of: Vec<String>,
-    /// Where to compute. A device reads the whole prompt again for each token.
+    /// Where to compute.
     #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
     pub device: DeviceSpec,
     /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.

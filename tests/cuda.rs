@@ -10,6 +10,7 @@ mod emulator;
 mod lora;
 mod norms;
 mod overlap;
+mod reading;
 mod retriever;
 mod search;
 mod training;

@@ -55,6 +55,8 @@ fn a_drawn_decoder_is_scored_and_a_search_compared() {
         let scored = decoder::score(device.clone(), &decoder::tiny(), adapters).unwrap();
         assert!(scored.tokens_per_s > 0.0 && scored.flops_per_s > 0.0);
     }
+    let on = decoder::read_on(device, &decoder::tiny()).unwrap();
+    assert!(on.step_seconds > 0.0 && on.step_bytes > 0);
     let mut bench = Bench::new(&other, &by_hand, TINY);
     search::run(&mut bench, search::TINY).unwrap();
     assert_eq!(bench.rows.len(), 2);

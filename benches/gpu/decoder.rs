@@ -4,7 +4,9 @@ use std::time::Instant;
 use steerage::device::cuda::SharedDriver;
 use steerage::device::shape::GroupedShape;
 use steerage::error::{Error, Result};
-use steerage::model::decoder::{DecoderConfig, Drawn, Projection, Prompt, Resident, Rope};
+use steerage::model::decoder::{
+    Ask, DecoderConfig, Drawn, KeyValues, Projection, Prompt, Resident, Rope,
+};
 use steerage::types::mix64;
 
 /// What is scored.
@@ -54,7 +56,7 @@ pub fn tiny() -> Setting {
         context_max: 64,
         ..llama_8b().config
     };
-    Setting { config, prompts: 3, tokens: 9, candidates: 4, rank: 2, batch: 20, repeat: 1 }
+    Setting { config, prompts: 3, tokens: 9, candidates: 4, rank: 2, batch: 26, repeat: 1 }
 }
 
 /// How long it took.
@@ -94,6 +96,55 @@ pub fn score(driver: SharedDriver, setting: &Setting, adapters: u32) -> Result<S
     let tokens = (setting.prompts * setting.tokens) as f64;
     let flops_per_s = flops(setting) / seconds;
     Ok(Scored { seconds, tokens_per_s: tokens / seconds, flops_per_s })
+}
+
+/// Steps of one token each.
+const STEPS: usize = 16;
+
+/// How long reading on took.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOn {
+    /// A token more of every prompt: the median, of the host's clock.
+    pub step_seconds: f64,
+    /// What a step cannot do without reading: the weights, and what is kept of the prompts.
+    pub step_bytes: usize,
+}
+
+/// Reads prompts, keeps that, and goes on token by token.
+///
+/// # Errors
+/// If the device fails; if a prompt has other bits when it is read whole.
+pub fn read_on(driver: SharedDriver, setting: &Setting) -> Result<ReadOn> {
+    let Setting { config, candidates, batch, tokens, .. } = setting;
+    let token_bytes = 4 * config.layers * config.shared * config.width.next_multiple_of(64);
+    let kept_bytes = setting.prompts * (tokens + STEPS + 64) * token_bytes;
+    let drawn = Drawn { adapters: 0, rank: setting.rank, seed: 7 };
+    let decoder = Resident::drawn(driver, config.clone(), drawn, *batch)?.keeping(kept_bytes)?;
+    let labels: Vec<u32> = (0..*candidates as u32).collect();
+    let mut prompts = prompts(setting, 0);
+    let mut kept = vec![KeyValues::default(); prompts.len()];
+    let (mut seconds, mut last) = (Vec::new(), Vec::new());
+    for step in 0..=STEPS {
+        let pairs = prompts.iter().zip(&mut kept);
+        let mut asks: Vec<Ask<'_>> = pairs.map(|(prompt, kept)| Ask { prompt, kept }).collect();
+        let start = Instant::now();
+        last = decoder.logits_on(&mut asks, &labels)?;
+        if step > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        if step < STEPS {
+            prompts.iter_mut().for_each(|prompt| prompt.tokens.push(step as u32));
+        }
+    }
+    let whole = decoder.logits(&prompts[..1], &labels)?;
+    if !whole.iter().zip(&last).all(|(a, b)| a.to_bits() == b.to_bits()) {
+        return Err(Error::Device("a prompt that was read on has other bits than whole".into()));
+    }
+    seconds.sort_by(f64::total_cmp);
+    let size = |part: &Projection| part.shape(config).iter().product::<usize>();
+    let weights = 2 * config.layers * Projection::ALL.iter().map(size).sum::<usize>();
+    let step_bytes = weights + setting.prompts * (tokens + STEPS / 2) * token_bytes;
+    Ok(ReadOn { step_seconds: seconds[seconds.len() / 2], step_bytes })
 }
 
 /// Tokens that look random, none shared.

@@ -2,14 +2,15 @@
 
 use super::cases::{BUFFERS, Bench, Work, computes, moves};
 use super::table::Unit;
+use std::ops::Range;
 use steerage::device::cpu::top_k::TopKShape;
 use steerage::device::cuda::kernels::{
     AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
     Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
-    LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
-    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Pool, Pooling,
-    Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums, TopK,
-    TopKNumber, Uses, Visits, found_length,
+    Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
+    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Paths, Pool,
+    Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums,
+    TopK, TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer, Product};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
@@ -28,6 +29,7 @@ pub fn all(bench: &mut Bench<'_>) -> Result<()> {
         attention(bench, width, Queries::All)?;
     }
     attention(bench, 128, Queries::Last)?;
+    reading_on(bench, 128)?;
     ends(bench)?;
     norms(bench)?;
     retriever(bench)?;
@@ -126,7 +128,7 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     let [statistics, alongs] = [bench.f32(rows * s.heads)?, bench.f32(rows * s.heads)?];
     let scale = 1.0 / (width as f32).sqrt();
     let (paths, sums) = (visits.paths(), &statistics);
-    let call = GroupedAttention { paths, scale, qkv, statistics: sums, out: &out };
+    let call = GroupedAttention { paths, scale, qkv, kept: None, statistics: sums, out: &out };
     let (note, flops) = match queries {
         Queries::All => (format!("{} × {}", s.prompts, s.tokens / s.prompts), shape.flops() as f64),
         // One query of each sequence: 4 operations for each number of the keys that it sees.
@@ -154,6 +156,36 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     bench.launch(&note, &along, BUFFERS)?;
     bench.launch(&note, &by_key, work(2.0))?;
     bench.launch(&note, &by_query, work(1.5))
+}
+
+/// One query of each sequence, over keys and values that are kept in pages.
+fn reading_on(bench: &mut Bench<'_>, width: usize) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (offsets, length) = (&offsets(s.prompts, s.prompts), s.tokens / s.prompts);
+    let shape = GroupedShape { offsets, parents: &[], heads: s.heads, shared: s.shared, width };
+    let [page, numbers] = [64, 2 * s.shared * width];
+    let pages = length.div_ceil(page);
+    // The pages of a sequence lie apart.
+    let row = |p: usize, at: usize| (at * s.prompts + p) * page;
+    let rows = |p| {
+        (0..pages).map(move |at| row(p, at)..row(p, at) + page.min(length - at * page)).collect()
+    };
+    let rows: Vec<Vec<Range<usize>>> = (0..s.prompts).map(rows).collect();
+    let kept = &bench.bf16(pages * page * s.prompts * numbers)?;
+    let lasts: Vec<u32> = rows.iter().flatten().map(|rows| rows.end as u32 - 1).collect();
+    let places = &Indices::of(driver, &lasts)?;
+    let qkv = &bench.bf16(lasts.len() * shape.row())?;
+    let call = Keep { numbers: [shape.queries(), numbers], qkv, places, kept };
+    bench.launch("a token of each page", &call.launch()?, moves(4 * lasts.len() * numbers))?;
+    let paths = &Paths::kept(driver, &shape, Queries::All, &rows)?;
+    let qkv = &bench.bf16(s.prompts * shape.row())?;
+    let out = &bench.bf16(s.prompts * shape.queries())?;
+    let (statistics, scale) = (&bench.f32(s.prompts * s.heads)?, 1.0 / (width as f32).sqrt());
+    let call = GroupedAttention { paths, scale, qkv, kept: Some(kept), statistics, out };
+    let flops = (4 * s.prompts * length * shape.queries()) as f64;
+    let bytes = Some(2 * s.prompts * (length * numbers + shape.row() + shape.queries()));
+    let work = Work { bytes, ..computes(flops, Unit::Bf16) };
+    bench.launch("reading on, in pages", &call.launch()?, work)
 }
 
 /// From prompts' last rows to logits, and back.

@@ -14,6 +14,7 @@
 #include "../grouped_attention.cu"
 #include "../grouped_attention_backward.cu"
 #include "../grouped_attention_hopper.cu"
+#include "../keep.cu"
 #include "../layer_norm.cu"
 #include "../linear.cu"
 #include "../lookup.cu"
@@ -55,6 +56,7 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(grouped_attention_64),
         KERNEL_NAMED(hopper_attention_128),
         KERNEL_NAMED(hopper_attention_64),
+        KERNEL_NAMED(keep),
         KERNEL_NAMED(layer_norm),
         KERNEL_NAMED(layer_norm_backward),
         KERNEL_NAMED(linear),

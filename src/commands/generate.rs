@@ -46,7 +46,7 @@ pub struct GenerateRequest {
     pub one_of: Vec<String>,
     /// In what weights are kept; as in the file, f32 or else bf16, when left out.
     pub precision: Option<Precision>,
-    /// On what is computed. A device reads the whole prompt again for each token.
+    /// On what is computed.
     pub device: DeviceSpec,
 }
 
@@ -109,7 +109,7 @@ pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
         Some(driver) => {
             let most = answering.prompt.tokens.len().saturating_add(request.tokens_max);
             let most = most.min(decoder.config().context_max);
-            answering.run(&Resident::of(driver, &decoder, most)?, to)
+            answering.run(&Resident::of(driver, &decoder, most)?.keeping(0)?, to)
         }
     }
 }

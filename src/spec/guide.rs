@@ -48,11 +48,12 @@ pub struct DecoderGuideSpec {
     pub seed: u64,
     /// Tokens of a prompt, at most, 16 to 131072. Default 4096.
     pub tokens_max: usize,
-    /// MiB in which what was read of users is kept between visits, for each process; what does not
-    /// fit is read again. 0 for nothing. Default 1024.
+    /// MiB in which what was read of users is kept between visits, for each process, in the memory
+    /// of what it computes on; what does not fit is read again. 0 for nothing. Default 1024.
     #[serde(skip_serializing)] // the same lists
     pub kept_mib: usize,
-    /// On what it computes: `cpu`. Default `cpu`.
+    /// On what it computes: `cpu`, or `cuda:N`, one device, with batches of the job's
+    /// `device_tokens_max` tokens. Default `cpu`.
     #[serde(skip_serializing_if = "DeviceSpec::is_cpu")]
     pub device: DeviceSpec,
 }
@@ -120,8 +121,9 @@ impl DecoderGuideSpec {
         problems.range(&format!("{path}.temperature"), self.temperature, 0.0, 100.0);
         problems.range(&format!("{path}.tokens_max"), self.tokens_max, 16, 131_072);
         problems.range(&format!("{path}.kept_mib"), self.kept_mib, 0, 1 << 20);
-        if !self.device.is_cpu() {
-            problems.add(format!("{path}.device"), "a guide computes on the processor so far");
+        if self.device.count() > 1 {
+            let why = format!("a guide computes on one device, found {}", self.device);
+            problems.add(format!("{path}.device"), why);
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::Queries;
-use steerage::device::cuda::kernels::{GroupedAttention, GroupedAttentionBackward, Paths, Visits};
+use steerage::device::cuda::kernels::{
+    GroupedAttention, GroupedAttentionBackward, Indices, Keep, Paths, Visits,
+};
 use steerage::device::shape::GroupedShape;
 
 /// Not the root of the width: what heads are filled up with counts nothing.
@@ -66,7 +68,14 @@ fn attend(
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
     let qkv = Buffer::of(device, qkv)?;
     let (paths, scale) = (&paths, scale_of(shape));
-    let call = GroupedAttention { paths, scale, qkv: &qkv, statistics: &statistics, out: &out };
+    let call = GroupedAttention {
+        paths,
+        scale,
+        qkv: &qkv,
+        kept: None,
+        statistics: &statistics,
+        out: &out,
+    };
     launch(device, call.launch())?;
     let mut bits = bits_of_bf16(&out.read(device)?);
     bits.extend(bits_of_f32(&statistics.read(device)?));
@@ -140,6 +149,71 @@ fn a_sequence_has_the_same_bits_alone_and_with_others_and_with_what_it_goes_on_f
     }
 }
 
+/// Bits of the outputs of each sequence's last `own` tokens, whose keys and values, and those of
+/// the tokens before, are kept in pages that lie anywhere.
+fn attend_kept(
+    device: &Device,
+    shape: &GroupedShape<'_>,
+    own: &[u32],
+    qkv: &[Bf16],
+) -> Result<Vec<u32>> {
+    let GroupedShape { heads, shared, width, .. } = *shape;
+    let numbers = [heads * width, 2 * shared * width];
+    let (mut places, mut rows, mut last_rows) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut offsets, mut page) = (vec![0], 40);
+    for (s, own) in own.iter().enumerate() {
+        let length = shape.offsets[s + 1] - shape.offsets[s];
+        let mut seen = Vec::new();
+        for first in (0..length).step_by(64) {
+            page -= 3;
+            seen.push(page * 64..page * 64 + 64.min((length - first) as usize));
+        }
+        places.extend(seen.iter().cloned().flatten().map(|row| row as u32));
+        last_rows.extend(shape.offsets[s + 1] - own..shape.offsets[s + 1]);
+        offsets.push(offsets[s] + own);
+        rows.push(seen);
+    }
+    let kept = Buffer::new(device, 40 * 64 * numbers[1])?;
+    let places = Indices::of(device, &places)?;
+    let all = Buffer::of(device, qkv)?;
+    launch(device, Keep { numbers, qkv: &all, places: &places, kept: &kept }.launch())?;
+    let row = shape.row();
+    let last: Vec<Bf16> =
+        last_rows.iter().flat_map(|r| &qkv[*r as usize * row..][..row]).copied().collect();
+    let shape = GroupedShape { offsets: &offsets, parents: &[], ..*shape };
+    let paths = Paths::kept(device, &shape, Queries::All, &rows)?;
+    let out = Buffer::new(device, paths.rows() * shape.queries())?;
+    let statistics = &Buffer::new(device, paths.rows() * shape.heads)?;
+    let (paths, scale, qkv) = (&paths, scale_of(&shape), &Buffer::of(device, &last)?);
+    let call = GroupedAttention { paths, scale, qkv, kept: Some(&kept), statistics, out: &out };
+    launch(device, call.launch())?;
+    Ok(bits_of_bf16(&out.read(device)?))
+}
+
+#[test]
+fn what_is_kept_elsewhere_is_seen_as_what_is_next_to_the_queries() {
+    for (heads, shared, width) in [(4, 2, 64), (2, 1, 128)] {
+        let offsets = [0, 200, 201, 330];
+        let own = [3, 1, 70];
+        let shape = GroupedShape { offsets: &offsets, parents: &[], heads, shared, width };
+        let qkv = random_qkv(63, &shape);
+        for hopper in [false, true] {
+            let plain = |device: &Device| attend(device, hopper, &shape, Queries::All, &qkv);
+            let Some(all) = once(plain) else { return };
+            let case = |device: &Device| {
+                device.with_group_products(hopper);
+                attend_kept(device, &shape, &own, &qkv)
+            };
+            let found = with_every_wait(case).unwrap();
+            let wide = shape.queries();
+            let last = offsets[1..].iter().zip(own).flat_map(|(end, own)| end - own..*end);
+            for (found, r) in found.chunks_exact(wide).zip(last) {
+                assert_eq!(*found, all[r as usize * wide..][..wide]);
+            }
+        }
+    }
+}
+
 /// The gradient by plain loops over what each query sees; `narrow` rounds p and the scores' own.
 fn plain_backward<F: Real>(
     shape: &GroupedShape<'_>,
@@ -197,7 +271,14 @@ fn attend_backward(
     let (qkv, out) = (Buffer::of(device, qkv)?, Buffer::new(device, d_out.len())?);
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
     let scale = scale_of(shape);
-    let call = GroupedAttention { paths, scale, qkv: &qkv, statistics: &statistics, out: &out };
+    let call = GroupedAttention {
+        paths,
+        scale,
+        qkv: &qkv,
+        kept: None,
+        statistics: &statistics,
+        out: &out,
+    };
     launch(device, call.launch())?;
     let d_qkv = Buffer::new(device, qkv.len())?;
     let call = GroupedAttentionBackward {

@@ -3,15 +3,17 @@
 use super::*;
 use crate::decoder::{bits, expected, load};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use steerage::device::Precision;
 use steerage::model::decoder::{Prompt, Resident};
 
 /// A device that does what it is told at the last moment: when somebody waits for it. New memory is
-/// filled at once. It notes what came in which order.
-struct Late {
+/// filled at once. It notes what came in which order, and how many tokens were looked up.
+pub struct Late {
     device: Device,
     told: Mutex<Vec<Told>>,
     notes: Mutex<String>,
+    pub tokens: AtomicUsize,
 }
 
 enum Told {
@@ -20,6 +22,11 @@ enum Told {
 }
 
 impl Late {
+    pub fn new(device: Device) -> Arc<Self> {
+        let (told, notes) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { device, told, notes, tokens: AtomicUsize::new(0) })
+    }
+
     fn note(&self, what: char) {
         let mut notes = self.notes.lock().unwrap();
         if !notes.ends_with(what) {
@@ -47,6 +54,9 @@ impl Driver for Late {
     }
     fn launch(&self, launch: &Launch) -> Result<()> {
         self.note('l');
+        if launch.kernel().name == "lookup" {
+            self.tokens.fetch_add(launch.grid()[0] as usize, Ordering::Relaxed);
+        }
         self.told.lock().unwrap().push(Told::Launch(launch.clone()));
         Ok(())
     }
@@ -78,7 +88,7 @@ fn the_next_batch_is_placed_before_the_one_before_is_read() {
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap();
     let open = || Device::open(Order::ALL[0], None);
     let (Some(device), Some(other)) = (open(), open()) else { return };
-    let late = Arc::new(Late { device, told: Mutex::default(), notes: Mutex::default() });
+    let late = Late::new(device);
     let labels = [3, 0, 49, 17];
     // One prompt at a time, or little more, and all together.
     let apart = Resident::of(late.clone(), &decoder, longest).unwrap();

@@ -1,12 +1,19 @@
 //! A decoder as a guide: what is kept between visits, how many workers there are and how the order
 //! is read change no byte that they should not.
 
+use super::{facts, graph, is_a_ranking, models, row, walked};
+use crate::cuda::{Device, Order};
 use crate::support::{Shop, assert_same};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::Projection;
+use steerage::model::decoder::{Decoder, Projection, SharedDriver};
+use steerage::model::generate::Sampling;
+use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
-use steerage::types::{mix64, unit_f64};
+use steerage::stage::node_graph::{Near, NearSettings};
+use steerage::stage::texts::Texts;
+use steerage::types::{Candidates, Walk, mix64, unit_f64};
 
 const WORDS: &str = "The person Candidates with score of a first ranking No lists so far Lists the \
     latest last goal for list accuracy diversity fairness novelty backward stop Now rank all again \
@@ -112,4 +119,49 @@ fn a_prompt_that_is_too_long_keeps_the_list_and_is_told() {
     let letters = shop.dead_letters(&shop.run_of("runs", "demo"));
     let long = letters.iter().filter(|letter| letter.kind == "prompt-too-long").count();
     assert!(long > 50, "{long}");
+}
+
+/// Ways that a decoder on a device has led, and how many tokens it did not read again.
+fn led(shop: &Shop, written: bool, [tokens_max, kept]: [usize; 2]) -> Option<(Vec<Walk>, u64)> {
+    let device = Arc::new(Device::open(Order::ALL[0], None)?) as SharedDriver;
+    let settings = NearSettings {
+        window: 6,
+        stride: 3,
+        tokens_max: 512,
+        written,
+        sampling: Sampling::Greedy,
+        kept_bytes_max: kept,
+    };
+    let texts = Texts {
+        catalogue: facts().catalogue,
+        attributes: vec![0],
+        history_max: 3,
+        description_chars_max: 0,
+    };
+    let folder = shop.path("guide");
+    let (decoder, tokenizer) = (Decoder::open(&folder, None), Tokenizer::open(&folder).unwrap());
+    let device = Some((device, tokens_max));
+    let near =
+        Near::new(settings, (decoder.unwrap(), None), device, tokenizer, None, Arc::new(texts));
+    let near = Arc::new(near.unwrap());
+    let meter = Arc::clone(&near.meter);
+    let rows: Vec<Candidates> = (0..3).map(|user| row(user, 9)).collect();
+    let walks = walked(graph("diversity", 3, models(near, 1.0, false)), &rows);
+    walks.iter().zip(&rows).for_each(|(walk, row)| is_a_ranking(walk, row));
+    Some((walks, meter.reused()))
+}
+
+#[test]
+fn a_device_guides_alike_whatever_it_keeps() {
+    let shop = Shop::empty();
+    let json = words::tokenizer([WORDS].into_iter(), std::iter::empty(), 400, 8).unwrap();
+    shop.write_decoder("guide", &json, 2048);
+    for written in [false, true] {
+        let Some((walks, reused)) = led(&shop, written, [4096, 1 << 20]) else { return };
+        assert!(reused > 0 && walks.iter().all(|walk| walk.by_models));
+        let (narrow, less) = led(&shop, written, [640, 110_000]).unwrap();
+        assert_eq!((&narrow, less < reused), (&walks, true), "{less} of {reused}");
+        let (bare, none) = led(&shop, written, [640, 0]).unwrap();
+        assert_eq!((&bare, none), (&walks, 0));
+    }
 }

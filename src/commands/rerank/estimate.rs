@@ -6,9 +6,12 @@ use super::super::asking::{
 use super::super::{label, server};
 use super::Opened;
 use crate::error::Result;
-use crate::model::decoder::DecoderConfig;
+use crate::model::adapter::Adapter;
+use crate::model::decoder::{DecoderConfig, Memory};
 use crate::remote::Usage;
-use crate::spec::{ArmSpec, GuideSpec, NodeGraphSpec, RerankSpec, StepSpec};
+use crate::spec::{
+    ArmSpec, DecoderGuideSpec, DeviceSpec, GuideSpec, NodeGraphSpec, RerankSpec, StepSpec,
+};
 use std::fmt;
 use std::path::Path;
 
@@ -33,6 +36,8 @@ pub struct Guided {
     pub cost: Option<f64>,
     /// How long it takes.
     pub seconds: f64,
+    /// What it takes on its device, unless it computes on the processor.
+    pub memory: Option<(DeviceSpec, Memory)>,
 }
 
 /// What each guide would be asked: all visits that the ways may have, of all arms and points.
@@ -84,8 +89,25 @@ fn one(
     } else if let Some(decoder) = &guide.decoder {
         let config = DecoderConfig::open(Path::new(&decoder.path))?;
         all.seconds = decoder_seconds(&config, all.usage.tokens_in) / workers;
+        all.memory = memory(decoder, config, spec.device_tokens_max)?;
     }
     Ok(all)
+}
+
+/// What a decoder takes on its device, with what is kept of prompts among its batches.
+fn memory(
+    decoder: &DecoderGuideSpec,
+    mut config: DecoderConfig,
+    tokens_max: usize,
+) -> Result<Option<(DeviceSpec, Memory)>> {
+    if decoder.device.is_cpu() {
+        return Ok(None);
+    }
+    let adapter = decoder.adapter.as_deref().map(Path::new);
+    let adapter = adapter.map(|folder| Adapter::open_growing(folder, &mut config)).transpose()?;
+    let mut memory = Memory::expected(&config, adapter.as_ref().map(Adapter::config), tokens_max)?;
+    memory.batch_bytes += Memory::kept(&config, tokens_max, decoder.kept_mib << 20)?;
+    Ok(Some((decoder.device.clone(), memory)))
 }
 
 /// Prompts for an order and for the next node of one user, and the visits of the way.
@@ -105,11 +127,21 @@ impl fmt::Display for Guided {
         let Guided { name, prompts, usage: Usage { tokens_in, tokens_out }, cost, .. } = self;
         write!(f, "  guide        {name}: up to {prompts} prompts, about {tokens_in} tokens read")?;
         match cost {
-            None => writeln!(f, ", less what is read on"),
+            None => writeln!(f, ", less what is read on")?,
             Some(cost) => writeln!(
                 f,
                 " and {tokens_out} written, cost {cost:.2}; answers that are there cost nothing"
-            ),
+            )?,
         }
+        let Some((device, Memory { weights_bytes, batch_bytes })) = &self.memory else {
+            return Ok(());
+        };
+        let mib = |bytes: &usize| bytes.div_ceil(1 << 20);
+        writeln!(
+            f,
+            "  device       {device}: {} MiB for {name}, {} MiB for its batches and what is kept",
+            mib(weights_bytes),
+            mib(batch_bytes)
+        )
     }
 }

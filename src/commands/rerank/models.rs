@@ -1,5 +1,6 @@
 //! The arms' models, each loaded once however many arms use it.
 
+use super::super::devices;
 use super::super::embed::Embeddings;
 use super::super::label::texts;
 use super::super::server;
@@ -93,7 +94,9 @@ impl<'a> Models<'a> {
                 let asking = Arc::new(server::asking(server, 0, run, &account, store)?);
                 Arc::new(Far { asking, texts, window, stride, meter: Arc::default() })
             }
-            (None, Some(decoder)) => Arc::new(near(decoder, [window, stride], texts)?),
+            (None, Some(decoder)) => {
+                Arc::new(near(decoder, [window, stride], texts, self.spec.device_tokens_max)?)
+            }
             (None, None) => unreachable!("a checked guide has a decoder or a server"),
         };
         self.guides.push((name.to_owned(), Arc::clone(&guide)));
@@ -124,9 +127,14 @@ impl<'a> Models<'a> {
 
 /// A decoder that guides.
 ///
-/// Errors: a folder that holds no decoder, an adapter of another one, or a vocabulary without the
-/// labels.
-fn near(spec: &DecoderGuideSpec, [window, stride]: [usize; 2], texts: Arc<Texts>) -> Result<Near> {
+/// Errors: a folder that holds no decoder, an adapter of another one, a vocabulary without the
+/// labels, or a device that is not there or does not take it.
+fn near(
+    spec: &DecoderGuideSpec,
+    [window, stride]: [usize; 2],
+    texts: Arc<Texts>,
+    device_tokens_max: usize,
+) -> Result<Near> {
     let folder = Path::new(&spec.path);
     let (seed, temperature) = (spec.seed, f64::from(spec.temperature));
     let drawn = Sampling::Drawn(Draw { seed, temperature, top_k: 0, top_p: 1.0 });
@@ -140,7 +148,8 @@ fn near(spec: &DecoderGuideSpec, [window, stride]: [usize; 2], texts: Arc<Texts>
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
     let decoder = Decoder::open_adapted(folder, None, spec.adapter.as_deref().map(Path::new))?;
-    Near::new(settings, decoder, Tokenizer::open(folder)?, chat, texts)
+    let device = devices::open(&spec.device)?.pop().map(|device| (device, device_tokens_max));
+    Near::new(settings, decoder, device, Tokenizer::open(folder)?, chat, texts)
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees

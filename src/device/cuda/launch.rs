@@ -54,6 +54,7 @@ kernels! {
         ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128";
     "grouped_attention_hopper.cu": HOPPER_ATTENTION_64 "hopper_attention_64",
         HOPPER_ATTENTION_128 "hopper_attention_128";
+    "keep.cu": KEEP "keep";
     "layer_norm.cu": LAYER_NORM "layer_norm", LAYER_NORM_BACKWARD "layer_norm_backward";
     "linear.cu": LINEAR "linear", LINEAR_BACKWARD "linear_backward";
     "lookup.cu": LOOKUP "lookup";

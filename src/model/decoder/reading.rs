@@ -6,18 +6,23 @@
 
 use super::batch::{SHARED_MIN, alike};
 use super::pass::Within;
+use super::resident::{PAGE, Page, Shelf};
 use super::{Activations, BATCH_TOKENS, Batch, DAMAGED, Decoder, DecoderConfig, Prompt, Table};
 use crate::device::parallel::for_each;
 use crate::device::{Backend, GroupedAttention, Kept, KeptAttention};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// What a decoder keeps of the tokens it has read: each layer's keys, turned by their positions,
 /// and values. Empty to begin with; a clone is another way to go on from the same tokens.
 #[derive(Clone, Debug, Default)]
 pub struct KeyValues {
-    tokens: Vec<u32>,
-    adapter: Option<u32>,
-    layers: Vec<Kept>,
+    pub(super) tokens: Vec<u32>,
+    pub(super) adapter: Option<u32>,
+    /// On the processor.
+    pub(super) layers: Vec<Kept>,
+    /// On a device.
+    pub(super) pages: Vec<Page>,
 }
 
 /// A prompt that is asked about: all its tokens, and what is kept of tokens that were read before,
@@ -43,13 +48,15 @@ impl KeyValues {
     /// What it takes, in bytes.
     pub fn bytes(&self) -> usize {
         let layers = self.layers.iter().map(Kept::bytes).sum::<usize>();
-        layers + self.tokens.capacity() * size_of::<u32>()
+        let pages = self.pages.iter().map(Page::bytes).sum::<usize>();
+        layers + pages + self.tokens.capacity() * size_of::<u32>()
     }
 
     /// Forgets all but the first tokens.
     pub fn truncate(&mut self, tokens: usize) {
         self.tokens.truncate(tokens);
         self.layers.iter_mut().for_each(|layer| layer.truncate(tokens));
+        self.pages.truncate(tokens.div_ceil(PAGE));
     }
 
     /// How many tokens of a prompt need not be computed again: those that it begins with as these,
@@ -63,11 +70,18 @@ impl KeyValues {
         pairs.take(most).take_while(|(kept, token)| kept == token).count()
     }
 
-    /// Whether a decoder of these dimensions has read it.
+    /// Whether a decoder of these dimensions has read it on the processor.
     fn fits(&self, config: &DecoderConfig) -> bool {
         let fits = |layer: &Kept| layer.fits(config.shared, config.width);
         let layers = self.layers.len();
-        layers == 0 || layers == config.layers && self.layers.iter().all(fits)
+        let here = self.pages.is_empty();
+        here && (layers == 0 || layers == config.layers && self.layers.iter().all(fits))
+    }
+
+    /// Whether it is on a device's shelf.
+    pub(super) fn is_of(&self, shelf: Option<&Arc<Shelf>>) -> bool {
+        let of = |page: &Page| shelf.is_some_and(|shelf| page.is_of(shelf));
+        self.layers.is_empty() && self.pages.iter().all(of)
     }
 }
 

@@ -66,7 +66,7 @@ impl Reads for OnCpu<'_> {
     }
 }
 
-/// On a device whole prompts are read, each time: nothing is kept there yet.
+/// A device keeps what it has read if it has memory for that: see [`Resident::keeping`].
 impl Reads for Resident {
     type Table = Vec<u32>;
 
@@ -88,7 +88,6 @@ impl Reads for Resident {
     }
 
     fn logits_on(&self, asks: &mut [Ask<'_>], table: &Vec<u32>) -> Result<Vec<f32>> {
-        let prompts: Vec<Prompt> = asks.iter().map(|ask| ask.prompt.clone()).collect();
-        self.logits(&prompts, table)
+        self.logits_on(asks, table)
     }
 }

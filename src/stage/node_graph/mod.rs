@@ -21,6 +21,7 @@ mod aspect;
 mod far;
 mod kept;
 mod near;
+mod reading;
 mod reply;
 mod rules;
 mod state;

@@ -6,15 +6,13 @@
 //! once, as long as the memory for it lasts.
 
 use super::kept::{KeptWays, WayKey};
+use super::reading::Reading;
 use super::windows::Windows;
 use super::wording::{Piece, Wanted, prefix, suffix, text};
 use super::{Guide, Node, Ranking, Stand, Turn};
-use crate::device::Cpu;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Ask, Decoder, KeyValues, Prompt, Table};
-use crate::model::generate::{
-    Constraint, OnCpu, OneOf, Permutation, Question, Sampling, Settings, generate,
-};
+use crate::model::decoder::{Ask, Decoder, KeyValues, Prompt, SharedDriver};
+use crate::model::generate::{Constraint, OneOf, Permutation, Question, Sampling, Settings};
 use crate::model::tokenizer::{Part, Tokenizer};
 use crate::remote::{Message, Role};
 use crate::stage::Meter;
@@ -48,13 +46,12 @@ pub struct NearSettings {
 /// A decoder that guides.
 pub struct Near {
     settings: NearSettings,
-    decoder: Decoder,
+    reading: Reading,
     adapter: Option<u32>,
     tokenizer: Tokenizer,
     chat: Option<Chat>,
     texts: Arc<Texts>,
     labels: Vec<(String, u32)>,
-    table: Table,
     kept: KeptWays,
     /// Tokens of the prompts, and the time that reading them took; those not read again.
     pub meter: Arc<Meter>,
@@ -70,23 +67,31 @@ struct Asked {
 }
 
 impl Near {
-    /// A decoder and the number of its adapter that is asked; with a chat template, prompts are
-    /// what its user says.
+    /// A decoder and the number of its adapter that is asked, on a device with room for batches of
+    /// so many tokens, or on the processor; with a chat template, prompts are what its user says.
     ///
-    /// Errors: a vocabulary without as many labels as candidates are shown.
+    /// Errors: a vocabulary without as many labels as candidates are shown; a device that does not
+    /// take the decoder.
     pub fn new(
         settings: NearSettings,
         (decoder, adapter): (Decoder, Option<u32>),
+        device: Option<(SharedDriver, usize)>,
         tokenizer: Tokenizer,
         chat: Option<Chat>,
         texts: Arc<Texts>,
     ) -> Result<Near> {
         let labels = tokenizer.labels(settings.window)?;
         let tokens: Vec<u32> = labels.iter().map(|(_, token)| *token).collect();
-        let table = decoder.labels(&tokens)?;
+        let reading = match device {
+            None => Reading::here(decoder, &tokens)?,
+            Some((device, tokens_max)) => {
+                let room = [tokens_max, settings.kept_bytes_max];
+                Reading::there(device, &decoder, &tokens, room)?
+            }
+        };
         let kept = KeptWays::new(settings.kept_bytes_max);
         let meter = Arc::default();
-        Ok(Near { settings, decoder, adapter, tokenizer, chat, texts, labels, table, kept, meter })
+        Ok(Near { settings, reading, adapter, tokenizer, chat, texts, labels, kept, meter })
     }
 
     /// What is asked of a way: the places of its list that are shown, under their labels.
@@ -104,14 +109,14 @@ impl Near {
         told.push(Piece::Said(asked.to_owned()));
         let unreadable = |found| FaultKind::Unreadable { column: "prompt".into(), found };
         let tokens = self.tokens(&told).map_err(|e| unreadable(e.to_string()))?;
-        let tokens_max = self.settings.tokens_max.min(self.decoder.config().context_max);
+        let tokens_max = self.settings.tokens_max.min(self.reading.tokens_max());
         // An order may be written after it, label by label.
         if tokens.len() + self.settings.window > tokens_max {
             let (tokens, tokens_max) = (tokens.len() as u64, tokens_max as u64);
             return Err(FaultKind::PromptTooLong { tokens, tokens_max });
         }
         let prompt = Prompt { tokens, adapter: self.adapter };
-        match self.decoder.refusal(&prompt) {
+        match self.reading.refusal(&prompt) {
             None => Ok(prompt),
             Some(why) => Err(unreadable(why)),
         }
@@ -139,7 +144,7 @@ impl Near {
             let shown = &windows.lists[way][range.clone()];
             match self.prompt(&at[way], shown, Wanted::Order) {
                 Ok(prompt) => {
-                    let (kept, shown) = (self.kept.take(key(&at[way])), shown.len());
+                    let (shown, kept) = (shown.len(), KeyValues::default());
                     rankings[way].cost += Cost { prompts: 1, tokens: prompt.tokens.len() as u64 };
                     asked.push(Asked { way, range, shown, prompt, kept });
                 }
@@ -149,18 +154,43 @@ impl Near {
         asked
     }
 
+    /// Asks about prompts in turns, each with what is kept of its way: `ask` is given some of them
+    /// and the number of the first.
+    fn in_turns<T>(
+        &self,
+        at: &[Stand<'_>],
+        asked: &mut [Asked],
+        ask: impl Fn(&mut [Asked], usize) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(asked.len());
+        let mut left = asked;
+        while !left.is_empty() {
+            let tokens = left.iter().map(|asked| asked.prompt.tokens.len() + self.settings.window);
+            let (some, after) = left.split_at_mut(self.reading.together(tokens));
+            let _turn = self.reading.turn();
+            some.iter_mut().for_each(|asked| asked.kept = self.kept.take(key(&at[asked.way])));
+            let reused = some.iter().map(|asked| asked.kept.shared(&asked.prompt) as u64).sum();
+            self.meter.reuse(reused);
+            answers.extend(ask(some, answers.len())?);
+            for asked in some {
+                self.kept.put(key(&at[asked.way]), std::mem::take(&mut asked.kept));
+            }
+            left = after;
+        }
+        Ok(answers)
+    }
+
     /// The orders that are said, as places of what is shown.
     fn orders(&self, at: &[Stand<'_>], asked: &mut [Asked]) -> Result<Vec<Vec<u32>>> {
         if self.settings.written {
             return self.written(at, asked);
         }
-        self.count(asked);
         let mut asks: Vec<Ask<'_>> = asked
             .iter_mut()
             .map(|asked| Ask { prompt: &asked.prompt, kept: &mut asked.kept })
             .collect();
-        let logits = self.decoder.logits_on(&Cpu, &mut asks, &self.table, 1)?;
-        let rows = asked.iter().zip(logits.chunks_exact(self.table.outputs()));
+        let logits = self.reading.logits(&mut asks)?;
+        let rows = asked.iter().zip(logits.chunks_exact(self.reading.labels()));
         Ok(rows.map(|(asked, logits)| descending(&logits[..asked.shown])).collect())
     }
 
@@ -184,7 +214,6 @@ impl Near {
         asked: &mut [Asked],
         constraints: &[&dyn Constraint],
     ) -> Result<Vec<Vec<u32>>> {
-        self.count(asked);
         let longest = constraints.iter().filter_map(|constraint| constraint.longest()).max();
         let settings = Settings {
             tokens_max: longest.unwrap_or(1).max(1),
@@ -205,21 +234,8 @@ impl Near {
                 constraint: *constraint,
             });
         }
-        let reads = OnCpu { decoder: &self.decoder, device: &Cpu, threads: 1 };
-        let generated = generate(&reads, &mut questions, &settings, &mut |_, _| {})?;
+        let generated = self.reading.answers(&mut questions, &settings)?;
         Ok(generated.answers.into_iter().map(|answer| answer.tokens).collect())
-    }
-
-    /// Counts what need not be read again.
-    fn count(&self, asked: &[Asked]) {
-        let reused = asked.iter().map(|asked| asked.kept.shared(&asked.prompt) as u64).sum();
-        self.meter.reuse(reused);
-    }
-
-    fn put_back(&self, at: &[Stand<'_>], asked: Vec<Asked>) {
-        for Asked { way, kept, .. } in asked {
-            self.kept.put(key(&at[way]), kept);
-        }
     }
 
     /// Meters what was asked since.
@@ -263,12 +279,11 @@ impl Guide for Near {
             }
             let start = Instant::now();
             let mut asked = self.round(at, &windows, round, &mut rankings);
-            let orders = self.orders(at, &mut asked)?;
+            let orders = self.in_turns(at, &mut asked, |some, _| self.orders(at, some))?;
             for (asked, order) in asked.iter().zip(orders) {
                 windows.put(asked.way, asked.range.clone(), &order);
             }
             self.meter(&asked, start);
-            self.put_back(at, asked);
         }
         for ((ranking, order), stand) in rankings.iter_mut().zip(windows.lists).zip(at) {
             ranking.list = ArmList { order, scores: Vec::new() };
@@ -291,7 +306,7 @@ impl Guide for Near {
             match self.prompt(stand, &shown, Wanted::Next) {
                 Ok(prompt) => {
                     turns[way].cost = Cost { prompts: 1, tokens: prompt.tokens.len() as u64 };
-                    let (kept, shown) = (self.kept.take(key(stand)), shown.len());
+                    let (shown, kept) = (shown.len(), KeyValues::default());
                     asked.push(Asked { way, range: 0..shown, shown, prompt, kept });
                     choices.push(self.nodes(stand)?);
                 }
@@ -299,14 +314,15 @@ impl Guide for Near {
             }
         }
         let bound: Vec<&dyn Constraint> = choices.iter().map(|c| c as &dyn Constraint).collect();
-        let answers = self.answers(at, &mut asked, &bound)?;
+        let answers = self.in_turns(at, &mut asked, |some, first| {
+            self.answers(at, some, &bound[first..][..some.len()])
+        })?;
         for ((asked, choice), said) in asked.iter().zip(&choices).zip(answers) {
             let named = choice.which(&said).map(|node| node as NodeId);
             turns[asked.way].next = named.unwrap_or(at[asked.way].graph.stop);
             turns[asked.way].reply = ReplyClass::Exact;
         }
         self.meter(&asked, start);
-        self.put_back(at, asked);
         Ok(turns)
     }
 

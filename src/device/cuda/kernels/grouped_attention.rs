@@ -5,7 +5,7 @@ use super::super::launch::{
     arguments,
 };
 use super::super::{Bf16, Buffer, Driver};
-use super::{fits, u32_of};
+use super::{fits, indices, u32_of};
 use crate::device::Queries;
 use crate::device::shape::GroupedShape;
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ const NAME: &str = "grouped_attention";
 /// Pairs of a query and a head that a block takes; keys that it takes in a step.
 pub(super) const TILE: usize = 64;
 pub(super) const THREADS: u32 = 128;
+/// Of `tiles`, for each.
+const TILE_NUMBERS: usize = 5;
 
 /// What a batch's sequences see, and how their queries are shared out among blocks: made once, used
 /// in every layer.
@@ -26,6 +28,8 @@ pub struct Paths {
     pub(super) width: usize,
     pub(super) tokens: usize,
     pub(super) rows: usize,
+    /// Rows of the keys, if they are kept elsewhere.
+    kept_rows: Option<usize>,
     group_products: bool,
     pub(super) segments: Buffer<u32>,
     pub(super) tiles: Buffer<u32>,
@@ -38,6 +42,40 @@ impl Paths {
     /// If the shape is none, a sequence is empty, the width is neither 64 nor 128, or more than 64
     /// heads share their keys.
     pub fn of(driver: &dyn Driver, shape: &GroupedShape<'_>, queries: Queries) -> Result<Self> {
+        Self::laid(driver, shape, queries, None)
+    }
+
+    /// Of sequences whose keys and values are kept: `rows` are where those of a sequence are, from
+    /// its first position on, to the end of its own tokens. None goes on from another.
+    ///
+    /// # Errors
+    /// Those of [`Paths::of`]; if a sequence goes on from another, or has fewer rows than tokens.
+    pub fn kept(
+        driver: &dyn Driver,
+        shape: &GroupedShape<'_>,
+        queries: Queries,
+        rows: &[Vec<Range<usize>>],
+    ) -> Result<Self> {
+        let own = shape.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
+        let seen = rows.iter().map(|rows| rows.iter().map(Range::len).sum::<usize>());
+        if rows.len() != shape.sequences()
+            || !own.zip(seen).all(|(own, seen)| own <= seen)
+            || shape.parents.iter().any(Option::is_some)
+        {
+            return Err(Error::Device(format!(
+                "{NAME}: expected rows for all tokens of each sequence, and none to go on from \
+                 another"
+            )));
+        }
+        Self::laid(driver, shape, queries, Some(rows))
+    }
+
+    fn laid(
+        driver: &dyn Driver,
+        shape: &GroupedShape<'_>,
+        queries: Queries,
+        kept: Option<&[Vec<Range<usize>>]>,
+    ) -> Result<Self> {
         shape.check()?;
         let GroupedShape { heads, shared, width, .. } = *shape;
         let group = heads / shared;
@@ -54,27 +92,34 @@ impl Paths {
         let (mut segments, mut tiles, mut rows) = (Vec::new(), Vec::new(), 0);
         let ends = shape.ends();
         for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
-            let path = shape.path(s);
             let first = segments.len() as u32 / 2;
-            let seen = lay(&path, &mut segments);
-            let asking = match queries {
-                Queries::All => path[path.len() - 1].len() as u32,
-                Queries::Last => 1,
+            let seen = match kept {
+                Some(rows) => lay(&rows[s], &mut segments),
+                None => lay(&shape.path(s), &mut segments),
             };
+            let (start, end) = (shape.offsets[s], shape.offsets[s + 1]);
+            let asking = if queries == Queries::All { end - start } else { 1 };
             let block = (TILE / group) as u32;
             for query in (0..asking).step_by(block as usize) {
-                let position = seen - asking + query;
-                tiles.push([first, position, block.min(asking - query), rows + query]);
+                let [row, position] = [end, seen].map(|end| end - asking + query);
+                tiles.push([first, row, position, block.min(asking - query), rows + query]);
             }
             rows += asking;
         }
         // The longest first: what is left for the end is short.
-        tiles.sort_by_key(|[_, position, queries, _]| Reverse(position + queries));
+        tiles.sort_by_key(|[_, _, position, queries, _]| Reverse(position + queries));
         let segments = Buffer::of(driver, &segments)?;
         let tiles = Buffer::of(driver, tiles.as_flattened())?;
         let (tokens, rows) = (shape.tokens(), rows as usize);
+        let ends = |rows: &[Vec<Range<usize>>]| rows.iter().flatten().map(|rows| rows.end).max();
+        let kept_rows = kept.map(|rows| ends(rows).unwrap_or(0));
         let group_products = driver.has_group_products();
-        Ok(Self { heads, shared, width, tokens, rows, group_products, segments, tiles })
+        Ok(Self { heads, shared, width, tokens, rows, kept_rows, group_products, segments, tiles })
+    }
+
+    /// How many tiles of queries there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.tiles.len() / TILE_NUMBERS
     }
 
     /// How many rows the output has.
@@ -104,6 +149,9 @@ pub struct GroupedAttention<'a> {
     pub scale: f32,
     /// (tokens, (heads + 2 · shared) · width).
     pub qkv: &'a Buffer<Bf16>,
+    /// (rows, 2 · shared · width), for paths over what is kept: there are the keys and values, also
+    /// those of these tokens.
+    pub kept: Option<&'a Buffer<Bf16>>,
     /// (rows, heads): ln Σ exp, for the backward kernel.
     pub statistics: &'a Buffer<f32>,
     /// (rows, heads · width).
@@ -118,6 +166,7 @@ impl GroupedAttention<'_> {
     pub fn launch(&self) -> Result<Launch> {
         let Paths { heads, shared, width, tokens, rows, segments, tiles, .. } = self.paths;
         fits(NAME, "qkv", self.qkv, &[*tokens, heads + 2 * shared, *width])?;
+        let (keys, stride) = self.keys()?;
         fits(NAME, "statistics", self.statistics, &[*rows, *heads])?;
         fits(NAME, "out", self.out, &[*rows, *heads, *width])?;
         let kernel = match (self.paths.group_products, width) {
@@ -128,11 +177,30 @@ impl GroupedAttention<'_> {
         };
         let (heads, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
         let Self { qkv, out, statistics, scale, .. } = *self;
-        let arguments = arguments![qkv, segments, tiles, out, statistics, heads, groups, scale];
+        let arguments =
+            arguments![qkv, &keys, segments, tiles, out, statistics, heads, groups, stride, scale];
         // Queries, and two tiles of keys and of values.
         let shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         Launch::new(kernel, arguments)
             .sharing(shared_bytes)
-            .over([tiles.len() / 4, *shared], THREADS)
+            .over([self.paths.blocks(), *shared], THREADS)
+    }
+
+    /// Where keys begin, and how many heads there are from a row to the next.
+    fn keys(&self) -> Result<(Buffer<Bf16>, u32)> {
+        let Paths { heads, shared, width, kept_rows, .. } = self.paths;
+        match (kept_rows, self.kept) {
+            (None, None) => {
+                let keys = self.qkv.slice(heads * width..self.qkv.len())?;
+                Ok((keys, u32_of(NAME, heads + 2 * shared)?))
+            }
+            (Some(needed), Some(kept)) => {
+                let found = kept.len() / (2 * shared * width);
+                fits(NAME, "kept", kept, &[found, 2 * shared, *width])?;
+                indices::inside(NAME, "kept", *needed, found)?;
+                Ok((kept.clone(), u32_of(NAME, 2 * shared)?))
+            }
+            _ => Err(Error::Device(format!("{NAME}: expected what is kept where paths are of it"))),
+        }
     }
 }

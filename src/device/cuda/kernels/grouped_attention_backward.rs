@@ -160,7 +160,7 @@ impl GroupedAttentionBackward<'_> {
                 .over([*key_tiles, *shared], THREADS)?,
             Launch::new(by_query, of_queries)
                 .sharing(pairs + 4 * tile)
-                .over([tiles.len() / 4, *shared], THREADS)?,
+                .over([paths.blocks(), *shared], THREADS)?,
         ])
     }
 }

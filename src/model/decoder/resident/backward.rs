@@ -169,7 +169,7 @@ impl ResidentLearner {
         self.head_backward(with, d_logits, d_last)?;
         for l in (0..layers).rev() {
             let ends = l + 1 == layers;
-            let after = with.placed.after(ends);
+            let after = with.placed.after(l, layers);
             if room.places.len() == 1 && !ends {
                 self.forward_layer(&with.placed, l)?;
             }

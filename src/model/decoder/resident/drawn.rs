@@ -35,7 +35,7 @@ impl Resident {
         let weights = Weights::drawn(&driver, &config, heads, drawn, tokens_max)?;
         let room = Room::new(&*driver, weights.size(&config, heads, tokens_max))?;
         let (adapters, room) = (drawn.adapters, Mutex::new(room));
-        Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
+        Ok(Self { driver, config, heads, weights, adapters, tokens_max, room, shelf: None })
     }
 }
 

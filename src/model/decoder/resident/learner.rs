@@ -232,7 +232,7 @@ impl ResidentLearner {
     pub(super) fn forward_layer(&self, placed: &Placed, l: usize) -> Result<()> {
         let (resident, room, hidden) = (&self.resident, &self.room, self.resident.config.hidden);
         let layers = &resident.weights.layers;
-        let after = placed.after(l + 1 == layers.len());
+        let after = placed.after(l, layers.len());
         let (place, attended) = room.place(l);
         let stream = &room.stream(l, placed.tokens, hidden)?;
         let attended = &attended.slice(0..after.count * hidden)?;

@@ -1,6 +1,7 @@
 //! How much of a device's memory a decoder takes.
 
 use super::heads::Heads;
+use super::shelf::{page_bytes, pages};
 use crate::error::Result;
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
@@ -51,6 +52,14 @@ impl Memory {
             own = adapter.tokens.len();
         }
         Ok(Self::planned(config, heads, ranks, own, tokens_max))
+    }
+
+    /// What [`super::Resident::keeping`] takes for so many bytes and batches of so many tokens.
+    ///
+    /// Errors: [`crate::error::Error::Device`] for heads that the kernels do not take.
+    pub fn kept(config: &DecoderConfig, tokens_max: usize, bytes: usize) -> Result<usize> {
+        let page = page_bytes(config, Heads::new(config.width)?);
+        Ok(pages(page, tokens_max, bytes) * page)
     }
 
     /// Of a decoder that is not loaded yet: its adapters have so many ranks at each site together,

@@ -9,12 +9,15 @@ mod heads;
 mod learner;
 mod memory;
 mod pass;
+mod reading;
 mod room;
 mod sections;
+mod shelf;
 
 pub use drawn::Drawn;
 pub use learner::{Follow, ResidentLearner};
 pub use memory::Memory;
+pub(super) use shelf::{PAGE, Page, Shelf};
 
 use super::layout::SITES;
 use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
@@ -27,7 +30,7 @@ use heads::Heads;
 use pass::Placed;
 use room::{Room, Size};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A decoder on a device.
 pub struct Resident {
@@ -41,6 +44,8 @@ pub struct Resident {
     tokens_max: usize,
     /// What a pass computes in: one at a time.
     room: Mutex<Room>,
+    /// Where what was read is kept, if it is.
+    shelf: Option<Arc<Shelf>>,
 }
 
 /// What stays on the device.
@@ -119,7 +124,7 @@ impl Resident {
         let size = weights.size(&config, heads, tokens_max);
         let room = Room::new(&*driver, size).map_err(refused)?;
         let (adapters, room) = (decoder.adapters(), Mutex::new(room));
-        Ok(Self { driver, config, heads, weights, adapters, tokens_max, room })
+        Ok(Self { driver, config, heads, weights, adapters, tokens_max, room, shelf: None })
     }
 
     /// The dimensions.
@@ -152,28 +157,44 @@ impl Resident {
     /// Errors: [`Error::Model`] for a prompt that [`Resident::refusal`] refuses, for a token that
     /// is not there, and for logits that are not finite; [`Error::Device`] if the device fails.
     pub fn logits(&self, prompts: &[Prompt], tokens: &[u32]) -> Result<Vec<f32>> {
-        let number = |at: usize, why: String| Error::Model(format!("prompt {}: {why}", at + 1));
-        for (at, prompt) in prompts.iter().enumerate() {
-            if let Some(why) = self.refusal(prompt) {
-                return Err(number(at, why));
-            }
-        }
-        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocabulary) {
-            return Err(Error::Model(self.config.unknown(*token)));
-        }
-        let candidates = self.candidates(tokens)?;
-        let (mut all, mut left) = (Vec::new(), prompts);
-        let mut next = self.next(&mut left)?; // while the device computes what others asked for
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(placed) = next {
-            let logits = self.pass(&mut room, &placed, &candidates, tokens.len())?;
-            next = self.next(&mut left)?; // while the device computes
-            all.extend(logits.read(&*self.driver)?);
-        }
+        self.check(prompts.iter(), tokens)?;
+        let mut left = prompts;
+        let all = self.passes(tokens, &mut || self.next(&mut left))?;
         match all.iter().position(|logit| !logit.is_finite()) {
             None => Ok(all),
-            Some(at) => Err(number(at / tokens.len(), super::DAMAGED.into())),
+            Some(at) => Err(refused(at / tokens.len(), super::DAMAGED)),
         }
+    }
+
+    /// Refuses prompts and tokens that cannot be read.
+    fn check<'a>(&self, prompts: impl Iterator<Item = &'a Prompt>, tokens: &[u32]) -> Result<()> {
+        for (at, prompt) in prompts.enumerate() {
+            if let Some(why) = self.refusal(prompt) {
+                return Err(refused(at, &why));
+            }
+        }
+        match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
+            None => Ok(()),
+            Some(token) => Err(Error::Model(self.config.unknown(*token))),
+        }
+    }
+
+    /// The logits of batches, until there is no next one.
+    fn passes(
+        &self,
+        tokens: &[u32],
+        next: &mut dyn FnMut() -> Result<Option<Placed>>,
+    ) -> Result<Vec<f32>> {
+        let candidates = self.candidates(tokens)?;
+        let mut all = Vec::new();
+        let mut placed = next()?; // while the device computes what others asked for
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(batch) = placed {
+            let logits = self.pass(&mut room, &batch, &candidates, tokens.len())?;
+            placed = next()?; // while the device computes
+            all.extend(logits.read(&*self.driver)?);
+        }
+        Ok(all)
     }
 
     /// Takes a batch off the prompts, if any are left, and places it.
@@ -204,6 +225,11 @@ impl Resident {
             choices.flat_map(|a| tokens.iter().map(move |token| row(a, token))).collect();
         Rows::of(&*self.driver, &rows)
     }
+}
+
+/// What is wrong with a prompt.
+fn refused(at: usize, why: &str) -> Error {
+    Error::Model(format!("prompt {}: {why}", at + 1))
 }
 
 impl Weights {

@@ -2,15 +2,17 @@
 //! layer's product is followed by something, one kernel adds the adapters and does that as well.
 
 use super::room::{Place, Room};
+use super::shelf::Shelf;
 use super::{Layer, Multiplied, Resident};
 use crate::device::cuda::kernels::{
-    CandidateLogits, GroupedAttention, Indices, Lookup, LoraGated, LoraQkv, LoraResidual, LoraSums,
-    Paths, RmsNorm, Rows,
+    CandidateLogits, GroupedAttention, Indices, Keep, Lookup, LoraGated, LoraQkv, LoraResidual,
+    LoraSums, Paths, RmsNorm, Rows,
 };
 use crate::device::cuda::{Bf16, Buffer, Product};
 use crate::device::shape::{GroupedShape, NormShape};
 use crate::error::Result;
 use crate::model::decoder::{Batch, DecoderConfig};
+use std::sync::Arc;
 
 /// What launches need to know of a batch, on the device: made while the device computes the batch
 /// before.
@@ -26,6 +28,8 @@ pub struct Placed {
     lists: Indices,
     all: Paths,
     ends: Paths,
+    /// Where the tokens' keys and values are kept, if they are.
+    pub keep: Option<(Indices, Arc<Shelf>)>,
 }
 
 /// The rows of a layer that go on after its attention.
@@ -36,16 +40,20 @@ pub struct After<'a> {
     paths: &'a Paths,
     /// Which rows of the stream they are; none for all of them.
     from: Option<&'a Indices>,
+    /// Where keys and values are kept: the tokens' rows, and the layer's.
+    keep: Option<(&'a Indices, &'a Buffer<Bf16>)>,
 }
 
 impl Placed {
-    /// Those of a layer: in the last one only the prompts' last rows go on.
-    pub fn after(&self, last: bool) -> After<'_> {
+    /// Those of layer `l` of some: in the last one only the prompts' last rows go on.
+    pub fn after(&self, l: usize, layers: usize) -> After<'_> {
         let Self { tokens, prompts, by_token, by_prompt, lasts, all, ends, .. } = self;
-        match last {
-            true => After { count: *prompts, chosen: by_prompt, paths: ends, from: Some(lasts) },
-            false => After { count: *tokens, chosen: by_token, paths: all, from: None },
-        }
+        let keep = self.keep.as_ref().map(|(places, shelf)| (places, shelf.layer(l)));
+        let (count, chosen, paths, from) = match l + 1 == layers {
+            true => (*prompts, by_prompt, ends, Some(lasts)),
+            false => (*tokens, by_token, all, None),
+        };
+        After { count, chosen, paths, from, keep }
     }
 }
 
@@ -67,9 +75,9 @@ impl Resident {
         let last = &room.last.slice(0..placed.prompts * hidden)?;
         self.look_up(placed, stream)?;
         for (l, layer) in weights.layers.iter().enumerate() {
-            let ends = l + 1 == weights.layers.len();
-            let streams = if ends { [stream, last, last] } else { [stream; 3] };
-            self.layer(&room.place, placed, layer, placed.after(ends), streams)?;
+            let layers = weights.layers.len();
+            let streams = if l + 1 == layers { [stream, last, last] } else { [stream; 3] };
+            self.layer(&room.place, placed, layer, placed.after(l, layers), streams)?;
         }
         let to = (&room.place.forward_normed, &room.place.forward_scales);
         let h = &self.norm(last, &weights.last_norm, to)?;
@@ -109,6 +117,7 @@ impl Resident {
             lists: Indices::of(driver, &lists)?,
             all,
             ends,
+            keep: None,
         })
     }
 
@@ -160,7 +169,7 @@ impl Resident {
     ) -> Result<()> {
         let DecoderConfig { heads, shared, .. } = self.config;
         let (driver, wide, tokens) = (&*self.driver, self.heads.wide, placed.tokens);
-        let After { count, chosen, paths, from } = after;
+        let After { count, chosen, paths, from, keep } = after;
         let to = (&place.attention_normed, &place.attention_scales);
         let normed = self.norm(stream, &layer.attention_norm, to)?;
         let [qkv, output, ..] = &layer.sites;
@@ -171,10 +180,15 @@ impl Resident {
         let positions = &placed.positions;
         let call = LoraQkv { sums, turned, width: wide, positions, table, out };
         driver.launch(&call.launch()?)?;
+        if let Some((places, kept)) = keep {
+            let numbers = [heads * wide, 2 * shared * wide];
+            driver.launch(&Keep { numbers, qkv: out, places, kept }.launch()?)?;
+        }
+        let kept = keep.map(|(_, kept)| kept);
         let statistics = &place.statistics.slice(0..count * heads)?;
         let mixed = &place.mixed.slice(0..count * heads * wide)?;
         let scale = self.heads.scale();
-        let call = GroupedAttention { paths, scale, qkv: out, statistics, out: mixed };
+        let call = GroupedAttention { paths, scale, qkv: out, kept, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
         let sums = &self.product(mixed, count, output, &place.sums[1])?;
         let sums = output.sums(count, sums, chosen);
