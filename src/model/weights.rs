@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// The one metadata key. One, because the file format's writer keeps metadata in a hash map, and
 /// with two keys the bytes would differ from run to run.
@@ -27,6 +28,17 @@ impl TensorSpec {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Where tensors lie that lie one after the other.
+pub fn places(tensors: &[TensorSpec]) -> BTreeMap<String, Range<usize>> {
+    let mut end = 0;
+    let place = |tensor: &TensorSpec| {
+        let start = end;
+        end += tensor.len();
+        (tensor.name.clone(), start..end)
+    };
+    tensors.iter().map(place).collect()
 }
 
 /// Writes f32 tensors, which lie one after the other in `data`, and the metadata.

@@ -1,7 +1,9 @@
 //! Is the gradient of the loss that of PyTorch, and that of differences of the loss?
 
+use crate::encoder::files::decoder_folder;
 use crate::encoder::{expected, golden, load, read};
 use bytes::Bytes;
+use std::path::Path;
 use steerage::device::Precision;
 use steerage::error::Error;
 use steerage::model::encoder::{Encoder, Learner, Trained};
@@ -91,36 +93,88 @@ fn losses_and_gradients_are_those_of_pytorch() {
     }
 }
 
+/// The gradient by every loss against differences of the loss along a few directions.
+fn agrees_with_differences(
+    mut learner: Learner,
+    trained: &Trained,
+    lessons: &[Lesson],
+    texts: &[String],
+) {
+    for name in NAMES {
+        let settings = settings(trained.clone(), name);
+        let at = learner.parameters().to_vec();
+        let (_, slope) = gradient(&settings, &learner, lessons, texts).unwrap();
+        for seed in 0..3 {
+            let along: Vec<f32> = (0..at.len() as u64)
+                .map(|i| unit_f64(mix64(mix64(seed) ^ i)) as f32 - 0.5)
+                .collect();
+            let mut loss = |step: f32| {
+                let to: Vec<f32> = at.iter().zip(&along).map(|(x, d)| x + step * d).collect();
+                learner.set(&to).unwrap();
+                gradient(&settings, &learner, lessons, texts).unwrap().0
+            };
+            const H: f32 = 1e-3;
+            let differences = (loss(H) - loss(-H)) / (2.0 * f64::from(H));
+            loss(0.0);
+            let found: f64 = slope.iter().zip(&along).map(|(g, d)| f64::from(g * d)).sum();
+            let size = slope.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+            assert!(
+                (found - differences).abs() < 2e-3 + 0.01 * size,
+                "{trained:?} {name}: {found} and {differences}"
+            );
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_differences() {
     let (lessons, texts) = lessons();
     for trained in [Trained::Heads, LORA, Trained::Full] {
-        let mut learner = learner(&trained);
-        for name in NAMES {
-            let settings = settings(trained.clone(), name);
-            let at = learner.parameters().to_vec();
-            let (_, slope) = gradient(&settings, &learner, &lessons, &texts).unwrap();
-            for seed in 0..3 {
-                let along: Vec<f32> = (0..at.len() as u64)
-                    .map(|i| unit_f64(mix64(mix64(seed) ^ i)) as f32 - 0.5)
-                    .collect();
-                let mut loss = |step: f32| {
-                    let to: Vec<f32> = at.iter().zip(&along).map(|(x, d)| x + step * d).collect();
-                    learner.set(&to).unwrap();
-                    gradient(&settings, &learner, &lessons, &texts).unwrap().0
-                };
-                const H: f32 = 1e-3;
-                let differences = (loss(H) - loss(-H)) / (2.0 * f64::from(H));
-                loss(0.0);
-                let found: f64 = slope.iter().zip(&along).map(|(g, d)| f64::from(g * d)).sum();
-                let size = slope.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
-                assert!(
-                    (found - differences).abs() < 2e-3 + 0.01 * size,
-                    "{trained:?} {name}: {found} and {differences}"
-                );
-            }
-        }
+        agrees_with_differences(learner(&trained), &trained, &lessons, &texts);
     }
+}
+
+/// A decoder as the base, whose factors have been moved off 0.
+fn decoder_learner(folder: &Path, trained: &Trained) -> Learner {
+    let encoder = Encoder::open(folder, Some(Precision::F32), Some(6), 16, 2).unwrap();
+    let mut learner = Learner::new(encoder, trained, 4).unwrap();
+    let moved = |(at, x): (usize, &f32)| x + 0.05 * (at as f32).sin();
+    let parameters: Vec<f32> = learner.parameters().iter().enumerate().map(moved).collect();
+    learner.set(&parameters).unwrap();
+    learner
+}
+
+#[test]
+fn gradients_of_a_decoder_are_those_of_differences() {
+    let folder = decoder_folder();
+    let texts = ["x", "toy", "story x", "toy story"].map(str::to_owned);
+    let lesson = |request: &str, items: Vec<(u32, f32)>| Lesson {
+        request: request.into(),
+        context: "story".into(),
+        items,
+    };
+    let lessons = vec![
+        lesson("toy x", vec![(0, 1.0), (1, 0.0), (3, 0.5)]),
+        lesson("x x story", vec![(2, 1.0), (1, 0.25)]),
+    ];
+    for trained in [LORA, Trained::Full] {
+        let learner = decoder_learner(folder.path(), &trained);
+        agrees_with_differences(learner, &trained, &lessons, &texts);
+    }
+}
+
+#[test]
+fn a_decoder_is_merged_as_it_is_read() {
+    let folder = decoder_folder();
+    let texts = ["x", "toy", "story x"].map(str::to_owned);
+    let learner = decoder_learner(folder.path(), &LORA);
+    let before = learner.encoder().items(&texts, 1).unwrap();
+    let files = learner.encoder().to_files().unwrap();
+    let merged = learner.into_encoder().unwrap();
+    assert_eq!(files, merged.to_files().unwrap());
+    let after = merged.items(&texts, 1).unwrap();
+    let apart = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5, "{apart}");
 }
 
 #[test]

@@ -79,7 +79,47 @@ impl Learner {
         d_logits: &[f32],
         gradient: &mut [f32],
     ) {
-        self.head_backward(device, batch, tape, d_logits, gradient);
+        self.labels_backward(device, batch, tape, d_logits, gradient);
+        self.rows_backward(device, batch, tape, gradient);
+    }
+
+    /// As [`Learner::forward`], of the row of each prompt's last token after the last norm,
+    /// (prompts, hidden), in place of logits: as [`super::Decoder::embed`].
+    pub fn embed(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        kept_bytes_max: usize,
+        tape: &mut Tape,
+        out: &mut [f32],
+    ) {
+        let mut logits = vec![0.0; batch.prompts() * self.labels().len()];
+        self.forward(device, batch, kept_bytes_max, tape, &mut logits);
+        out.copy_from_slice(&tape.with.last_normed.rows[..out.len()]);
+    }
+
+    /// As [`Learner::backward`], from the gradient of what [`Learner::embed`] computed.
+    pub fn embed_backward(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        tape: &mut Tape,
+        d_rows: &[f32],
+        gradient: &mut [f32],
+    ) {
+        sized(&mut tape.d_normed, d_rows.len()).copy_from_slice(d_rows);
+        self.rows_backward(device, batch, tape, gradient);
+    }
+
+    /// From the prompts' normed rows, whose gradient is in `d_normed`, to the embeddings.
+    fn rows_backward(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        tape: &mut Tape,
+        gradient: &mut [f32],
+    ) {
+        self.last_norm_backward(device, batch, tape, gradient);
         let (tokens, prompts) = (batch.tokens(), batch.prompts());
         for l in (0..self.decoder.layers.len()).rev() {
             let last = l + 1 == self.decoder.layers.len();
@@ -101,8 +141,8 @@ impl Learner {
         device.lookup_backward(LookupBackward { rows: &rows, hidden, d_out, d_rows });
     }
 
-    /// From the logits to the last layer's output, in `d_stream`.
-    fn head_backward(
+    /// From the logits to the prompts' normed rows, in `d_normed`.
+    fn labels_backward(
         &self,
         device: &dyn Backend,
         batch: &Batch,
@@ -110,7 +150,7 @@ impl Learner {
         d_logits: &[f32],
         gradient: &mut [f32],
     ) {
-        let Tape { with, d_stream, d_normed, d_labels, .. } = tape;
+        let Tape { with, d_normed, d_labels, .. } = tape;
         let (rows, hidden) = (batch.prompts(), self.decoder.config.hidden);
         let labels = self.labels();
         let tied = self.decoder.config.tied;
@@ -132,8 +172,19 @@ impl Learner {
             };
             device.lookup_backward(LookupBackward { rows: &rows, hidden, d_out: d_labels, d_rows });
         }
-        let d_normed = sized(d_normed, rows * hidden);
-        product(device, d_logits, &self.table_transposed, d_normed);
+        product(device, d_logits, &self.table_transposed, sized(d_normed, rows * hidden));
+    }
+
+    /// From the prompts' normed rows to the last layer's output, in `d_stream`.
+    fn last_norm_backward(
+        &self,
+        device: &dyn Backend,
+        batch: &Batch,
+        tape: &mut Tape,
+        gradient: &mut [f32],
+    ) {
+        let Tape { with, d_stream, d_normed, .. } = tape;
+        let (rows, hidden) = (batch.prompts(), self.decoder.config.hidden);
         let d_stream = sized(d_stream, rows * hidden);
         d_stream.fill(0.0);
         device.rms_norm_backward(RmsNormBackward {
@@ -141,7 +192,7 @@ impl Learner {
             x: &with.stream[..rows * hidden],
             weight: &self.decoder.last_norm,
             statistics: &with.last_normed.statistics[..rows],
-            d_out: d_normed,
+            d_out: &d_normed[..rows * hidden],
             d_x: d_stream,
             d_weight: self.part(gradient, layout::LAST_NORM),
         });

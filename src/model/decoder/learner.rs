@@ -7,7 +7,7 @@ use super::{Decoder, DecoderConfig, Prompt, Site};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
-use crate::model::weights::TensorSpec;
+use crate::model::weights::{TensorSpec, places};
 use crate::types::{mix64, unit_f64};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -68,13 +68,7 @@ impl Learner {
                 (Some(adapter), tensors)
             }
         };
-        let mut end = 0;
-        let place = |tensor: &TensorSpec| {
-            let start = end;
-            end += tensor.len();
-            (tensor.name.clone(), start..end)
-        };
-        let places = tensors.iter().map(place).collect();
+        let places = places(&tensors);
         let (table, table_transposed) = effective(&decoder, labels)?;
         let (transposed, labels) = (OnceLock::new(), labels.to_vec());
         Ok(Self { decoder, adapter, tensors, places, transposed, labels, table, table_transposed })
@@ -83,6 +77,16 @@ impl Learner {
     /// The decoder as it is now, with what is trained as its only adapter.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// The decoder, with what was learned merged into its weights.
+    ///
+    /// Errors: none that finite weights can cause.
+    pub fn merged(&self) -> Result<Decoder> {
+        match &self.adapter {
+            None => Ok(self.decoder.clone()),
+            Some(adapter) => self.decoder.merged(adapter),
+        }
     }
 
     /// The adapter as it is now, unless every weight is trained.
@@ -125,12 +129,7 @@ impl Learner {
                 }
             }
             None => {
-                let (config, places) = (self.decoder.config.clone(), &self.places);
-                self.decoder = Decoder::fill(config, Precision::F32, &|name, row, to| {
-                    let start = places[name].start + row * to.len();
-                    to.copy_from_slice(&parameters[start..start + to.len()]);
-                    Ok(())
-                })?;
+                self.decoder = self.decoder.with_weights(parameters)?;
                 self.transposed = OnceLock::new();
             }
         }

@@ -13,6 +13,7 @@ mod embed;
 pub(super) mod layout;
 mod learner;
 mod load;
+mod merge;
 mod pass;
 mod random;
 mod reading;

@@ -1,5 +1,6 @@
-//! A BERT's backward pass, as a list of kernel calls.
+//! A BERT's backward pass, as a list of kernel calls; a decoder has its own.
 
+use super::base::Base;
 use super::batch::Batch;
 use super::bert::Bert;
 use super::layout::{self, SITES};
@@ -10,6 +11,8 @@ use crate::device::{
     Backend, GeluBackward, LayerNormBackward, LookupBackward, LoraBackward,
     MutualAttentionBackward, WeightBackward,
 };
+use crate::model::decoder;
+use crate::model::weights::TensorSpec;
 
 /// What the forward pass leaves for the backward pass, and the buffers of both. Reusable.
 #[derive(Default)]
@@ -23,23 +26,38 @@ pub struct Tape {
     d_wide: Vec<f32>,
     /// The gradient of norms that are not trained.
     unread: Vec<f32>,
+    /// Of a decoder that learns.
+    decoder: (decoder::Batch, decoder::Tape),
 }
 
+/// What a thread may keep of a decoder's forward pass; layers beyond it are computed again.
+const DECODER_KEPT_BYTES_MAX: usize = 1 << 30;
+
 impl Learner {
-    /// Computes the mean of each text's rows, (texts, hidden), of a batch that is not empty, and
+    /// Computes the pooled row of each text, (texts, hidden), of a batch that is not empty, and
     /// keeps what the backward pass needs.
     ///
-    /// Panics: if the base is no BERT.
+    /// Panics: if nothing of the base is trained.
     pub fn forward(&self, device: &dyn Backend, batch: &Batch, tape: &mut Tape, out: &mut [f32]) {
-        let bert = self.encoder.bert().expect("a decoder's weights are never trained");
-        tape.with.keep(bert.layers.len());
-        bert.forward(device, batch, &mut tape.with, out);
+        match &self.encoder.base {
+            Base::Bert(bert) => {
+                tape.with.keep(bert.layers.len());
+                bert.forward(device, batch, &mut tape.with, out);
+            }
+            Base::Learning(learner) => {
+                let prompts = learner.prompts(batch.texts_tokens());
+                let (packed, tape) = &mut tape.decoder;
+                *packed = decoder::Batch::of(&prompts);
+                learner.embed(device, packed, DECODER_KEPT_BYTES_MAX, tape, out);
+            }
+            Base::Decoder(_) => unreachable!("a decoder that does not learn has no tape"),
+        }
     }
 
     /// Adds to `gradient`, laid out like the parameters, what follows from the gradient by the
     /// pooled rows. `tape` is what [`Learner::forward`] left for the same batch.
     ///
-    /// Panics: if the base is no BERT.
+    /// Panics: if nothing of the base is trained.
     pub fn backward(
         &self,
         device: &dyn Backend,
@@ -48,7 +66,12 @@ impl Learner {
         d_pooled: &[f32],
         gradient: &mut [f32],
     ) {
-        let bert = self.encoder.bert().expect("a decoder's weights are never trained");
+        if let Base::Learning(learner) = &self.encoder.base {
+            let (packed, tape) = &mut tape.decoder;
+            let gradient = &mut gradient[..learner.tensors().iter().map(TensorSpec::len).sum()];
+            return learner.embed_backward(device, packed, tape, d_pooled, gradient);
+        }
+        let bert = self.encoder.bert().expect("a decoder that does not learn has no tape");
         let (tokens, hidden) = (batch.tokens(), bert.config.hidden);
         let d_stream = sized(&mut tape.d_stream, tokens * hidden);
         let texts = batch.offsets.windows(2).zip(d_pooled.chunks_exact(hidden));
@@ -242,6 +265,10 @@ impl Learner {
     /// gradients by rows and, where every weight is trained, by weights.
     pub fn flops(&self, batch: &Batch) -> u64 {
         let passes = if self.trained == Trained::Full { 3 } else { 2 };
-        self.encoder.bert().map_or(0, |bert| passes * bert.flops(batch))
+        match &self.encoder.base {
+            Base::Bert(bert) => passes * bert.flops(batch),
+            Base::Learning(learner) => learner.flops(batch.tokens(), batch.texts()),
+            Base::Decoder(_) => 0,
+        }
     }
 }

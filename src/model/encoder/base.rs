@@ -19,6 +19,16 @@ pub enum Base {
     Bert(Bert),
     /// The last token's row, after the last norm.
     Decoder(Decoder),
+    /// The same, of a decoder that learns.
+    Learning(Box<decoder::Learner>),
+}
+
+/// What reads the texts now.
+pub enum Reader<'a> {
+    /// See [`Base::Bert`].
+    Bert(&'a Bert),
+    /// A decoder, and the adapter that texts choose.
+    Decoder(&'a Decoder, Option<u32>),
 }
 
 /// A thread's buffers.
@@ -29,35 +39,46 @@ struct Buffers {
 }
 
 impl Base {
+    /// What reads the texts.
+    pub fn reader(&self) -> Reader<'_> {
+        match self {
+            Base::Bert(bert) => Reader::Bert(bert),
+            Base::Decoder(decoder) => Reader::Decoder(decoder, None),
+            Base::Learning(learner) => {
+                Reader::Decoder(learner.decoder(), learner.adapter().is_some().then_some(0))
+            }
+        }
+    }
+
     /// Width of what it gives.
     pub fn hidden(&self) -> usize {
-        match self {
-            Base::Bert(bert) => bert.config().hidden,
-            Base::Decoder(decoder) => decoder.config().hidden,
+        match self.reader() {
+            Reader::Bert(bert) => bert.config().hidden,
+            Reader::Decoder(decoder, _) => decoder.config().hidden,
         }
     }
 
     /// Tokens of the longest text.
     pub fn context_max(&self) -> usize {
-        match self {
-            Base::Bert(bert) => bert.config().context_max,
-            Base::Decoder(decoder) => decoder.config().context_max,
+        match self.reader() {
+            Reader::Bert(bert) => bert.config().context_max,
+            Reader::Decoder(decoder, _) => decoder.config().context_max,
         }
     }
 
     /// How many tokens it knows.
     pub fn vocabulary(&self) -> usize {
-        match self {
-            Base::Bert(bert) => bert.config().vocabulary,
-            Base::Decoder(decoder) => decoder.config().vocabulary,
+        match self.reader() {
+            Reader::Bert(bert) => bert.config().vocabulary,
+            Reader::Decoder(decoder, _) => decoder.config().vocabulary,
         }
     }
 
     /// In what its weights are kept.
     pub fn precision(&self) -> Precision {
-        match self {
-            Base::Bert(bert) => bert.precision(),
-            Base::Decoder(decoder) => decoder.precision(),
+        match self.reader() {
+            Reader::Bert(bert) => bert.precision(),
+            Reader::Decoder(decoder, _) => decoder.precision(),
         }
     }
 
@@ -106,10 +127,10 @@ impl Base {
         with: &mut Buffers,
         out: &mut [f32],
     ) {
-        match self {
-            Base::Bert(bert) => bert.pool(&Cpu, &Batch::of(pieces), &mut with.bert, out),
-            Base::Decoder(decoder) => {
-                let prompt = |piece: &Piece| Prompt { tokens: piece.tokens.clone(), adapter: None };
+        match self.reader() {
+            Reader::Bert(bert) => bert.pool(&Cpu, &Batch::of(pieces), &mut with.bert, out),
+            Reader::Decoder(decoder, adapter) => {
+                let prompt = |piece: &Piece| Prompt { tokens: piece.tokens.clone(), adapter };
                 let prompts: Vec<Prompt> = pieces.map(prompt).collect();
                 let batch = decoder::Batch::of(&prompts);
                 decoder.embed(&Cpu, &batch, &mut with.decoder, out);

@@ -41,6 +41,12 @@ impl Batch {
         self.tokens.len()
     }
 
+    /// The tokens of each text.
+    pub fn texts_tokens(&self) -> impl Iterator<Item = &[u32]> {
+        let ends = self.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
+        ends.map(|range| &self.tokens[range])
+    }
+
     /// How many texts.
     pub fn texts(&self) -> usize {
         self.offsets.len() - 1

@@ -5,8 +5,8 @@ use super::layout::{self, Projection, SITES};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::Result;
 use crate::model::tensors::Tensors;
+use crate::model::weights::places;
 use crate::types::{mix64, normal};
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Where weights come from: writes a row of a tensor by its name.
@@ -163,19 +163,6 @@ impl Bert {
             Ok(())
         })
     }
-}
-
-/// Where tensors lie that lie one after the other.
-pub(super) fn places(
-    tensors: &[crate::model::weights::TensorSpec],
-) -> BTreeMap<String, Range<usize>> {
-    let mut end = 0;
-    let place = |tensor: &crate::model::weights::TensorSpec| {
-        let start = end;
-        end += tensor.len();
-        (tensor.name.clone(), start..end)
-    };
-    tensors.iter().map(place).collect()
 }
 
 impl Site {

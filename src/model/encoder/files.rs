@@ -5,7 +5,7 @@
 //! heads.safetensors                                 heads, scale and bias
 //! ```
 
-use super::base::Base;
+use super::base::{Base, Reader};
 use super::bert::Bert;
 use super::heads::Heads;
 use super::text::Texts;
@@ -85,9 +85,9 @@ impl Encoder {
             )));
         }
         let tokenizer = Tokenizer::parse(TOKENIZER, &tokenizer_json)?;
-        let texts = match &base {
-            Base::Bert(_) => Texts::bert(tokenizer, tokens_max)?,
-            Base::Decoder(_) => Texts::decoder(tokenizer, tokens_max, ends)?,
+        let texts = match base.reader() {
+            Reader::Bert(_) => Texts::bert(tokenizer, tokens_max)?,
+            Reader::Decoder(..) => Texts::decoder(tokenizer, tokens_max, ends)?,
         };
         texts.check(base.context_max())?;
         texts.check_vocabulary(base.vocabulary())?;
@@ -109,6 +109,7 @@ impl Encoder {
         let mut files = match &self.base {
             Base::Bert(bert) => bert_files(bert)?,
             Base::Decoder(decoder) => decoder_files(decoder, self.ends)?,
+            Base::Learning(learner) => decoder_files(&learner.merged()?, self.ends)?,
         };
         files.extend([(HEADS, heads), (TOKENIZER, self.tokenizer_json.clone())]);
         Ok(files)

@@ -1,14 +1,16 @@
 //! An encoder that learns: what of it is trained, as one vector of parameters, and what the
 //! backward pass multiplies by.
 
-use super::base::Base;
-use super::bert::{Bert, Layer, Site, places};
+use super::base::{Base, Reader};
+use super::bert::{Bert, Layer, Site};
 use super::heads::Heads;
 use super::layout::{self, Projection, SITES};
 use super::{Encoder, Piece};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::{Error, Result};
-use crate::model::weights::TensorSpec;
+use crate::model::adapter::AdapterConfig;
+use crate::model::decoder;
+use crate::model::weights::{TensorSpec, places};
 use crate::types::{mix64, unit_f64};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +22,7 @@ pub enum Trained {
     /// Nothing: the base stays as it is, and reads each text once.
     Heads,
     /// The factors of a low-rank change of every projection: scale · B · A with scale = alpha /
-    /// rank.
+    /// rank. Of a decoder, too.
     ///
     /// Source: Hu et al., LoRA (2021), eq. 3.
     Lora {
@@ -51,26 +53,28 @@ pub struct Learner {
 impl Learner {
     /// Prepares an encoder for training. A new A is uniform within ±1 / √inputs, and its B is 0.
     ///
-    /// Errors: [`Error::Model`] for a decoder whose weights are to be trained, a rank of 0, and a
-    /// base whose every weight is to be trained and which is not in f32.
-    pub fn new(encoder: Encoder, trained: &Trained, seed: u64) -> Result<Self> {
+    /// Errors: [`Error::Model`] for a rank of 0, and for a base whose every weight is to be trained
+    /// and which is not in f32.
+    pub fn new(mut encoder: Encoder, trained: &Trained, seed: u64) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Model(format!("training an encoder: {why}")));
-        let heads = Heads::tensors(encoder.heads.shape());
-        let mut tensors = match (&encoder.base, trained) {
-            (_, Trained::Heads) => Vec::new(),
-            (Base::Decoder(_), _) => {
-                return refuse("of a decoder the heads alone can be trained: use a BERT");
-            }
-            (_, Trained::Lora { rank: 0, .. }) => return refuse("expected a rank of 1 or more"),
-            (Base::Bert(bert), Trained::Lora { rank, .. }) => factors(bert, *rank),
-            (Base::Bert(bert), Trained::Full) if bert.precision() != Precision::F32 => {
+        match trained {
+            Trained::Lora { rank: 0, .. } => return refuse("expected a rank of 1 or more"),
+            Trained::Full if encoder.precision() != Precision::F32 => {
                 return refuse("every weight is to be trained: expected f32: open it in f32");
             }
+            _ => encoder.base = learning(encoder.base, trained, seed)?,
+        }
+        let heads = Heads::tensors(encoder.heads.shape());
+        let mut tensors = match (&encoder.base, trained) {
+            (Base::Bert(bert), Trained::Lora { rank, .. }) => factors(bert, *rank),
             (Base::Bert(bert), Trained::Full) => layout::tensors(bert.config()),
+            (Base::Learning(learner), _) => learner.tensors().to_vec(),
+            (_, Trained::Heads) | (Base::Decoder(_), _) => Vec::new(),
         };
         let base = tensors.iter().map(TensorSpec::len).sum();
         let mut parameters = match (&encoder.base, trained) {
             (Base::Bert(bert), Trained::Full) => bert.weights(),
+            (Base::Learning(learner), _) => learner.parameters(),
             _ => start(&tensors, seed),
         };
         parameters.extend_from_slice(encoder.heads.values());
@@ -93,9 +97,13 @@ impl Learner {
     ///
     /// Errors: none that finite weights can cause.
     pub fn into_encoder(mut self) -> Result<Encoder> {
-        if let (Base::Bert(bert), Trained::Lora { .. }) = (&self.encoder.base, &self.trained) {
-            let merged = bert.with_weights(bert.precision(), &bert.weights())?;
-            self.encoder.base = Base::Bert(merged);
+        match (&self.encoder.base, &self.trained) {
+            (Base::Bert(bert), Trained::Lora { .. }) => {
+                let merged = bert.with_weights(bert.precision(), &bert.weights())?;
+                self.encoder.base = Base::Bert(merged);
+            }
+            (Base::Learning(learner), _) => self.encoder.base = Base::Decoder(learner.merged()?),
+            _ => {}
         }
         Ok(self.encoder)
     }
@@ -131,6 +139,7 @@ impl Learner {
                 *bert = bert.with_weights(Precision::F32, base)?;
                 self.transposed = OnceLock::new();
             }
+            (Base::Learning(learner), _) => learner.set(base)?,
             (_, Trained::Lora { .. }) => self.change(),
             _ => {}
         }
@@ -180,10 +189,13 @@ impl Learner {
         self.encoder.base.pool(pieces, threads)
     }
 
-    /// Which tensors weight decay leaves alone: norms, biases and the scale.
+    /// Which tensors weight decay leaves alone: norms, biases, the scale, and of a decoder the
+    /// matrix of its logits, which nobody reads.
     pub fn undecayed(&self) -> Vec<Range<usize>> {
         let alone = |name: &str| {
-            name.contains("LayerNorm") || name.ends_with("bias") || name.starts_with("logit.")
+            ["LayerNorm", "norm.", decoder::layout::HEAD].iter().any(|part| name.contains(part))
+                || name.ends_with("bias")
+                || name.starts_with("logit.")
         };
         let ranges = self.places.iter().filter(|(name, _)| alone(name));
         let mut ranges: Vec<Range<usize>> = ranges.map(|(_, range)| range.clone()).collect();
@@ -201,13 +213,39 @@ impl Learner {
             tell(&bert.tables[1]);
         }
         tell(self.encoder.heads.values());
-        let about = match &self.encoder.base {
-            Base::Bert(bert) => format!("{:?} {:?}", bert.config, bert.precision),
-            Base::Decoder(decoder) => format!("{:?} {:?}", decoder.config(), decoder.precision()),
+        if let Base::Learning(learner) = &self.encoder.base {
+            let print = learner.fingerprint();
+            words.extend([print as u32, (print >> 32) as u32]);
+        }
+        let about = match self.encoder.base.reader() {
+            Reader::Bert(bert) => format!("{:?} {:?}", bert.config, bert.precision),
+            Reader::Decoder(decoder, _) => {
+                format!("{:?} {:?}", decoder.config(), decoder.precision())
+            }
         };
         words.extend(about.bytes().map(u32::from));
         words.into_iter().fold(0, |hash, word| mix64(hash ^ u64::from(word)))
     }
+}
+
+/// A decoder as one that learns, if more than the heads is trained.
+fn learning(base: Base, trained: &Trained, seed: u64) -> Result<Base> {
+    let trained = match *trained {
+        Trained::Heads => return Ok(base),
+        Trained::Full => decoder::Trained::Full,
+        Trained::Lora { rank, alpha } => decoder::Trained::Adapter(AdapterConfig {
+            rank,
+            alpha,
+            rslora: false,
+            targets: decoder::Projection::ALL.to_vec(),
+            tokens: Vec::new(),
+            base: None,
+        }),
+    };
+    let Base::Decoder(decoder) = base else { return Ok(base) };
+    // Nobody reads the label's logit: it is the cheapest table there is.
+    let learner = decoder::Learner::new(decoder, &trained, &[0], seed)?;
+    Ok(Base::Learning(Box::new(learner)))
 }
 
 /// Names and shapes of the factors: projection by projection A, then B.

@@ -113,7 +113,7 @@ impl Encoder {
     pub fn bert(&self) -> Option<&Bert> {
         match &self.base {
             Base::Bert(bert) => Some(bert),
-            Base::Decoder(_) => None,
+            Base::Decoder(_) | Base::Learning(_) => None,
         }
     }
 
