@@ -151,7 +151,13 @@ fn how_far_people_can_steer_is_told() {
     shop.run("reach.toml", &["--workers", "2", "--set", "run.root=runs-2"]);
     let report = shop.report(&shop.run_of("runs", "reachability"));
     assert_eq!(report["sheets"], shop.report(&shop.run_of("runs-2", "reachability"))["sheets"]);
-    let rows = report["sheets"][0]["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 5, "four strata and all pairs: {rows:?}");
-    assert_eq!(rows[4][1][0], "40");
+    let sheets = report["sheets"].as_array().unwrap();
+    assert_eq!(sheets.len(), 4, "two ways to hear a request, two ways to compare lists");
+    for (sheet, heard) in sheets.iter().zip(["language", "rules and language"].iter().cycle()) {
+        assert_eq!(sheet["columns"][2], format!("{heard} w=0.25"));
+        let rows = sheet["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 5, "four strata and all pairs: {rows:?}");
+        assert_eq!(rows[4][1][0], "40");
+    }
+    assert_ne!(sheets[0]["rows"], sheets[1]["rows"]);
 }

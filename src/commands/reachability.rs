@@ -5,6 +5,7 @@ use super::prepare::Prepared;
 use super::rerank::{attribute, speaker};
 use super::runs::{manifest, payload};
 use super::train_retriever::Trained;
+use crate::control::request::{RequestSettings, Requests};
 use crate::control::{Postings, with_popularity};
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
@@ -57,6 +58,9 @@ pub struct Reached {
     pub requests: Vec<Estimate>,
     /// What requests add to filters, by weight: paired.
     pub gains: Vec<Estimate>,
+    /// The two for requests within what the rules read in them.
+    #[serde(default)] // runs before had none
+    pub within: [Vec<Estimate>; 2],
 }
 
 /// Opens what the job reads.
@@ -90,6 +94,10 @@ pub fn run(spec: &ReachabilitySpec, opened: &Opened, threads: usize) -> Result<(
         k: spec.k,
         weights: spec.weights.clone(),
         tries: spec.tries,
+        rules: Requests::new(
+            Arc::clone(&catalogue),
+            RequestSettings { attributes: spec.filters.clone(), ..RequestSettings::default() },
+        )?,
         catalogue,
     };
     let histories = histories(opened)?;
@@ -150,18 +158,22 @@ fn stratum(pairs: &[Steered]) -> Stratum {
     let weights = pairs.first().map_or(0, |pair| pair.requests.len());
     let view = |view: usize| {
         let filters: Vec<f64> = pairs.iter().map(|pair| pair.filters[view]).collect();
-        let request = |weight: usize| -> Vec<f64> {
-            pairs.iter().map(|pair| pair.requests[weight][view]).collect()
+        // How far, and how much further than filters, by weight.
+        let both = |of: &dyn Fn(&Steered) -> &[[f64; 2]]| -> [Vec<Estimate>; 2] {
+            let led = |weight: usize| -> Vec<f64> {
+                pairs.iter().map(|pair| of(pair)[weight][view]).collect()
+            };
+            let further = |weight: usize| -> Vec<f64> {
+                led(weight).into_iter().zip(&filters).map(|(led, filters)| led - filters).collect()
+            };
+            [
+                (0..weights).map(|weight| estimate(&led(weight))).collect(),
+                (0..weights).map(|weight| estimate(&further(weight))).collect(),
+            ]
         };
-        let gain = |weight: usize| {
-            let gains = request(weight).into_iter().zip(&filters).map(|(a, b)| a - b);
-            estimate(&gains.collect::<Vec<f64>>())
-        };
-        Reached {
-            filters: estimate(&filters),
-            requests: (0..weights).map(|weight| estimate(&request(weight))).collect(),
-            gains: (0..weights).map(gain).collect(),
-        }
+        let [requests, gains] = both(&|pair| &pair.requests);
+        let within = both(&|pair| &pair.within);
+        Reached { filters: estimate(&filters), requests, gains, within }
     };
     let ends = [pairs.first(), pairs.last()].map(|pair| pair.map_or(0.0, |pair| pair.before[0]));
     Stratum { between: ends, views: [view(0), view(1)] }
@@ -188,13 +200,28 @@ pub fn facts(run: &RunDir) -> Result<Facts> {
     payload(run)
 }
 
-/// A table for each way to say how alike two lists are.
+/// How requests are heard: its name, and what came of it.
+type Heard = (&'static str, fn(&Reached) -> [&[Estimate]; 2]);
+
+/// Tables for each way to say how alike two lists are, and for each way to hear a request.
 pub fn sheets(facts: &Facts) -> Vec<Sheet> {
-    let titles = ["by likeness of items", "by items in common"];
-    titles.into_iter().enumerate().map(|(view, title)| sheet(facts, view, title)).collect()
+    let heard: [Heard; 2] = [
+        ("language", |reached| [&reached.requests, &reached.gains]),
+        ("rules and language", |reached| reached.within.each_ref().map(Vec::as_slice)),
+    ];
+    let there = |(_, of): &Heard| {
+        let any = facts.strata.first().map(|stratum| of(&stratum.views[0])[0].len());
+        any.unwrap_or(0) > 0
+    };
+    let mut sheets = Vec::new();
+    for (view, title) in ["by likeness of items", "by items in common"].into_iter().enumerate() {
+        let heard = heard.iter().filter(|heard| there(heard));
+        sheets.extend(heard.map(|heard| sheet(facts, view, title, *heard)));
+    }
+    sheets
 }
 
-fn sheet(facts: &Facts, view: usize, title: &str) -> Sheet {
+fn sheet(facts: &Facts, view: usize, title: &str, (name, of): Heard) -> Sheet {
     let told = |e: &Estimate| format!("{:.3} [{:.3}, {:.3}]", e.mean, e.low, e.high);
     let label = |at: usize, stratum: &Stratum| match at + 1 == facts.strata.len() {
         true => "all pairs".to_owned(),
@@ -207,11 +234,11 @@ fn sheet(facts: &Facts, view: usize, title: &str) -> Sheet {
     let row = |(at, stratum): (usize, &Stratum)| {
         let reached = &stratum.views[view];
         let cells = [reached.filters.users.to_string(), told(&reached.filters)];
-        let more = reached.requests.iter().chain(&reached.gains).map(told);
+        let more = of(reached).into_iter().flatten().map(told);
         (label(at, stratum), cells.into_iter().chain(more).collect())
     };
     // Drawn at the weight that leads furthest.
-    let all = facts.strata.last().map(|stratum| &stratum.views[view].requests);
+    let all = facts.strata.last().map(|stratum| of(&stratum.views[view])[0]);
     let furthest =
         all.and_then(|all| (0..all.len()).max_by(|a, b| all[*a].mean.total_cmp(&all[*b].mean)));
     let furthest = furthest.unwrap_or(0);
@@ -220,26 +247,27 @@ fn sheet(facts: &Facts, view: usize, title: &str) -> Sheet {
         Some(Bar {
             label: label(at, stratum),
             count: reached.filters.users,
-            values: vec![*reached.requests.get(furthest)?, reached.filters],
+            values: vec![*of(reached)[0].get(furthest)?, reached.filters],
         })
     };
     let weight = facts.weights.get(furthest).copied().unwrap_or(0.0);
     Sheet {
-        title: format!("Reachability, {title}"),
+        title: format!("Reachability with {name}, {title}"),
         note: "How much of the way from one person's list to another's can be gone: 0 without any \
                control, 1 for the other's list itself. Pairs by how alike their lists were to \
-               begin with."
+               begin with. Language orders all items; rules and language orders those that meet \
+               what the rules read in the request."
             .into(),
         head: "lists alike by".into(),
         columns: ["pairs", "filters"]
             .map(str::to_owned)
             .into_iter()
-            .chain(by_weight("language"))
+            .chain(by_weight(name))
             .chain(by_weight("over filters"))
             .collect(),
         rows: facts.strata.iter().enumerate().map(row).collect(),
         caption: "reach, mean over pairs".into(),
-        series: vec![format!("language, w={weight}"), "filters".into()],
+        series: vec![format!("{name}, w={weight}"), "filters".into()],
         bars: facts.strata.iter().enumerate().filter_map(bar).collect(),
         ..Sheet::default()
     }

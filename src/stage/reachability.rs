@@ -10,12 +10,15 @@
 //! 0 for what changes nothing, 1 for the target's list itself, less than 0 for what leads away. The
 //! same with the share of common items (Jaccard) in place of sim.
 //!
+//! A request is heard as language, an order of all items; and both ways: what the rules read in it
+//! is a filter, and language orders what is left, as `hard-filter` after `language-control` does.
+//!
 //! Source: the simulation of CTRL-Rec (arXiv 2510.12742), whose measure is not published; this one
 //! is ours. That reach depends on how far apart two people are is why pairs are told by it.
 
 use super::language::{Fusion, Speaker, best};
 use super::rerank::Embeddings;
-use crate::control::request::spoken_title;
+use crate::control::request::{Requests, spoken_title};
 use crate::control::{Postings, all_met};
 use crate::device::cpu::top_k::every_score;
 use crate::error::Result;
@@ -37,6 +40,8 @@ pub struct Steering {
     pub width: usize,
     /// f and g.
     pub speaker: Arc<Speaker>,
+    /// The rules that read requests.
+    pub rules: Requests,
     /// The attributes that filters are over.
     pub filters: Vec<usize>,
     /// Items of a list.
@@ -45,6 +50,14 @@ pub struct Steering {
     pub weights: Vec<f32>,
     /// How many filters and requests are tried at most.
     pub tries: usize,
+}
+
+/// What somebody says, as it is heard.
+struct Request {
+    /// Of every item.
+    scores: Vec<f32>,
+    /// What the rules read in it.
+    filter: Vec<Control>,
 }
 
 /// Somebody, by what they took and the base recommender's vector of them.
@@ -64,6 +77,8 @@ pub struct Steered {
     pub filters: [f64; 2],
     /// How far requests lead, by weight.
     pub requests: Vec<[f64; 2]>,
+    /// The same within what the rules read in them.
+    pub within: Vec<[f64; 2]>,
 }
 
 impl Steering {
@@ -90,17 +105,33 @@ impl Steering {
         let labels = self.labels(&goal);
         let filtered = self.tried(&labels).into_iter().map(|filter| self.filtered(&ours, &filter));
         let filters = reach(nearest(&mut filtered.collect::<Vec<_>>().into_iter()));
-        let controls = self.controls(source, &goal, &labels)?;
-        let requests = self.weights.iter().map(|weight| {
-            reach(nearest(&mut controls.iter().map(|control| self.list(&ours, control, *weight))))
-        });
-        Ok(Steered { before, filters, requests: requests.collect() })
+        let requests = self.requests(source, &goal, &labels)?;
+        let led = |list: &dyn Fn(&Request, f32) -> Vec<ItemId>| -> Vec<[f64; 2]> {
+            let by = |weight: &f32| nearest(&mut requests.iter().map(|said| list(said, *weight)));
+            self.weights.iter().map(|weight| reach(by(weight))).collect()
+        };
+        let all = led(&|said, weight| self.list(&ours, &said.scores, weight));
+        let within = led(&|said, weight| self.within(&ours, said, weight));
+        Ok(Steered { before, filters, requests: all, within })
     }
 
     /// The best items by both orders.
     fn list(&self, base: &[f32], control: &[f32], weight: f32) -> Vec<ItemId> {
         let found = best(base, control, Fusion::Ranks, weight, self.k);
         found.into_iter().map(|one| one.at).collect()
+    }
+
+    /// The best items by both orders, of those that meet what the rules read in a request; of all
+    /// if that is nothing, or nothing meets it.
+    fn within(&self, base: &[f32], said: &Request, weight: f32) -> Vec<ItemId> {
+        let meeting = self.rules.meeting(&said.filter);
+        if said.filter.is_empty() || meeting.is_empty() {
+            return self.list(base, &said.scores, weight);
+        }
+        let [base, control] = [base, &said.scores]
+            .map(|all| meeting.iter().map(|item| all[*item as usize]).collect::<Vec<f32>>());
+        let found = self.list(&base, &control, weight);
+        found.into_iter().map(|at| meeting[at as usize]).collect()
     }
 
     /// The best items that meet a filter.
@@ -154,16 +185,18 @@ impl Steering {
         all
     }
 
-    /// The orders of requests that somebody tries.
-    fn controls(
+    /// The requests that somebody tries.
+    fn requests(
         &self,
         source: &Person<'_>,
         goal: &[ItemId],
         labels: &[(usize, u32)],
-    ) -> Result<Vec<Vec<f32>>> {
+    ) -> Result<Vec<Request>> {
         let context = (self.speaker.describe)(source.history);
         let mut said: Vec<String> = self.said(goal, labels);
         said.truncate(self.tries);
+        let filters: Vec<Vec<Control>> =
+            said.iter().map(|text| self.rules.understand(text)).collect();
         let requests: Vec<(String, String)> =
             said.into_iter().map(|text| (text, context.clone())).collect();
         let vectors = (self.speaker.hear)(&requests)?;
@@ -173,7 +206,8 @@ impl Steering {
             source.history.iter().for_each(|item| scores[*item as usize] = f32::MIN);
             scores
         };
-        Ok(vectors.chunks_exact(self.speaker.width).map(scores).collect())
+        let scores = vectors.chunks_exact(self.speaker.width).map(scores).zip(filters);
+        Ok(scores.map(|(scores, filter)| Request { scores, filter }).collect())
     }
 
     /// What somebody may say who wants a list like this: in free words, by labels and by titles.
