@@ -9,9 +9,10 @@ struct Attention {
     const bf16 *qkv, *keys;
     const u32* segments;
     u32 heads, shared, stride;
-    // Of this block: its queries, and how many positions the last of them sees.
+    // Of this block: its queries, how many more positions each sees than the one before, and how
+    // many the last of them sees.
     Asking asking;
-    u32 seen;
+    u32 further, seen;
 };
 
 template <int WIDTH>
@@ -118,7 +119,7 @@ template <int WIDTH>
 DEVICE void begin(AttentionSums<WIDTH>& sums, int (&sees)[2], const Attention& with, u32 group) {
     for (int r = 0; r < 2; r++) {
         u32 query = (warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r) / group;
-        sees[r] = with.asking.position + min(query, with.asking.queries - 1);
+        sees[r] = with.asking.position + with.further * min(query, with.asking.queries - 1);
         sums.largest[r] = UNSEEN;
         sums.total[r] = 0.0f;
     }
@@ -128,10 +129,10 @@ DEVICE void begin(AttentionSums<WIDTH>& sums, int (&sees)[2], const Attention& w
 // The block's tile of `tiles`, and the first segment of its path.
 DEVICE Attention attention_of(const bf16* qkv, const bf16* keys, const u32* segments,
                               const u32* tiles, u32 heads, u32 shared, u32 stride,
-                              u32& segment) {
+                              u32 further, u32& segment) {
     const u32* tile = tiles + 5 * blockIdx.x;
     segment = tile[0];
     Asking asking = Asking::at(tile + 1);
-    u32 seen = asking.position + asking.queries;
-    return {qkv, keys, segments, heads, shared, stride, asking, seen};
+    u32 seen = asking.position + 1 + further * (asking.queries - 1);
+    return {qkv, keys, segments, heads, shared, stride, asking, further, seen};
 }

@@ -1,4 +1,5 @@
-// out[t] = drop(√hidden · item_table[items[t]] + position_table[positions[t]]).
+// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]]); a retriever's scale
+// is √hidden, a text encoder's 1.
 //
 // Shapes:  items and positions (tokens) u32; item_table (items, hidden) and position_table
 //          (positions, hidden) f32; out (tokens, hidden) f32.
@@ -10,12 +11,12 @@
 KERNEL(256)
 embed(const u32* __restrict__ items, const u32* __restrict__ positions,
       const float* __restrict__ item_table, const float* __restrict__ position_table,
-      float* __restrict__ out, u32 hidden, const u64* __restrict__ keys, u32 site_low,
-      u32 site_high, u32 threshold, float scale) {
+      float* __restrict__ out, u32 hidden, float item_scale, const u64* __restrict__ keys,
+      u32 site_low, u32 site_high, u32 threshold, float scale) {
     u32 token = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= hidden) return;
     Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
     float x = position_table[(u64)positions[token] * hidden + column];
-    x += sqrtf((float)hidden) * item_table[(u64)items[token] * hidden + column];
+    x += item_scale * item_table[(u64)items[token] * hidden + column];
     out[(u64)token * hidden + column] = drop(dropout, token, column, x);
 }

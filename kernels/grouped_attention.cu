@@ -5,17 +5,18 @@
 //
 // The scale is given: a head that is filled up with zeros keeps that of its own width.
 //
-// A sequence sees what it goes on from, too: a *path* of segments, rows that follow each other,
-// from the first position on. What several sequences begin with is computed and kept once.
+// Where `further` is 0 instead of 1, as between the words of a text, every query of a sequence sees
+// all of it. A sequence sees what it goes on from, too: a *path* of segments, rows that follow each
+// other, from the first position on. What several sequences begin with is computed and kept once.
 //
 // Shapes:  qkv (tokens, heads + 2 · shared, width) bf16: queries, keys, values; keys: rows of
 //          stride · width numbers that begin with the shared keys, then values: those of qkv
 //          (stride = heads + 2 · shared), or rows that keep.cu has kept (stride = 2 · shared);
 //          segments (segments, 2) u32: the position after the segment's last one, and the row in
 //          keys of the segment's first position less that position (modulo 2³²); tiles (tiles, 5)
-//          u32: the path's first segment, the row in qkv of the first query, its position, how
-//          many queries, the output's row of the first; out (rows, heads, width) bf16; statistics
-//          (rows, heads) f32: ln Σ_j exp(scale · ⟨q[i], k[j]⟩).
+//          u32: the path's first segment, the row in qkv of the first query, the last position
+//          that it sees, how many queries, the output's row of the first; out (rows, heads,
+//          width) bf16; statistics (rows, heads) f32: ln Σ_j exp(scale · ⟨q[i], k[j]⟩).
 // Blocks:  (tiles, shared). A block takes 64 pairs of a query and a head of its group: the pair m
 //          is query m / group, head m % group, so that keys and values are read once for a group.
 //          A tile has at most 64 / group queries. A warp has 16 pairs.
@@ -79,11 +80,12 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with, u32 se
 template <int WIDTH>
 DEVICE void grouped_attention(const bf16* qkv, const bf16* keys, const u32* segments,
                               const u32* tiles, bf16* out, float* statistics, u32 heads,
-                              u32 shared, u32 stride, float scale) {
+                              u32 shared, u32 stride, u32 further, float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
     u32 group = heads / shared, segment;
-    Attention with = attention_of(qkv, keys, segments, tiles, heads, shared, stride, segment);
+    Attention with =
+        attention_of(qkv, keys, segments, tiles, heads, shared, stride, further, segment);
     AttentionSums<WIDTH> sums;
     attend(memory, with, segment, sums, group, scale * LOG2_E);
     put(sums, with, group, out, statistics);
@@ -93,16 +95,16 @@ KERNEL(ATTENTION_THREADS)
 grouped_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
                      const u32* __restrict__ segments, const u32* __restrict__ tiles,
                      bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                     u32 stride, float scale) {
-    grouped_attention<64>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride,
-                          scale);
+                     u32 stride, u32 further, float scale) {
+    grouped_attention<64>(qkv, keys, segments, tiles, out, statistics, heads, shared,
+                          stride, further, scale);
 }
 
 KERNEL(ATTENTION_THREADS)
 grouped_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
                       const u32* __restrict__ segments, const u32* __restrict__ tiles,
                       bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                      u32 stride, float scale) {
-    grouped_attention<128>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride,
-                           scale);
+                      u32 stride, u32 further, float scale) {
+    grouped_attention<128>(qkv, keys, segments, tiles, out, statistics, heads, shared,
+                           stride, further, scale);
 }

@@ -56,11 +56,12 @@ DEVICE void group_mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4],
 template <int WIDTH>
 DEVICE void grouped_attention_hopper(const bf16* qkv, const bf16* keys, const u32* segments,
                                      const u32* tiles, bf16* out, float* statistics, u32 heads,
-                                     u32 shared, u32 stride, float scale) {
+                                     u32 shared, u32 stride, u32 further, float scale) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
     u32 group = heads / shared, segment;
-    Attention with = attention_of(qkv, keys, segments, tiles, heads, shared, stride, segment);
+    Attention with =
+        attention_of(qkv, keys, segments, tiles, heads, shared, stride, further, segment);
     AttentionSums<WIDTH> sums;
     int sees[2];
     begin(sums, sees, with, group);
@@ -87,16 +88,16 @@ KERNEL(ATTENTION_THREADS)
 hopper_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
                     const u32* __restrict__ segments, const u32* __restrict__ tiles,
                     bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                    u32 stride, float scale) {
+                    u32 stride, u32 further, float scale) {
     grouped_attention_hopper<64>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                                 stride, scale);
+                                 stride, further, scale);
 }
 
 KERNEL(ATTENTION_THREADS)
 hopper_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
                      const u32* __restrict__ segments, const u32* __restrict__ tiles,
                      bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                     u32 stride, float scale) {
+                     u32 stride, u32 further, float scale) {
     grouped_attention_hopper<128>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                                  stride, scale);
+                                  stride, further, scale);
 }

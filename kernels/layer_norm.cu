@@ -1,4 +1,4 @@
-// out[r] = weight ⊙ x̂[r] + bias, x̂ = (x − mean) · s, s = 1 / √(variance + 1e-8); and its
+// out[r] = weight ⊙ x̂[r] + bias, x̂ = (x − mean) · s, s = 1 / √(variance + epsilon); and its
 // gradient: with g = d_out ⊙ weight,
 //
 //   d_x += s · (g − mean(g) − x̂ · mean(g ⊙ x̂)),
@@ -18,11 +18,10 @@
 constexpr int LAYER_NORM_THREADS = 128;
 constexpr int LAYER_NORM_COLUMNS = 8; // of a thread
 constexpr u32 LAYER_NORM_ROWS = 64;
-constexpr float LAYER_NORM_EPSILON = 1e-8f;
 
 KERNEL(LAYER_NORM_THREADS)
 layer_norm(const float* __restrict__ x, const float* __restrict__ affine, float* __restrict__ out,
-           float* __restrict__ statistics, u32 hidden) {
+           float* __restrict__ statistics, u32 hidden, float epsilon) {
     BLOCK_MEMORY(float, parts, 2 * WARP);
     u64 row = (u64)blockIdx.x * hidden;
     float numbers[LAYER_NORM_COLUMNS], sum = 0.0f, squares = 0.0f;
@@ -38,7 +37,7 @@ layer_norm(const float* __restrict__ x, const float* __restrict__ affine, float*
         squares += numbers[j] * numbers[j];
     }
     float variance = block_sum(squares, parts + WARP) / (float)hidden;
-    float inverse = 1.0f / sqrtf(variance + LAYER_NORM_EPSILON);
+    float inverse = 1.0f / sqrtf(variance + epsilon);
     for (int j = 0; j < LAYER_NORM_COLUMNS; j++) {
         u32 i = threadIdx.x + j * LAYER_NORM_THREADS;
         if (i < hidden) out[row + i] = numbers[j] * inverse * affine[i] + affine[hidden + i];

@@ -7,6 +7,7 @@ mod backward;
 mod compile;
 mod decoder;
 mod emulator;
+mod encoder;
 mod lora;
 mod norms;
 mod overlap;

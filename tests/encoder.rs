@@ -3,7 +3,7 @@
 
 pub mod files;
 mod gradients;
-mod kernels;
+pub mod kernels;
 mod learning;
 mod words;
 

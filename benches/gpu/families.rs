@@ -8,9 +8,9 @@ use steerage::device::cuda::kernels::{
     AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
     Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
     Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
-    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Paths, Pool,
-    Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums,
-    TopK, TopKNumber, Uses, Visits, found_length,
+    LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Paths,
+    Pool, Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread,
+    SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer, Product};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
@@ -81,7 +81,9 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
     let chosen = &Indices::of_some(driver, &chosen)?;
     let weights =
         |outputs| Adapters::drawn(driver, [outputs, s.hidden], [ADAPTERS, RANKS], outputs as u64);
-    for (outputs, which) in [(heads * width, 0), (s.hidden, 1), (s.hidden, 2), (2 * s.inner, 3)] {
+    for (outputs, which) in
+        [(heads * width, 0), (s.hidden, 1), (s.hidden, 2), (2 * s.inner, 3), (s.inner, 4)]
+    {
         let adapters = &weights(outputs)?;
         let (x, sums) = (bench.bf16(rows * s.hidden)?, &bench.bf16(rows * adapters.columns())?);
         let size = [rows, adapters.columns(), s.hidden];
@@ -100,7 +102,8 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
                 let out = &bench.f32(rows * outputs)?;
                 LoraResidual { sums, residual: out, from: None, out }.launch()?
             }
-            _ => LoraGated { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
+            3 => LoraGated { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
+            _ => LoraGelu { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
         };
         bench.launch(&note, &launch, BUFFERS)?;
     }
@@ -246,7 +249,7 @@ fn norms(bench: &mut Bench<'_>) -> Result<()> {
     let (x, out, d_x) =
         (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
     let (affine, statistics) = (&bench.f32(2 * hidden)?, &bench.f32(2 * rows)?);
-    let call = LayerNorm { shape, x, affine, out, statistics };
+    let call = LayerNorm { shape, x, affine, epsilon: 1e-8, out, statistics };
     bench.launch("", &call.launch()?, BUFFERS)?;
     let (parts, d_affine) = (&bench.f32(rows.div_ceil(64) * 2 * hidden)?, &bench.f32(2 * hidden)?);
     let d_out = out;
@@ -262,7 +265,8 @@ fn retriever(bench: &mut Bench<'_>) -> Result<()> {
     let (items, positions) = (&bench.indices(rows, s.items)?, &bench.indices(rows, 50)?);
     let (item_table, position_table) = (&bench.f32(s.items * hidden)?, &bench.f32(50 * hidden)?);
     let (out, dropout) = (&bench.f32(rows * hidden)?, Dropout::NONE);
-    let call = Embed { hidden, items, positions, item_table, position_table, dropout, out };
+    let call =
+        Embed { hidden, items, positions, item_table, position_table, scale: 8.0, dropout, out };
     let shape = EmbedShape { tokens: rows, hidden, items: s.items, positions: 50 };
     let embed = call.launch()?;
     bench.launch("", &embed, moves(shape.bytes() as usize - 4 * rows * hidden))?;

@@ -64,6 +64,7 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(lookup),
         KERNEL_NAMED(lookup_backward),
         KERNEL_NAMED(lora_gated),
+        KERNEL_NAMED(lora_gelu),
         KERNEL_NAMED(lora_linear),
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),

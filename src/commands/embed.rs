@@ -1,5 +1,6 @@
 //! Brings an `embed` job's run up to date.
 
+use super::devices;
 use super::prepare::Prepared;
 use super::runs::{Options, manifest, unfinished};
 use super::train_encoder::TrainedEncoder;
@@ -18,6 +19,9 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Tokens that a device reads together.
+pub const DEVICE_TOKENS_MAX: usize = 16_384;
 
 /// How many vectors were there already: it depends on what else lies in the store, so that no
 /// commit holds it.
@@ -86,7 +90,11 @@ pub fn run(
     if plan.epochs.is_empty() {
         return Ok(committed.len() as u64);
     }
-    let encoder = Arc::new(opened.encoder.encoder()?);
+    let encoder = opened.encoder.encoder()?;
+    let encoder = Arc::new(match devices::open(&spec.device)?.pop() {
+        Some(device) => encoder.on(device, DEVICE_TOKENS_MAX)?,
+        None => encoder,
+    });
     let texts = Arc::new(opened.encoder.labelled.texts(&opened.catalogue)?);
     let reused = Arc::new(AtomicU64::new(0));
     let stage = EmbedItems {
@@ -122,14 +130,16 @@ pub fn run(
 }
 
 /// The vectors that runs of the same encoder left, by the hashes of their texts. A run is named by
-/// all that its bytes depend on, so that the same encoder gives the same bits.
+/// all that its bytes depend on, so that the same encoder gives the same bits on the same device.
 fn known(store: &Store, opened: &Opened) -> Result<HashMap<String, Vec<f32>>> {
     let mut known = HashMap::new();
     for name in list_runs(store)? {
         let Ok(run) = RunDir::open(store, &name) else { continue };
         let manifest = run.manifest();
         let ours = manifest.upstream.get("encoder").is_some_and(|e| e == opened.encoder.run.name());
-        if manifest.kind != "embed" || !ours || manifest.code_version != code(opened) {
+        let alike =
+            [&manifest, &opened.run.manifest()].map(|m| (&m.code_version, m.spec.get("device")));
+        if manifest.kind != "embed" || !ours || alike[0] != alike[1] {
             continue;
         }
         for row in rows(&run)? {
@@ -137,10 +147,6 @@ fn known(store: &Store, opened: &Opened) -> Result<HashMap<String, Vec<f32>>> {
         }
     }
     Ok(known)
-}
-
-fn code(opened: &Opened) -> &str {
-    &opened.run.manifest().code_version
 }
 
 /// How many vectors a run took from earlier ones; none if nobody knows, or there were none.

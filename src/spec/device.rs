@@ -1,5 +1,6 @@
 //! On what a model computes, as people write it: `cpu`, `cuda:N` or `cuda:N,M`.
 
+use super::Problems;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +20,13 @@ impl DeviceSpec {
     /// Whether it is the processor.
     pub fn is_cpu(&self) -> bool {
         *self == DeviceSpec::Cpu
+    }
+
+    /// Refuses more than one: `what` computes on one.
+    pub(super) fn check_one(&self, path: &str, what: &str, problems: &mut Problems) {
+        if self.count() > 1 {
+            problems.add(path, format!("{what} computes on one device, found {self}"));
+        }
     }
 
     /// How many devices beside the processor.

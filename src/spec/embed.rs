@@ -1,6 +1,6 @@
 //! `kind = "embed"`: the catalogue's texts to vectors.
 
-use super::Problems;
+use super::{DeviceSpec, Problems};
 use serde::{Deserialize, Serialize};
 
 /// The job as written.
@@ -14,6 +14,9 @@ pub struct EmbedSpec {
     /// left out. A catalogue with new items and new texts needs no new encoder.
     #[serde(skip_serializing)]
     pub sequences: Option<String>,
+    /// On what texts are read: `cpu`, or `cuda:N`, one device. Default `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
+    pub device: DeviceSpec,
     /// In which pieces.
     pub output: EmbedOutput,
 }
@@ -41,6 +44,7 @@ impl EmbedSpec {
         if let Some(sequences) = &self.sequences {
             problems.reference("sequences", sequences);
         }
+        self.device.check_one("device", "an encoder", problems);
         problems.range("output.part_items", self.output.part_items, 1, 10_000_000);
         problems.range("output.epoch_parts", self.output.epoch_parts, 1, 1_000_000);
     }

@@ -121,10 +121,7 @@ impl DecoderGuideSpec {
         problems.range(&format!("{path}.temperature"), self.temperature, 0.0, 100.0);
         problems.range(&format!("{path}.tokens_max"), self.tokens_max, 16, 131_072);
         problems.range(&format!("{path}.kept_mib"), self.kept_mib, 0, 1 << 20);
-        if self.device.count() > 1 {
-            let why = format!("a guide computes on one device, found {}", self.device);
-            problems.add(format!("{path}.device"), why);
-        }
+        self.device.check_one(&format!("{path}.device"), "a guide", problems);
     }
 }
 

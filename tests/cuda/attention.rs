@@ -13,16 +13,17 @@ fn scale_of(shape: &GroupedShape<'_>) -> f32 {
     1.25 / (shape.width as f32).sqrt()
 }
 
-/// Outputs and statistics, by plain loops; `narrow` rounds each p.
+/// Outputs and statistics, by plain loops; `narrow` rounds each p. Without `causal` every query sees
+/// all of its sequence.
 fn plain<F: Real>(
     shape: &GroupedShape<'_>,
-    queries: Queries,
+    causal: Option<Queries>,
     qkv: &[F],
     narrow: impl Fn(F) -> F,
 ) -> (Vec<F>, Vec<F>) {
     let GroupedShape { heads, shared, width, .. } = *shape;
     let (mut out, mut statistics) = (Vec::new(), Vec::new());
-    let ends = shape.ends();
+    let (ends, queries) = (shape.ends(), causal.unwrap_or(Queries::All));
     for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
         let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
         let own = (shape.offsets[s + 1] - shape.offsets[s]) as usize;
@@ -34,8 +35,10 @@ fn plain<F: Real>(
                 };
                 let group = head * shared / heads;
                 let scale = F::of(f64::from(scale_of(shape)));
-                let scores: Vec<F> =
-                    (0..=i).map(|j| dot(part(i, head), part(j, heads + group)) * scale).collect();
+                let last = if causal.is_some() { i } else { rows.len() - 1 };
+                let scores: Vec<F> = (0..=last)
+                    .map(|j| dot(part(i, head), part(j, heads + group)) * scale)
+                    .collect();
                 let largest = scores.iter().fold(scores[0], |a, b| if *b > a { *b } else { a });
                 let weights: Vec<F> = scores.iter().map(|x| (*x - largest).exp()).collect();
                 let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
@@ -63,11 +66,20 @@ fn attend(
     qkv: &[Bf16],
 ) -> Result<Vec<u32>> {
     device.with_group_products(hopper);
-    let paths = Paths::of(device, shape, queries)?;
+    attend_along(device, &Paths::of(device, shape, queries)?, shape, qkv)
+}
+
+/// Bits of the outputs, then of the statistics.
+fn attend_along(
+    device: &Device,
+    paths: &Paths,
+    shape: &GroupedShape<'_>,
+    qkv: &[Bf16],
+) -> Result<Vec<u32>> {
     let out = Buffer::new(device, paths.rows() * shape.queries())?;
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
     let qkv = Buffer::of(device, qkv)?;
-    let (paths, scale) = (&paths, scale_of(shape));
+    let scale = scale_of(shape);
     let call = GroupedAttention {
         paths,
         scale,
@@ -109,9 +121,10 @@ fn attention_is_its_formula_whoever_goes_on_from_whom() {
             let found = if all { with_every_wait(case) } else { once(case) };
             let Some(found) = found else { return };
             let numbers = f32s(&qkv);
-            let (exact, exact_statistics) = plain::<f64>(&shape, queries, &real(&numbers), |p| p);
+            let (exact, exact_statistics) =
+                plain::<f64>(&shape, Some(queries), &real(&numbers), |p| p);
             let (naive, naive_statistics) =
-                plain::<f32>(&shape, queries, &numbers, |p| Bf16::of(p).f32());
+                plain::<f32>(&shape, Some(queries), &numbers, |p| Bf16::of(p).f32());
             let (out, statistics) = found.split_at(exact.len());
             assert_close(&bf16_of_bits(out), &rounded(&naive), &exact);
             assert_close(&f32_of_bits(statistics), &naive_statistics, &exact_statistics);
@@ -145,6 +158,32 @@ fn a_sequence_has_the_same_bits_alone_and_with_others_and_with_what_it_goes_on_f
             }
             let i = rows.len() - 1;
             assert_eq!(found[i * wide..(i + 1) * wide], last[at * wide..(at + 1) * wide]);
+        }
+    }
+}
+
+/// Words of texts see each other, those after them too.
+#[test]
+fn attention_in_both_directions_is_its_formula() {
+    for (heads, width, lengths) in [(3, 64, [70, 1, 129, 64]), (2, 128, [5, 63, 2, 65])] {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = GroupedShape { offsets: &offsets, parents: &[], heads, shared: heads, width };
+        let qkv = random_qkv(67, &shape);
+        for hopper in [false, true] {
+            let case = |device: &Device| {
+                device.with_group_products(hopper);
+                let paths = Paths::mutual(device, &shape)?;
+                attend_along(device, &paths, &shape, &qkv)
+            };
+            let Some(found) = under_all_orders(case) else { return };
+            let numbers = f32s(&qkv);
+            let (exact, exact_statistics) = plain::<f64>(&shape, None, &real(&numbers), |p| p);
+            let (naive, naive_statistics) =
+                plain::<f32>(&shape, None, &numbers, |p| Bf16::of(p).f32());
+            let (out, statistics) = found.split_at(exact.len());
+            assert_close(&bf16_of_bits(out), &rounded(&naive), &exact);
+            assert_close(&f32_of_bits(statistics), &naive_statistics, &exact_statistics);
         }
     }
 }

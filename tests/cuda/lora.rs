@@ -1,9 +1,10 @@
 //! Products with adapters, and what follows them.
 
 use super::*;
+use crate::encoder::kernels::erf;
 use crate::kernels::assert_close;
 use steerage::device::cuda::kernels::{
-    Adapter, Adapters, Indices, LoraGated, LoraLinear, LoraQkv, LoraResidual, LoraSums,
+    Adapter, Adapters, Indices, LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums,
 };
 
 /// A weight, two adapters and one that leaves it as it is, and rows that choose among them.
@@ -121,6 +122,27 @@ fn a_product_with_adapters_is_its_formula() {
             let row = r * case.outputs..(r + 1) * case.outputs;
             assert_eq!(alone[..case.outputs], found[row], "row {r}");
         }
+    }
+}
+
+/// As far from the exact numbers as what is left of Φ's error: its tail is told by f32.
+#[test]
+fn an_encoders_gate_opens_by_its_distribution() {
+    for size in sizes() {
+        let case = Case::new(size);
+        let gelu = |x: f64| 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2));
+        let run = |device: &Device, rows: std::ops::Range<usize>| {
+            case.run(device, rows, |sums| {
+                let out = Buffer::new(device, sums.rows * case.outputs)?;
+                launch(device, LoraGelu { sums, out: &out }.launch())?;
+                Ok(bits_of_bf16(&out.read(device)?))
+            })
+        };
+        let Some(found) = under_all_orders(|device| run(device, 0..case.rows)) else { return };
+        let (found, exact, naive) = case.values(&found);
+        let exact: Vec<f64> = exact.into_iter().map(gelu).collect();
+        let naive: Vec<f32> = naive.iter().map(|x| gelu(f64::from(*x)) as f32).collect();
+        assert_close(&bf16_of_bits(found), &rounded(&naive), &exact);
     }
 }
 

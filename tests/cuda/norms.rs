@@ -133,16 +133,16 @@ fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
             let (x, affine) = (Buffer::of(device, &x)?, Buffer::of(device, &affine)?);
             let (out, statistics) =
                 (Buffer::new(device, elements)?, Buffer::new(device, 2 * rows)?);
-            let call =
-                LayerNorm { shape, x: &x, affine: &affine, out: &out, statistics: &statistics };
+            let (affine, statistics) = (&affine, &statistics);
+            let call = LayerNorm { shape, x: &x, affine, epsilon: 1e-8, out: &out, statistics };
             launch(device, call.launch())?;
             let d_x = Buffer::of(device, &before[..elements])?;
             let d_affine = Buffer::of(device, &before[elements..])?;
             let call = LayerNormBackward {
                 shape,
                 x: &x,
-                affine: &affine,
-                statistics: &statistics,
+                affine,
+                statistics,
                 d_out: &Buffer::of(device, &d_out)?,
                 d_x: &d_x,
                 parts: &Buffer::new(device, rows.div_ceil(64) * 2 * hidden)?,

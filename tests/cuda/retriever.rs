@@ -27,6 +27,7 @@ fn items_and_positions_are_looked_up_as_on_the_processor() {
                 positions: &Indices::of(device, &places)?,
                 item_table: &Buffer::of(device, &items)?,
                 position_table: &Buffer::of(device, &positions)?,
+                scale: (hidden as f32).sqrt(),
                 dropout: kernels::Dropout {
                     rate: RATE,
                     site: 7 << 40,

@@ -9,7 +9,7 @@ use steerage::device::{
 };
 
 /// (2 / √π) e^(−x²) Σ 2ⁿ x^(2n+1) / (2n + 1)!!, whose terms are all of one sign.
-fn erf(x: f64) -> f64 {
+pub fn erf(x: f64) -> f64 {
     let (mut term, mut sum, mut n) = (x, x, 0.0);
     while term.abs() > 1e-18 * sum.abs() && n < 1000.0 {
         n += 1.0;

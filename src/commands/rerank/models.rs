@@ -1,12 +1,12 @@
 //! The arms' models, each loaded once however many arms use it.
 
 use super::super::devices;
-use super::super::embed::Embeddings;
+use super::super::embed::{DEVICE_TOKENS_MAX, Embeddings};
 use super::super::label::texts;
 use super::super::server;
 use super::Opened;
 use crate::error::{Error, Result};
-use crate::model::decoder::Decoder;
+use crate::model::decoder::{Decoder, SharedDriver};
 use crate::model::generate::{Draw, Sampling};
 use crate::model::tokenizer::Tokenizer;
 use crate::spec::{DecoderGuideSpec, DecoderRanking, GuideSpec, RerankSpec};
@@ -119,7 +119,8 @@ impl<'a> Models<'a> {
             return Ok(Arc::clone(speaker));
         }
         let catalogue = &self.opened.prepared.catalogue;
-        let speaker = speaker(at, &self.opened.embeddings[at], catalogue)?;
+        let device = self.opened.devices(self.spec)?.first().cloned();
+        let speaker = speaker(at, &self.opened.embeddings[at], catalogue, device)?;
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
     }
@@ -153,17 +154,22 @@ fn near(
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees
-/// them.
+/// them. On a device requests are read there, unless a decoder reads them.
 ///
 /// Errors: files that are gone or changed; an item without a vector.
 pub fn speaker(
     number: usize,
     embeddings: &Embeddings,
     catalogue: &Arc<Catalogue>,
+    device: Option<SharedDriver>,
 ) -> Result<Arc<Speaker>> {
     let (items, width) = embeddings.vectors(catalogue)?;
     let texts = embeddings.encoder.labelled.texts(catalogue)?;
     let encoder = embeddings.encoder.encoder()?;
+    let encoder = match device.filter(|_| encoder.bert().is_some()) {
+        Some(device) => encoder.on(device, DEVICE_TOKENS_MAX)?,
+        None => encoder,
+    };
     Ok(Arc::new(Speaker {
         number,
         hear: Arc::new(move |requests| encoder.requests(requests, 1)),

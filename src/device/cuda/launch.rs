@@ -60,7 +60,8 @@ kernels! {
     "lookup.cu": LOOKUP "lookup";
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";
-    "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_RESIDUAL "lora_residual";
+    "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_GELU "lora_gelu",
+        LORA_RESIDUAL "lora_residual";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
     "pool.cu": POOL_MEAN "pool_mean", POOL_LAST "pool_last";
     "quantise.cu": QUANTISE "quantise";

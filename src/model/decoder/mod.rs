@@ -17,7 +17,7 @@ mod merge;
 mod pass;
 mod random;
 mod reading;
-mod resident;
+pub(super) mod resident;
 mod rope;
 mod save;
 mod table;

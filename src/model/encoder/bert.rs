@@ -167,7 +167,7 @@ impl Bert {
 
 impl Site {
     /// Appends some rows: weight + scale · up · down.
-    fn rows(&self, rows: Range<usize>, all: &mut Vec<f32>) {
+    pub fn rows(&self, rows: Range<usize>, all: &mut Vec<f32>) {
         let inputs = self.weight.inputs();
         let change = self.changes.iter().flatten().next().map(Lora::factors);
         let downs = change.map(|(down, ..)| unpack(down));

@@ -18,6 +18,7 @@ mod heads;
 mod layout;
 mod learner;
 mod pass;
+mod resident;
 mod text;
 pub mod words;
 
@@ -30,9 +31,12 @@ pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
 
+use crate::device::cuda::SharedDriver;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
 use base::Base;
+use resident::Resident;
+use std::sync::Arc;
 use text::Texts;
 
 const DAMAGED: &str = "its vector holds NaN or infinity: the weights are damaged";
@@ -47,6 +51,8 @@ pub struct Encoder {
     tokenizer_json: Vec<u8>,
     /// Of a decoder: the tokens that texts begin and end with.
     ends: [Option<u32>; 2],
+    /// Where texts are read, unless on the processor.
+    device: Option<Arc<Resident>>,
 }
 
 impl Encoder {
@@ -64,6 +70,21 @@ impl Encoder {
     ) -> Result<Self> {
         let base = Base::Bert(Bert::random(config, seed)?);
         Self::new(base, tokenizer_json.to_vec(), [None; 2], (width, tokens_max), seed)
+    }
+
+    /// The same with its texts read on a device, in batches of so many tokens; heads stay on the
+    /// processor.
+    ///
+    /// Errors: [`Error::Device`] for a decoder as the base, for dimensions that the kernels do not
+    /// take, and if the device has too little memory or fails.
+    pub fn on(mut self, driver: SharedDriver, tokens_max: usize) -> Result<Self> {
+        let Some(bert) = self.bert() else {
+            let why = "an encoder whose base is a decoder computes on the processor alone: use \
+                       device = \"cpu\"";
+            return Err(Error::Device(why.into()));
+        };
+        self.device = Some(Arc::new(Resident::of(driver, bert, tokens_max)?));
+        Ok(self)
     }
 
     /// Width of the vectors.
@@ -98,7 +119,7 @@ impl Encoder {
     /// Errors: [`Error::Model`] when the tokenizer fails, and for a vector that is not finite.
     pub fn requests(&self, pairs: &[(String, String)], threads: usize) -> Result<Vec<f32>> {
         let pieces = self.texts.requests(pairs, threads)?;
-        self.vectors(Tower::Request, &self.base.pool(&pieces, threads))
+        self.vectors(Tower::Request, &self.pool(&pieces, threads)?)
     }
 
     /// g of items, (items, width), each of length 1.
@@ -106,7 +127,7 @@ impl Encoder {
     /// Errors: those of [`Encoder::requests`].
     pub fn items(&self, items: &[String], threads: usize) -> Result<Vec<f32>> {
         let pieces = self.texts.items(items, threads)?;
-        self.vectors(Tower::Item, &self.base.pool(&pieces, threads))
+        self.vectors(Tower::Item, &self.pool(&pieces, threads)?)
     }
 
     /// The base, if it is a BERT.
@@ -129,6 +150,13 @@ impl Encoder {
     /// Errors: [`Error::Model`] when the tokenizer fails.
     pub fn item_pieces(&self, items: &[String], threads: usize) -> Result<Vec<Piece>> {
         self.texts.items(items, threads)
+    }
+
+    fn pool(&self, pieces: &[Piece], threads: usize) -> Result<Vec<f32>> {
+        match &self.device {
+            Some(device) => device.pool(pieces),
+            None => Ok(self.base.pool(pieces, threads)),
+        }
     }
 
     fn vectors(&self, tower: Tower, pooled: &[f32]) -> Result<Vec<f32>> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 const THREADS: u32 = 256;
 
-/// out[t] = drop(√hidden · item_table[items[t]] + position_table[positions[t]]).
+/// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]]).
 #[derive(Clone, Copy, Debug)]
 pub struct Embed<'a> {
     /// Width of a row.
@@ -20,6 +20,8 @@ pub struct Embed<'a> {
     pub item_table: &'a Buffer<f32>,
     /// (positions, hidden).
     pub position_table: &'a Buffer<f32>,
+    /// What items' rows are multiplied by: √hidden in a retriever, 1 in a text encoder.
+    pub scale: f32,
     /// By token.
     pub dropout: Dropout<'a>,
     /// (tokens, hidden).
@@ -46,7 +48,7 @@ impl Embed<'_> {
         let (items, positions) = (self.items.buffer(), self.positions.buffer());
         let (table, width) = (self.item_table, u32_of(name, hidden)?);
         let mut arguments =
-            arguments![items, positions, table, self.position_table, self.out, width];
+            arguments![items, positions, table, self.position_table, self.out, width, self.scale];
         arguments.extend(self.dropout.arguments(name, tokens)?);
         let blocks = [tokens, hidden.div_ceil(THREADS as usize)];
         Launch::new(EMBED, arguments).over(blocks, THREADS)

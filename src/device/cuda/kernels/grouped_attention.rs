@@ -30,6 +30,8 @@ pub struct Paths {
     pub(super) rows: usize,
     /// Rows of the keys, if they are kept elsewhere.
     kept_rows: Option<usize>,
+    /// How many more positions each query sees than the one before.
+    further: u32,
     group_products: bool,
     pub(super) segments: Buffer<u32>,
     pub(super) tiles: Buffer<u32>,
@@ -42,7 +44,15 @@ impl Paths {
     /// If the shape is none, a sequence is empty, the width is neither 64 nor 128, or more than 64
     /// heads share their keys.
     pub fn of(driver: &dyn Driver, shape: &GroupedShape<'_>, queries: Queries) -> Result<Self> {
-        Self::laid(driver, shape, queries, None)
+        Self::laid(driver, shape, queries, None, 1)
+    }
+
+    /// Of sequences in which every query sees all of its sequence: the words of a text.
+    ///
+    /// # Errors
+    /// Those of [`Paths::of`].
+    pub fn mutual(driver: &dyn Driver, shape: &GroupedShape<'_>) -> Result<Self> {
+        Self::laid(driver, shape, Queries::All, None, 0)
     }
 
     /// Of sequences whose keys and values are kept: `rows` are where those of a sequence are, from
@@ -67,7 +77,7 @@ impl Paths {
                  another"
             )));
         }
-        Self::laid(driver, shape, queries, Some(rows))
+        Self::laid(driver, shape, queries, Some(rows), 1)
     }
 
     fn laid(
@@ -75,6 +85,7 @@ impl Paths {
         shape: &GroupedShape<'_>,
         queries: Queries,
         kept: Option<&[Vec<Range<usize>>]>,
+        further: u32,
     ) -> Result<Self> {
         shape.check()?;
         let GroupedShape { heads, shared, width, .. } = *shape;
@@ -101,8 +112,9 @@ impl Paths {
             let asking = if queries == Queries::All { end - start } else { 1 };
             let block = (TILE / group) as u32;
             for query in (0..asking).step_by(block as usize) {
-                let [row, position] = [end, seen].map(|end| end - asking + query);
-                tiles.push([first, row, position, block.min(asking - query), rows + query]);
+                let [row, own] = [end, seen].map(|end| end - asking + query);
+                let sees = if further == 0 { seen - 1 } else { own };
+                tiles.push([first, row, sees, block.min(asking - query), rows + query]);
             }
             rows += asking;
         }
@@ -114,7 +126,18 @@ impl Paths {
         let ends = |rows: &[Vec<Range<usize>>]| rows.iter().flatten().map(|rows| rows.end).max();
         let kept_rows = kept.map(|rows| ends(rows).unwrap_or(0));
         let group_products = driver.has_group_products();
-        Ok(Self { heads, shared, width, tokens, rows, kept_rows, group_products, segments, tiles })
+        Ok(Self {
+            heads,
+            shared,
+            width,
+            tokens,
+            rows,
+            kept_rows,
+            further,
+            group_products,
+            segments,
+            tiles,
+        })
     }
 
     /// How many tiles of queries there are.
@@ -139,7 +162,7 @@ fn lay(path: &[Range<usize>], segments: &mut Vec<u32>) -> u32 {
     position
 }
 
-/// out = softmax(scale · queries · keysᵀ) · values, causal, over what each sequence sees.
+/// out = softmax(scale · queries · keysᵀ) · values, over what each query sees.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupedAttention<'a> {
     /// Dimensions, and who sees what.
@@ -176,9 +199,10 @@ impl GroupedAttention<'_> {
             (true, _) => HOPPER_ATTENTION_128,
         };
         let (heads, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
-        let Self { qkv, out, statistics, scale, .. } = *self;
-        let arguments =
-            arguments![qkv, &keys, segments, tiles, out, statistics, heads, groups, stride, scale];
+        let (Self { qkv, out, statistics, scale, .. }, further) = (*self, self.paths.further);
+        let arguments = arguments![
+            qkv, &keys, segments, tiles, out, statistics, heads, groups, stride, further, scale
+        ];
         // Queries, and two tiles of keys and of values.
         let shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         Launch::new(kernel, arguments)

@@ -11,7 +11,7 @@ const HIDDEN_MAX: usize = 1024;
 /// Rows that a block of the gradient adds up.
 const ROWS: usize = 64;
 
-/// out = weight ⊙ (x − mean) / √(variance + 1e-8) + bias, row by row.
+/// out = weight ⊙ (x − mean) / √(variance + epsilon) + bias, row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm<'a> {
     /// Dimensions: `hidden` at most 1024.
@@ -20,6 +20,8 @@ pub struct LayerNorm<'a> {
     pub x: &'a Buffer<f32>,
     /// (2, hidden): weight, then bias.
     pub affine: &'a Buffer<f32>,
+    /// Added to the variance.
+    pub epsilon: f32,
     /// (rows, hidden).
     pub out: &'a Buffer<f32>,
     /// (rows, 2): mean and 1 / √(…), for the backward kernel.
@@ -59,8 +61,8 @@ impl LayerNorm<'_> {
         fits(name, "affine", self.affine, &[2, hidden])?;
         fits(name, "out", self.out, &[rows, hidden])?;
         fits(name, "statistics", self.statistics, &[rows, 2])?;
-        let Self { x, affine, out, statistics, .. } = *self;
-        let arguments = arguments![x, affine, out, statistics, u32_of(name, hidden)?];
+        let Self { x, affine, epsilon, out, statistics, .. } = *self;
+        let arguments = arguments![x, affine, out, statistics, u32_of(name, hidden)?, epsilon];
         Launch::new(LAYER_NORM, arguments).over([rows, 1], THREADS)
     }
 }

@@ -1,6 +1,8 @@
 //! A product with each row's adapter, and what follows it.
 
-use super::super::launch::{LORA_GATED, LORA_LINEAR, LORA_QKV, LORA_RESIDUAL, Launch, arguments};
+use super::super::launch::{
+    LORA_GATED, LORA_GELU, LORA_LINEAR, LORA_QKV, LORA_RESIDUAL, Launch, arguments,
+};
 use super::super::{Bf16, Buffer};
 use super::{EIGHT, Indices, LoraSums, fits, u32_of, wide};
 use crate::error::{Error, Result};
@@ -8,6 +10,15 @@ use crate::error::{Error, Result};
 /// out = the sums with their adapters and bias.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraLinear<'a> {
+    /// What is added to.
+    pub sums: LoraSums<'a>,
+    /// (rows, outputs).
+    pub out: &'a Buffer<Bf16>,
+}
+
+/// out = gelu(the sums with their adapters and bias), gelu(x) = x · (1 + erf(x / √2)) / 2.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraGelu<'a> {
     /// What is added to.
     pub sums: LoraSums<'a>,
     /// (rows, outputs).
@@ -63,6 +74,18 @@ impl LoraLinear<'_> {
         let outputs = self.sums.adapters.outputs();
         fits(LORA_LINEAR.name, "out", self.out, &[self.sums.rows, outputs])?;
         self.sums.launch(LORA_LINEAR, outputs, arguments![self.out])
+    }
+}
+
+impl LoraGelu<'_> {
+    /// Checks the call.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape.
+    pub fn launch(&self) -> Result<Launch> {
+        let outputs = self.sums.adapters.outputs();
+        fits(LORA_GELU.name, "out", self.out, &[self.sums.rows, outputs])?;
+        self.sums.launch(LORA_GELU, outputs, arguments![self.out])
     }
 }
 

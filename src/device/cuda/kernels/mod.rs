@@ -47,7 +47,7 @@ pub use linear::{Linear, LinearBackward};
 pub use lookup::Lookup;
 pub use lookup_backward::{LookupBackward, Uses};
 pub use lora::{Adapter, Adapters, LoraSums};
-pub use lora_linear::{LoraGated, LoraLinear, LoraQkv, LoraResidual};
+pub use lora_linear::{LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual};
 pub use pool::{Offsets, Pool, Pooling};
 pub use quantise::Quantise;
 pub use rms_norm::RmsNorm;

@@ -12,7 +12,8 @@ const WIDTHS: [usize; 2] = [64, 128];
 /// How wide heads are, and how wide they are on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    width: usize,
+    /// In files.
+    pub width: usize,
     /// On the device.
     pub wide: usize,
 }

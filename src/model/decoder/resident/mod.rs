@@ -5,7 +5,7 @@
 
 mod backward;
 mod drawn;
-mod heads;
+pub(in crate::model) mod heads;
 mod learner;
 mod memory;
 mod pass;
