@@ -113,24 +113,27 @@ fn timed(job: &Path, workers: usize) -> Timing {
     let brought = run(job, workers);
     let by_thread = watch.stop();
     assert!(brought.worked, "the run was there already");
-    let on_core_s = by_thread.values().map(|[on_core_s, _]| on_core_s).sum();
+    let on_core_s = by_thread.values().sum();
     let workers = by_thread.iter().filter(|(name, _)| name.contains("timely"));
-    let [workers_s, waited_s] = workers.fold([0.0; 2], |a, (_, b)| [a[0] + b[0], a[1] + b[1]]);
+    let workers_s: f64 = workers.map(|(_, on_core_s)| on_core_s).sum();
     let stages = brought.meters.stages();
     let busy = |name: &str| stages.iter().find(|(n, _)| n.to_string() == name);
-    let inline: f64 =
-        ON_WORKERS.iter().filter_map(|name| busy(name)).map(|(_, m)| m.busy().as_secs_f64()).sum();
-    let shares = stages.iter().map(|(name, m)| format!("{name} {:.2} s", m.busy().as_secs_f64()));
+    let inline: f64 = ON_WORKERS
+        .iter()
+        .filter_map(|name| busy(name))
+        .map(|(_, m)| m.on_core().as_secs_f64())
+        .sum();
+    let shares =
+        stages.iter().map(|(name, m)| format!("{name} {:.2} s", m.on_core().as_secs_f64()));
     let shares = shares.collect::<Vec<_>>().join(", ");
-    let threads = by_thread.iter().map(|(name, [s, _])| format!("{name} {s:.2} s"));
+    let threads = by_thread.iter().map(|(name, s)| format!("{name} {s:.2} s"));
     let threads = threads.collect::<Vec<_>>().join(", ");
     let seconds = brought.wall.as_secs_f64();
     fs::remove_dir_all(brought.run().path("")).unwrap();
     Timing {
         seconds,
         on_core_s,
-        // Meters read the clock: what a thread waited for a core is taken off in proportion.
-        idle_work_s: workers_s - inline * workers_s / (workers_s + waited_s),
+        idle_work_s: workers_s - inline,
         stages: format!("{shares}; on cores by thread: {threads}"),
     }
 }
@@ -192,11 +195,11 @@ impl Watcher for Silent {
     fn end(&self, _: &RunDir, _: bool, _: Duration) {}
 }
 
-/// Watches how long each of the process's threads has been on a core, and has waited for one:
-/// threads take that with them when they end.
+/// Watches how long each of the process's threads has been on a core: threads take that with them
+/// when they end.
 struct Threads {
     over: Arc<AtomicBool>,
-    watcher: std::thread::JoinHandle<BTreeMap<String, [f64; 2]>>,
+    watcher: std::thread::JoinHandle<BTreeMap<String, f64>>,
 }
 
 impl Threads {
@@ -210,31 +213,30 @@ impl Threads {
                 std::thread::sleep(Duration::from_millis(5));
                 last.extend(on_cores());
             }
-            let mut by_name: BTreeMap<String, [f64; 2]> = BTreeMap::new();
+            let mut by_name: BTreeMap<String, f64> = BTreeMap::new();
             for (thread, (name, seconds)) in last {
-                let earlier = before.get(&thread).map_or([0.0; 2], |(_, seconds)| *seconds);
-                let sum = by_name.entry(name).or_default();
-                (0..2).for_each(|x| sum[x] += seconds[x] - earlier[x]);
+                let earlier = before.get(&thread).map_or(0.0, |(_, seconds)| *seconds);
+                *by_name.entry(name).or_default() += seconds - earlier;
             }
             by_name
         });
         Threads { over, watcher }
     }
 
-    fn stop(self) -> BTreeMap<String, [f64; 2]> {
+    fn stop(self) -> BTreeMap<String, f64> {
         self.over.store(true, Relaxed);
         self.watcher.join().unwrap()
     }
 }
 
-/// By thread: its name, and its seconds on a core and waiting for one.
-fn on_cores() -> BTreeMap<PathBuf, (String, [f64; 2])> {
+/// By thread: its name, and its seconds on a core.
+fn on_cores() -> BTreeMap<PathBuf, (String, f64)> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let one = |task: PathBuf| {
         let name = fs::read_to_string(task.join("comm")).ok()?;
         let stat = fs::read_to_string(task.join("schedstat")).ok()?;
-        let mut nanos = stat.split_ascii_whitespace().map(|nanos| nanos.parse::<f64>().ok());
-        let seconds = [nanos.next()?? * 1e-9, nanos.next()?? * 1e-9];
+        let nanos = stat.split_ascii_whitespace().next()?;
+        let seconds = nanos.parse::<f64>().ok()? * 1e-9;
         let name = name.trim_end().trim_end_matches(char::is_numeric).to_owned();
         Some((task, (name, seconds)))
     };
@@ -337,7 +339,7 @@ fn codec_bound(data: &Path, to: &Path) -> Timing {
         }
     });
     let seconds = start.elapsed().as_secs_f64();
-    let on_core_s = watch.stop().values().map(|[on_core_s, _]| on_core_s).sum();
+    let on_core_s = watch.stop().values().sum();
     Timing { seconds, on_core_s, ..Timing::default() }
 }
 
