@@ -1,5 +1,5 @@
-// Causal attention of packed sequences whose heads are in groups: for each query i of head h, and
-// the keys k and values v of head h · shared / heads,
+// Attention of packed sequences whose heads are in groups, causal unless said otherwise: for each
+// query i of head h, and the keys k and values v of head h · shared / heads,
 //
 //   p[i, j] = softmax over j ≤ i of scale · ⟨q[i], k[j]⟩, out[i] = Σ_j p[i, j] v[j].
 //

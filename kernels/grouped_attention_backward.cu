@@ -15,7 +15,7 @@
 //          which not all ask, so it goes before …_queries. A warp has 16 pairs, or 16 keys.
 // Order:   a query's sum goes over the keys it sees, a key's over its visits, each in tiles of 64.
 //          p and d are rounded to bf16 before they are multiplied.
-// Limits:  as forward.
+// Limits:  as forward; causal, and keys are those of qkv.
 // Source:  Dao, FlashAttention-2 (2023), algorithm 2.
 #include "attention.cuh"
 

@@ -101,7 +101,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
         Kind::Reachability(spec) => {
             let opened = reachability::open(job, store, pairs(job, upstream)?)?;
             status(&opened.run, 1, text)?;
-            let lists = spec.pairs * spec.tries * (1 + spec.weights.len());
+            let lists = spec.pairs * spec.tries * (1 + 2 * spec.weights.len());
             let scores = (lists * opened.prepared.catalogue.len()) as f64;
             graph("pairs ─► filters, requests ─► reach", scores / RANKED_PER_S / workers, text);
         }

@@ -14,7 +14,8 @@ pub struct EmbedSpec {
     /// left out. A catalogue with new items and new texts needs no new encoder.
     #[serde(skip_serializing)]
     pub sequences: Option<String>,
-    /// On what texts are read: `cpu`, or `cuda:N`, one device. Default `cpu`.
+    /// On what texts are read: `cpu`, or `cuda:N`, one device, by an encoder of BERT's kind. Runs
+    /// of one store belong on devices of one kind: others' last bits differ. Default `cpu`.
     #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
     pub device: DeviceSpec,
     /// In which pieces.

@@ -11,7 +11,8 @@
 //! same with the share of common items (Jaccard) in place of sim.
 //!
 //! A request is heard as language, an order of all items; and both ways: what the rules read in it
-//! is a filter, and language orders what is left, as `hard-filter` after `language-control` does.
+//! is a filter, and language orders what is left, as `language-control` after a `hard-filter` that
+//! leaves only what meets it.
 //!
 //! Source: the simulation of CTRL-Rec (arXiv 2510.12742), whose measure is not published; this one
 //! is ours. That reach depends on how far apart two people are is why pairs are told by it.
@@ -56,9 +57,13 @@ pub struct Steering {
 struct Request {
     /// Of every item.
     scores: Vec<f32>,
-    /// What the rules read in it.
-    filter: Vec<Control>,
+    /// The items that meet what the rules read in it, those taken already left out; none if they
+    /// read nothing.
+    meeting: Vec<ItemId>,
 }
+
+/// The score of what was taken already.
+const TAKEN: f32 = f32::MIN;
 
 /// Somebody, by what they took and the base recommender's vector of them.
 pub struct Person<'a> {
@@ -90,7 +95,7 @@ impl Steering {
             let mut scores = vec![0.0; self.catalogue.len()];
             every_score(person.vector, &self.items, self.width, &mut scores);
             // What was taken already is not recommended again.
-            person.history.iter().for_each(|item| scores[*item as usize] = f32::MIN);
+            person.history.iter().for_each(|item| scores[*item as usize] = TAKEN);
             scores
         };
         let (ours, theirs) = (scores(source), scores(target));
@@ -124,8 +129,8 @@ impl Steering {
     /// The best items by both orders, of those that meet what the rules read in a request; of all
     /// if that is nothing, or nothing meets it.
     fn within(&self, base: &[f32], said: &Request, weight: f32) -> Vec<ItemId> {
-        let meeting = self.rules.meeting(&said.filter);
-        if said.filter.is_empty() || meeting.is_empty() {
+        let meeting = &said.meeting;
+        if meeting.is_empty() {
             return self.list(base, &said.scores, weight);
         }
         let [base, control] = [base, &said.scores]
@@ -137,8 +142,9 @@ impl Steering {
     /// The best items that meet a filter.
     fn filtered(&self, base: &[f32], filter: &[Control]) -> Vec<ItemId> {
         let items = 0..self.catalogue.len() as ItemId;
+        let there = |item: &ItemId| base[*item as usize] > TAKEN;
         let mut met: Vec<ItemId> =
-            items.filter(|item| all_met(&self.catalogue, filter, *item)).collect();
+            items.filter(|item| there(item) && all_met(&self.catalogue, filter, *item)).collect();
         met.sort_by(|a, b| base[*b as usize].total_cmp(&base[*a as usize]).then(a.cmp(b)));
         met.truncate(self.k);
         met
@@ -195,19 +201,23 @@ impl Steering {
         let context = (self.speaker.describe)(source.history);
         let mut said: Vec<String> = self.said(goal, labels);
         said.truncate(self.tries);
-        let filters: Vec<Vec<Control>> =
-            said.iter().map(|text| self.rules.understand(text)).collect();
+        let meeting = |text: &String| -> Vec<ItemId> {
+            let filter = self.rules.understand(text);
+            let all = if filter.is_empty() { Vec::new() } else { self.rules.meeting(&filter) };
+            all.into_iter().filter(|item| !source.history.contains(item)).collect()
+        };
+        let meeting: Vec<Vec<ItemId>> = said.iter().map(meeting).collect();
         let requests: Vec<(String, String)> =
             said.into_iter().map(|text| (text, context.clone())).collect();
         let vectors = (self.speaker.hear)(&requests)?;
         let scores = |vector: &[f32]| {
             let mut scores = vec![0.0; self.catalogue.len()];
             every_score(vector, &self.speaker.items, self.speaker.width, &mut scores);
-            source.history.iter().for_each(|item| scores[*item as usize] = f32::MIN);
+            source.history.iter().for_each(|item| scores[*item as usize] = TAKEN);
             scores
         };
-        let scores = vectors.chunks_exact(self.speaker.width).map(scores).zip(filters);
-        Ok(scores.map(|(scores, filter)| Request { scores, filter }).collect())
+        let scores = vectors.chunks_exact(self.speaker.width).map(scores).zip(meeting);
+        Ok(scores.map(|(scores, meeting)| Request { scores, meeting }).collect())
     }
 
     /// What somebody may say who wants a list like this: in free words, by labels and by titles.

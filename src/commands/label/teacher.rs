@@ -108,7 +108,9 @@ fn near(spec: &DecoderTeacherSpec, texts: &Arc<Texts>) -> Result<Near> {
     let tokens_max = spec.tokens_max.min(decoder.config().context_max);
     let devices = devices::open(&spec.device)?;
     let marks = Near::marks(&tokenizer)?;
-    let reader = Reader::new(decoder, &marks, &devices, spec.device_tokens_max)?;
+    // Never less than a prompt may have.
+    let device_tokens_max = spec.device_tokens_max.max(tokens_max);
+    let reader = Reader::new(decoder, &marks, &devices, device_tokens_max)?;
     Ok(Near::new(wording, tokenizer, reader, Arc::clone(texts), tokens_max))
 }
 

@@ -149,12 +149,13 @@ fn near(
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
     let decoder = Decoder::open_adapted(folder, None, spec.adapter.as_deref().map(Path::new))?;
-    let device = devices::open(&spec.device)?.pop().map(|device| (device, device_tokens_max));
+    let tokens_max = spec.batch_tokens(device_tokens_max, decoder.0.config().context_max);
+    let device = devices::open(&spec.device)?.pop().map(|device| (device, tokens_max));
     Near::new(settings, decoder, device, Tokenizer::open(folder)?, chat, texts)
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees
-/// them. On a device requests are read there, unless a decoder reads them.
+/// them. Requests are read on a device if it takes the encoder.
 ///
 /// Errors: files that are gone or changed; an item without a vector.
 pub fn speaker(
@@ -166,7 +167,7 @@ pub fn speaker(
     let (items, width) = embeddings.vectors(catalogue)?;
     let texts = embeddings.encoder.labelled.texts(catalogue)?;
     let encoder = embeddings.encoder.encoder()?;
-    let encoder = match device.filter(|_| encoder.bert().is_some()) {
+    let encoder = match device.filter(|_| encoder.device_refusal().is_none()) {
         Some(device) => encoder.on(device, DEVICE_TOKENS_MAX)?,
         None => encoder,
     };

@@ -60,6 +60,7 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
+        let tokens_max = self.batch_tokens(tokens_max, decoder.config());
         let reader = Reader::new(decoder, &labels, devices, tokens_max)?;
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
@@ -74,7 +75,13 @@ impl Reranker {
             _ => DecoderConfig::parse(&self.path("config.json"), &self.file("config.json")?)?,
         };
         let adapter = (learned && !whole).then(|| self.adapter_config()).transpose()?;
-        Memory::expected(&config, adapter.as_ref(), tokens_max)
+        Memory::expected(&config, adapter.as_ref(), self.batch_tokens(tokens_max, &config))
+    }
+
+    /// Tokens of a batch on a device: never less than a prompt may have, so that it changes no
+    /// list.
+    fn batch_tokens(&self, tokens_max: usize, config: &DecoderConfig) -> usize {
+        tokens_max.max(self.spec.prompt.tokens_max.min(config.context_max))
     }
 
     fn of_folder(

@@ -1,7 +1,7 @@
 //! Llama and Qwen2 decoders as Hugging Face folders hold them: a prompt's last-position logits, of
 //! the whole vocabulary or of a few tokens. Names of tensors are those of the files.
 //!
-//! Adapters are never merged into the weights: each prompt chooses one or none. A prompt's logits
+//! Adapters stay beside the weights: each prompt chooses one or none. A prompt's logits
 //! have the same bits whatever prompts are scored with it, and on however many threads.
 //!
 //! Source: Touvron et al., Llama 2 (2023); Qwen team, Qwen2 Technical Report (2024).

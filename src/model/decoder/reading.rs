@@ -13,6 +13,10 @@ use crate::device::{Backend, GroupedAttention, Kept, KeptAttention};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
+/// Why what is kept is of no use.
+pub(super) const FOREIGN: &str =
+    "what is kept of it is another model's: expected this one's or nothing";
+
 /// What a decoder keeps of the tokens it has read: each layer's keys, turned by their positions,
 /// and values. Empty to begin with; a clone is another way to go on from the same tokens.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +34,7 @@ pub struct KeyValues {
 pub struct Ask<'a> {
     /// The whole prompt.
     pub prompt: &'a Prompt,
-    /// What is kept; of the whole prompt afterwards.
+    /// What is kept; of the whole prompt afterwards, or on a device without room for it nothing.
     pub kept: &'a mut KeyValues,
 }
 
@@ -134,8 +138,7 @@ impl Decoder {
                 return Err(number(at, why));
             }
             if !ask.kept.fits(&self.config) {
-                let why = "what is kept of it is another model's: expected this one's or nothing";
-                return Err(number(at, why.to_owned()));
+                return Err(number(at, FOREIGN.to_owned()));
             }
         }
         let left = |ask: &Ask<'_>| ask.prompt.tokens.len() - ask.kept.shared(ask.prompt);

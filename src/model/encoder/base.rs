@@ -1,6 +1,6 @@
 //! What reads the texts of an encoder: a BERT, pooled by the mean, or a decoder, by its last token.
 
-use super::batch::{Batch, Piece};
+use super::batch::{Batch, Piece, by_length};
 use super::bert::Bert;
 use super::pass::Activations;
 use crate::device::parallel::for_each;
@@ -86,25 +86,13 @@ impl Base {
     /// the same bits whatever texts it is encoded with, and on however many threads.
     pub fn pool(&self, pieces: &[Piece], threads: usize) -> Vec<f32> {
         let hidden = self.hidden();
-        let mut order: Vec<usize> = (0..pieces.len()).collect();
-        // The longest first, so that no thread is left with them at the end.
-        order.sort_by_key(|at| std::cmp::Reverse(pieces[*at].tokens.len()));
         let tokens: usize = pieces.iter().map(|piece| piece.tokens.len()).sum();
         let budget = BATCH_TOKENS.min(tokens.div_ceil(threads.max(1)));
-        let mut parts: Vec<(&[usize], Vec<f32>)> = Vec::new();
-        let mut left = &order[..];
-        while !left.is_empty() {
-            let mut tokens = 0;
-            let fits = left.iter().take_while(|at| {
-                tokens += pieces[**at].tokens.len();
-                tokens <= budget
-            });
-            let (some, after) = left.split_at(fits.count().max(1));
-            parts.push((some, vec![0.0; some.len() * hidden]));
-            left = after;
-        }
+        let room = |some: Vec<usize>| (vec![0.0; some.len() * hidden], some);
+        let mut parts: Vec<(Vec<f32>, Vec<usize>)> =
+            by_length(pieces, budget).into_iter().map(room).collect();
         let buffers: Mutex<Vec<Buffers>> = Mutex::default();
-        for_each(threads, &mut parts, |_, (chosen, out)| {
+        for_each(threads, &mut parts, |_, (out, chosen)| {
             let mut with =
                 buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
             self.pool_some(chosen.iter().map(|at| &pieces[*at]), &mut with, out);
@@ -113,7 +101,7 @@ impl Base {
             }
         });
         let mut all = vec![0.0; pieces.len() * hidden];
-        for (chosen, rows) in parts {
+        for (rows, chosen) in parts {
             for (at, row) in chosen.iter().zip(rows.chunks_exact(hidden)) {
                 all[at * hidden..(at + 1) * hidden].copy_from_slice(row);
             }

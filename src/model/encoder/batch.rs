@@ -1,5 +1,7 @@
 //! Texts as tokens, packed one after the other without padding.
 
+use std::cmp::Reverse;
+
 /// A text as tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
@@ -51,4 +53,24 @@ impl Batch {
     pub fn texts(&self) -> usize {
         self.offsets.len() - 1
     }
+}
+
+/// Places of texts that are encoded together, with so many tokens at most, or one text. The longest
+/// come first, so that no thread is left with them at the end.
+pub(super) fn by_length(pieces: &[Piece], tokens_max: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    order.sort_by_key(|at| Reverse(pieces[*at].tokens.len()));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut tokens = 0;
+    for at in order {
+        tokens += pieces[at].tokens.len();
+        match batches.last_mut().filter(|_| tokens <= tokens_max) {
+            Some(batch) => batch.push(at),
+            None => {
+                tokens = pieces[at].tokens.len();
+                batches.push(vec![at]);
+            }
+        }
+    }
+    batches
 }

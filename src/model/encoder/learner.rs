@@ -57,6 +57,7 @@ impl Learner {
     /// and which is not in f32.
     pub fn new(mut encoder: Encoder, trained: &Trained, seed: u64) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Model(format!("training an encoder: {why}")));
+        encoder.device = None; // what learns computes on the processor
         match trained {
             Trained::Lora { rank: 0, .. } => return refuse("expected a rank of 1 or more"),
             Trained::Full if encoder.precision() != Precision::F32 => {

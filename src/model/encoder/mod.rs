@@ -78,13 +78,24 @@ impl Encoder {
     /// Errors: [`Error::Device`] for a decoder as the base, for dimensions that the kernels do not
     /// take, and if the device has too little memory or fails.
     pub fn on(mut self, driver: SharedDriver, tokens_max: usize) -> Result<Self> {
-        let Some(bert) = self.bert() else {
-            let why = "an encoder whose base is a decoder computes on the processor alone: use \
-                       device = \"cpu\"";
-            return Err(Error::Device(why.into()));
-        };
-        self.device = Some(Arc::new(Resident::of(driver, bert, tokens_max)?));
+        if let Some(why) = self.device_refusal() {
+            return Err(Error::Device(why));
+        }
+        let resident = self.bert().map(|bert| Resident::of(driver, bert, tokens_max));
+        self.device = resident.transpose()?.map(Arc::new);
         Ok(self)
+    }
+
+    /// What keeps its texts from being read on a device, if anything does.
+    pub fn device_refusal(&self) -> Option<String> {
+        match self.bert() {
+            Some(bert) => Resident::refusal(bert.config()),
+            None => Some(
+                "an encoder whose base is a decoder computes on the processor alone: use \
+                 device = \"cpu\""
+                    .to_owned(),
+            ),
+        }
     }
 
     /// Width of the vectors.

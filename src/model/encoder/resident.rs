@@ -5,7 +5,7 @@
 //! the same bits whatever texts are encoded with it.
 
 use super::BertConfig;
-use super::batch::{Batch, Piece};
+use super::batch::{Batch, Piece, by_length};
 use super::bert::{self, Bert, Site};
 use crate::device::cuda::kernels::{
     Adapters, Dropout, Embed, GroupedAttention, Indices, LayerNorm, LoraGelu, LoraLinear,
@@ -15,11 +15,12 @@ use crate::device::cuda::{Bf16, Buffer, Driver, Product, SharedDriver};
 use crate::device::shape::{GroupedShape, NormShape};
 use crate::error::{Error, Result};
 use crate::model::decoder::resident::heads::Heads;
-use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
 
 /// Rows that kernels read are as wide as a multiple of this.
 const EIGHT: usize = 8;
+/// Numbers of a row that is normalised.
+const HIDDEN_MAX: usize = 1024;
 
 /// A BERT on a device.
 pub struct Resident {
@@ -87,18 +88,29 @@ impl Resident {
     /// too little memory or fails.
     pub fn of(driver: SharedDriver, bert: &Bert, tokens_max: usize) -> Result<Self> {
         let config = bert.config.clone();
-        let heads = Heads::new(config.width())?;
-        let (hidden, inner) = (config.hidden, config.inner);
-        if [hidden, inner].iter().any(|wide| !wide.is_multiple_of(EIGHT)) {
-            return Err(Error::Device(format!(
-                "expected an encoder whose widths are multiples of {EIGHT}, found {hidden} and \
-                 {inner}: use device = \"cpu\""
-            )));
+        if let Some(why) = Self::refusal(&config) {
+            return Err(Error::Device(why));
         }
+        let heads = Heads::new(config.width())?;
         let tokens_max = tokens_max.max(config.context_max);
         let weights = Weights::of(&*driver, bert, heads)?;
         let room = Mutex::new(Room::new(&*driver, &config, heads, tokens_max)?);
         Ok(Self { driver, config, heads, weights, tokens_max, room })
+    }
+
+    /// What keeps a BERT of these dimensions from being copied to a device, if anything does.
+    pub fn refusal(config: &BertConfig) -> Option<String> {
+        let BertConfig { hidden, inner, .. } = *config;
+        if let Err(error) = Heads::new(config.width()) {
+            return Some(error.to_string());
+        }
+        let fits = [hidden, inner].iter().all(|wide| wide.is_multiple_of(EIGHT));
+        (!fits || hidden > HIDDEN_MAX).then(|| {
+            format!(
+                "expected an encoder whose widths are multiples of {EIGHT}, the stream's at most \
+                 {HIDDEN_MAX}, found {hidden} and {inner}: use device = \"cpu\""
+            )
+        })
     }
 
     /// The mean of each text's rows, (texts, hidden).
@@ -107,18 +119,8 @@ impl Resident {
     pub fn pool(&self, pieces: &[Piece]) -> Result<Vec<f32>> {
         let hidden = self.config.hidden;
         let mut all = vec![0.0; pieces.len() * hidden];
-        let mut order: Vec<usize> = (0..pieces.len()).collect();
-        order.sort_by_key(|at| Reverse(pieces[*at].tokens.len()));
-        let mut left = &order[..];
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        while !left.is_empty() {
-            let mut tokens = 0;
-            let fits = left.iter().take_while(|at| {
-                tokens += pieces[**at].tokens.len();
-                tokens <= self.tokens_max
-            });
-            let (some, after) = left.split_at(fits.count().max(1));
-            left = after;
+        for some in by_length(pieces, self.tokens_max) {
             let placed = self.place(&Batch::of(some.iter().map(|at| &pieces[*at])))?;
             let rows = self.pass(&room, &placed)?.read(&*self.driver)?;
             for (at, row) in some.iter().zip(rows.chunks_exact(hidden)) {

@@ -26,7 +26,7 @@ pub trait Reads {
 
     /// The last-position logits of prompts, (prompts, tokens of the table).
     ///
-    /// Errors: those of [`Decoder::logits_on`].
+    /// Errors: those of [`Decoder::logits_on`] or [`Resident::logits_on`].
     fn logits_on(&self, asks: &mut [Ask<'_>], table: &Self::Table) -> Result<Vec<f32>>;
 }
 

@@ -94,12 +94,13 @@ impl Near {
         Ok(Near { settings, reading, adapter, tokenizer, chat, texts, labels, kept, meter })
     }
 
-    /// What is asked of a way: the places of its list that are shown, under their labels.
+    /// What is asked of a way: the places of its list that are shown, under their labels. The
+    /// answer has so many tokens at most.
     fn prompt(
         &self,
         stand: &Stand<'_>,
         shown: &[u32],
-        wanted: Wanted,
+        (wanted, answer): (Wanted, usize),
     ) -> Result<Prompt, FaultKind> {
         let names: Vec<String> = self.labels.iter().map(|(name, _)| name.clone()).collect();
         let mut told = prefix(stand, &self.texts, shown, &names);
@@ -110,8 +111,7 @@ impl Near {
         let unreadable = |found| FaultKind::Unreadable { column: "prompt".into(), found };
         let tokens = self.tokens(&told).map_err(|e| unreadable(e.to_string()))?;
         let tokens_max = self.settings.tokens_max.min(self.reading.tokens_max());
-        // An order may be written after it, label by label.
-        if tokens.len() + self.settings.window > tokens_max {
+        if tokens.len() + answer > tokens_max {
             let (tokens, tokens_max) = (tokens.len() as u64, tokens_max as u64);
             return Err(FaultKind::PromptTooLong { tokens, tokens_max });
         }
@@ -142,7 +142,7 @@ impl Near {
         let mut asked = Vec::with_capacity(round.len());
         for (way, range) in round {
             let shown = &windows.lists[way][range.clone()];
-            match self.prompt(&at[way], shown, Wanted::Order) {
+            match self.prompt(&at[way], shown, (Wanted::Order, self.settings.window)) {
                 Ok(prompt) => {
                     let (shown, kept) = (shown.len(), KeyValues::default());
                     rankings[way].cost += Cost { prompts: 1, tokens: prompt.tokens.len() as u64 };
@@ -169,6 +169,7 @@ impl Near {
             let (some, after) = left.split_at_mut(self.reading.together(tokens));
             let _turn = self.reading.turn();
             some.iter_mut().for_each(|asked| asked.kept = self.kept.take(key(&at[asked.way])));
+            // On a device at most: pages are whole, and there may be no room.
             let reused = some.iter().map(|asked| asked.kept.shared(&asked.prompt) as u64).sum();
             self.meter.reuse(reused);
             answers.extend(ask(some, answers.len())?);
@@ -303,12 +304,14 @@ impl Guide for Near {
         for (way, stand) in at.iter().enumerate() {
             let shown: Vec<u32> =
                 stand.state.incoming.order.iter().take(self.settings.window).copied().collect();
-            match self.prompt(stand, &shown, Wanted::Next) {
+            let choice = self.nodes(stand)?;
+            let answer = choice.longest().unwrap_or(0).max(self.settings.window);
+            match self.prompt(stand, &shown, (Wanted::Next, answer)) {
                 Ok(prompt) => {
                     turns[way].cost = Cost { prompts: 1, tokens: prompt.tokens.len() as u64 };
                     let (shown, kept) = (shown.len(), KeyValues::default());
                     asked.push(Asked { way, range: 0..shown, shown, prompt, kept });
-                    choices.push(self.nodes(stand)?);
+                    choices.push(choice);
                 }
                 Err(fault) => turns[way].fault = Some(fault),
             }

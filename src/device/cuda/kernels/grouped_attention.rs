@@ -1,4 +1,4 @@
-//! Causal attention with heads in groups.
+//! Attention with heads in groups, causal or both ways.
 
 use super::super::launch::{
     GROUPED_ATTENTION_64, GROUPED_ATTENTION_128, HOPPER_ATTENTION_64, HOPPER_ATTENTION_128, Launch,

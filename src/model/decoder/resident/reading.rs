@@ -11,6 +11,7 @@ use crate::device::Queries;
 use crate::device::cuda::kernels::{Indices, Paths};
 use crate::error::Result;
 use crate::model::decoder::batch::SHARED_MIN;
+use crate::model::decoder::reading::FOREIGN;
 use crate::model::decoder::{Ask, Batch, DAMAGED, KeyValues, Prompt};
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,8 +64,7 @@ impl Resident {
         self.check(asks.iter().map(|ask| ask.prompt), tokens)?;
         for (at, ask) in asks.iter().enumerate() {
             if !ask.kept.is_of(self.shelf.as_ref()) {
-                let why = "what is kept of it is another model's: expected this one's or nothing";
-                return Err(refused(at, why));
+                return Err(refused(at, FOREIGN));
             }
         }
         let (mut going, mut whole) = (Vec::new(), Vec::new());
@@ -81,7 +81,8 @@ impl Resident {
         let mut logits = self.passes(tokens, &mut || self.next_on(asks, &mut left))?;
         if !whole.is_empty() {
             let prompts: Vec<Prompt> = whole.iter().map(|at| asks[*at].prompt.clone()).collect();
-            logits.extend(self.logits(&prompts, tokens)?);
+            let mut left = &prompts[..];
+            logits.extend(self.passes(tokens, &mut || self.next(&mut left))?);
         }
         let order = going.iter().map(|going| going.at).chain(whole);
         let width = tokens.len().max(1);
