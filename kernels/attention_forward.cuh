@@ -136,3 +136,14 @@ DEVICE Attention attention_of(const bf16* qkv, const bf16* keys, const u32* segm
     u32 seen = asking.position + 1 + further * (asking.queries - 1);
     return {qkv, keys, segments, heads, shared, stride, asking, further, seen};
 }
+
+// The kernel of a width: all of them take the same.
+#define ATTENTION_FORWARD(name, body, width) \
+    KERNEL(ATTENTION_THREADS) \
+    name##_##width(const bf16* __restrict__ qkv, const bf16* __restrict__ keys, \
+                   const u32* __restrict__ segments, const u32* __restrict__ tiles, \
+                   bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, \
+                   u32 shared, u32 stride, u32 further, float scale) { \
+        body<width>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride, further, \
+                    scale); \
+    }

@@ -91,20 +91,5 @@ DEVICE void grouped_attention(const bf16* qkv, const bf16* keys, const u32* segm
     put(sums, with, group, out, statistics);
 }
 
-KERNEL(ATTENTION_THREADS)
-grouped_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
-                     const u32* __restrict__ segments, const u32* __restrict__ tiles,
-                     bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                     u32 stride, u32 further, float scale) {
-    grouped_attention<64>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                          stride, further, scale);
-}
-
-KERNEL(ATTENTION_THREADS)
-grouped_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
-                      const u32* __restrict__ segments, const u32* __restrict__ tiles,
-                      bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                      u32 stride, u32 further, float scale) {
-    grouped_attention<128>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                           stride, further, scale);
-}
+ATTENTION_FORWARD(grouped_attention, grouped_attention, 64)
+ATTENTION_FORWARD(grouped_attention, grouped_attention, 128)

@@ -84,20 +84,5 @@ DEVICE void grouped_attention_hopper(const bf16* qkv, const bf16* keys, const u3
     put(sums, with, group, out, statistics);
 }
 
-KERNEL(ATTENTION_THREADS)
-hopper_attention_64(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
-                    const u32* __restrict__ segments, const u32* __restrict__ tiles,
-                    bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                    u32 stride, u32 further, float scale) {
-    grouped_attention_hopper<64>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                                 stride, further, scale);
-}
-
-KERNEL(ATTENTION_THREADS)
-hopper_attention_128(const bf16* __restrict__ qkv, const bf16* __restrict__ keys,
-                     const u32* __restrict__ segments, const u32* __restrict__ tiles,
-                     bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, u32 shared,
-                     u32 stride, u32 further, float scale) {
-    grouped_attention_hopper<128>(qkv, keys, segments, tiles, out, statistics, heads, shared,
-                                  stride, further, scale);
-}
+ATTENTION_FORWARD(hopper_attention, grouped_attention_hopper, 64)
+ATTENTION_FORWARD(hopper_attention, grouped_attention_hopper, 128)

@@ -116,12 +116,6 @@ impl GuideSpec {
 }
 
 impl DecoderGuideSpec {
-    /// Tokens of a batch on a device, of a model whose context has so many: as the job says, and
-    /// never less than a prompt may have, so that it changes no list.
-    pub fn batch_tokens(&self, device_tokens_max: usize, context_max: usize) -> usize {
-        device_tokens_max.max(self.tokens_max.min(context_max))
-    }
-
     fn check(&self, path: &str, problems: &mut Problems) {
         problems.required(&format!("{path}.path"), &self.path, "the folder of a decoder");
         problems.range(&format!("{path}.temperature"), self.temperature, 0.0, 100.0);

@@ -203,8 +203,7 @@ impl Steering {
         said.truncate(self.tries);
         let meeting = |text: &String| -> Vec<ItemId> {
             let filter = self.rules.understand(text);
-            let all = if filter.is_empty() { Vec::new() } else { self.rules.meeting(&filter) };
-            all.into_iter().filter(|item| !source.history.contains(item)).collect()
+            if filter.is_empty() { Vec::new() } else { self.rules.meeting(&filter) }
         };
         let meeting: Vec<Vec<ItemId>> = said.iter().map(meeting).collect();
         let requests: Vec<(String, String)> =
@@ -216,8 +215,13 @@ impl Steering {
             source.history.iter().for_each(|item| scores[*item as usize] = TAKEN);
             scores
         };
-        let scores = vectors.chunks_exact(self.speaker.width).map(scores).zip(meeting);
-        Ok(scores.map(|(scores, meeting)| Request { scores, meeting }).collect())
+        let request = |(vector, mut meeting): (&[f32], Vec<ItemId>)| {
+            let scores = scores(vector);
+            meeting.retain(|item| scores[*item as usize] > TAKEN);
+            Request { scores, meeting }
+        };
+        let vectors = vectors.chunks_exact(self.speaker.width);
+        Ok(vectors.zip(meeting).map(request).collect())
     }
 
     /// What somebody may say who wants a list like this: in free words, by labels and by titles.

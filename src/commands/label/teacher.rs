@@ -108,8 +108,7 @@ fn near(spec: &DecoderTeacherSpec, texts: &Arc<Texts>) -> Result<Near> {
     let tokens_max = spec.tokens_max.min(decoder.config().context_max);
     let devices = devices::open(&spec.device)?;
     let marks = Near::marks(&tokenizer)?;
-    // Never less than a prompt may have.
-    let device_tokens_max = spec.device_tokens_max.max(tokens_max);
+    let device_tokens_max = decoder.config().batch_tokens(spec.device_tokens_max, tokens_max);
     let reader = Reader::new(decoder, &marks, &devices, device_tokens_max)?;
     Ok(Near::new(wording, tokenizer, reader, Arc::clone(texts), tokens_max))
 }

@@ -89,7 +89,7 @@ fn one(
     } else if let Some(decoder) = &guide.decoder {
         let config = DecoderConfig::open(Path::new(&decoder.path))?;
         all.seconds = decoder_seconds(&config, all.usage.tokens_in) / workers;
-        let tokens_max = decoder.batch_tokens(spec.device_tokens_max, config.context_max);
+        let tokens_max = config.batch_tokens(spec.device_tokens_max, decoder.tokens_max);
         all.memory = memory(decoder, config, tokens_max)?;
     }
     Ok(all)

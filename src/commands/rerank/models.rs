@@ -149,7 +149,7 @@ fn near(
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
     let decoder = Decoder::open_adapted(folder, None, spec.adapter.as_deref().map(Path::new))?;
-    let tokens_max = spec.batch_tokens(device_tokens_max, decoder.0.config().context_max);
+    let tokens_max = decoder.0.config().batch_tokens(device_tokens_max, spec.tokens_max);
     let device = devices::open(&spec.device)?.pop().map(|device| (device, tokens_max));
     Near::new(settings, decoder, device, Tokenizer::open(folder)?, chat, texts)
 }

@@ -60,7 +60,7 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
-        let tokens_max = self.batch_tokens(tokens_max, decoder.config());
+        let tokens_max = decoder.config().batch_tokens(tokens_max, self.spec.prompt.tokens_max);
         let reader = Reader::new(decoder, &labels, devices, tokens_max)?;
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
@@ -75,13 +75,8 @@ impl Reranker {
             _ => DecoderConfig::parse(&self.path("config.json"), &self.file("config.json")?)?,
         };
         let adapter = (learned && !whole).then(|| self.adapter_config()).transpose()?;
-        Memory::expected(&config, adapter.as_ref(), self.batch_tokens(tokens_max, &config))
-    }
-
-    /// Tokens of a batch on a device: never less than a prompt may have, so that it changes no
-    /// list.
-    fn batch_tokens(&self, tokens_max: usize, config: &DecoderConfig) -> usize {
-        tokens_max.max(self.spec.prompt.tokens_max.min(config.context_max))
+        let tokens_max = config.batch_tokens(tokens_max, self.spec.prompt.tokens_max);
+        Memory::expected(&config, adapter.as_ref(), tokens_max)
     }
 
     fn of_folder(

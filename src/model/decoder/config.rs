@@ -39,6 +39,12 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// Tokens of a device's batches: as many as are asked for, and never fewer than a prompt of at
+    /// most so many may have, so that their size changes no logits.
+    pub fn batch_tokens(&self, asked: usize, prompt_tokens_max: usize) -> usize {
+        asked.max(prompt_tokens_max.min(self.context_max))
+    }
+
     /// What a layer computes for a token, as a backward pass reads it, in bytes.
     pub(super) fn layer_bytes(&self) -> usize {
         let qkv = (self.heads + 2 * self.shared) * self.width;

@@ -144,9 +144,14 @@ impl Learner {
         &self.transposed.get_or_init(all)[layer]
     }
 
+    /// The adapter of prompts that choose what is trained.
+    pub fn choice(&self) -> Option<u32> {
+        self.adapter.is_some().then_some(0)
+    }
+
     /// Prompts that choose what is trained.
     pub fn prompts<'a>(&self, tokens: impl Iterator<Item = &'a [u32]>) -> Vec<Prompt> {
-        let adapter = self.adapter.is_some().then_some(0);
+        let adapter = self.choice();
         tokens.map(|tokens| Prompt { tokens: tokens.to_vec(), adapter }).collect()
     }
 

@@ -44,9 +44,7 @@ impl Base {
         match self {
             Base::Bert(bert) => Reader::Bert(bert),
             Base::Decoder(decoder) => Reader::Decoder(decoder, None),
-            Base::Learning(learner) => {
-                Reader::Decoder(learner.decoder(), learner.adapter().is_some().then_some(0))
-            }
+            Base::Learning(learner) => Reader::Decoder(learner.decoder(), learner.choice()),
         }
     }
 
