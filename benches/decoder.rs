@@ -69,7 +69,7 @@ fn measure(decoder: &Decoder, name: &str, prompts: &[Prompt], threads: usize, re
     let labels = decoder.labels(&labels).unwrap();
     let rate = match decoder.precision() {
         Precision::Bf16 => || bf16_ops_per_s().or_else(f32_ops_per_s),
-        Precision::F32 => f32_ops_per_s,
+        Precision::F32 | Precision::Fp8 => f32_ops_per_s,
     };
     let peak = together(threads, rate);
     let run = |_| {

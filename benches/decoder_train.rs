@@ -56,7 +56,7 @@ fn main() {
         };
         let rate = match precision {
             Precision::Bf16 => bf16_ops_per_s().or_else(f32_ops_per_s),
-            Precision::F32 => f32_ops_per_s(),
+            Precision::F32 | Precision::Fp8 => f32_ops_per_s(),
         };
         let peak = rate.unwrap_or(f64::NAN) * threads as f64;
         let mut watch = Watch { last: Instant::now(), used: processor_seconds(), peak, threads };

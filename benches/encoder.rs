@@ -104,7 +104,7 @@ fn encoder(texts: &[String], precision: Precision) -> Encoder {
 fn read(encoder: &Encoder, texts: &[String], threads: usize, repeat: usize) -> Vec<f32> {
     let rate = match encoder.precision() {
         Precision::Bf16 => || bf16_ops_per_s().or_else(f32_ops_per_s),
-        Precision::F32 => f32_ops_per_s,
+        Precision::F32 | Precision::Fp8 => f32_ops_per_s,
     };
     let peak = together(threads, rate);
     let mut vectors = Vec::new();

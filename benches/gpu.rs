@@ -106,13 +106,18 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
     let device = Arc::new(device);
     let setting = decoder::llama_8b();
     lines.push(format!(
-        "{} prompts of {} tokens, {} candidates, batches of {} tokens, bf16; LoRA of rank {} on \
-         all seven projections, not merged",
+        "{} prompts of {} tokens, {} candidates, batches of {} tokens, bf16 unless said; LoRA of \
+         rank {} on all seven projections, not merged",
         setting.prompts, setting.tokens, setting.candidates, setting.batch, setting.rank
     ));
     let mut base = None;
-    for (name, adapters) in [("base alone", 0), ("one adapter", 1), ("two adapters in turn", 2)] {
-        let scored = decoder::score(device.clone(), &setting, adapters)?;
+    for (name, what) in [
+        ("base alone", (0, false)),
+        ("one adapter", (1, false)),
+        ("two adapters in turn", (2, false)),
+        ("one adapter, FP8", (1, true)),
+    ] {
+        let scored = decoder::score(device.clone(), &setting, what)?;
         let alone = *base.get_or_insert(scored.seconds);
         lines.push(format!(
             "{name:26} {:8.0} tokens/s, {:6.1} prompts/s, {:4.0} TFLOP/s: {:3.0} % of the \

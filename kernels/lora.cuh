@@ -7,10 +7,16 @@
 // as many further outputs as it has ranks, rounded to bf16 like all of them. Ranks are filled up
 // with zeros to multiples of 16, the depth of a product of matrix units.
 //
+// Where the product was one of FP8 numbers, they stand for row_scales[r] and scales[c] times as
+// much, and the ups have their ranks' scales in them:
+//
+//   value[r, c] = row_scales[r] · (scales[c] · sums[r, c] + scale · ⟨…⟩) + bias[c]
+//
 // Shapes:  sums (rows, stride) bf16; ups bf16, each adapter's (outputs, ranks) after the other;
 //          adapters (adapters, 4) u32: first of its columns after the outputs, ranks, where its
 //          matrix begins in ups, bits of its scale; chosen (rows) u32, the row's adapter or NONE;
-//          bias (outputs) f32, or null for 0.
+//          bias (outputs) f32, or null for 0; row_scales (rows), scales (outputs) f32, or null
+//          for 1, both.
 // Warps:   16 rows by 32 columns at a time. Lane l, g = l / 4, t = l % 4, has rows g and g + 8 at
 //          columns 8t … 8t + 7, so that it reads and writes 16 bytes: the columns of the matrix
 //          units' four products are spread over the 32 to that end.
@@ -31,8 +37,17 @@ struct Lora {
     const u32* adapters;
     const u32* chosen;
     const float* bias;
+    const float* row_scales;
+    const float* scales;
     u32 rows, outputs, stride;
 };
+
+// What a kernel of this kind takes first, and what it makes of that.
+#define LORA_PARAMETERS \
+    const bf16 *sums, const bf16 *ups, const u32 *adapters, const u32 *chosen, const float *bias, \
+        const float *row_scales, const float *scales, u32 rows, u32 outputs, u32 stride
+#define LORA_OF_PARAMETERS \
+    Lora { sums, ups, adapters, chosen, bias, row_scales, scales, rows, outputs, stride }
 
 // What a lane has of a step.
 struct LoraTile {
@@ -110,7 +125,19 @@ DEVICE void lora_values(LoraTile& tile, const Lora& lora, u32 first) {
             for (int i = 0; i < 8; i++) tile.values[which][i] = 0.0f;
         }
     }
+    if (lora.scales && inside) {
+        float scales[8];
+        read_eight(scales, lora.scales + column);
+        for (int i = 0; i < 16; i++) tile.values[i / 8][i % 8] *= scales[i % 8];
+    }
     lora_add(tile, lora, first);
+    if (lora.row_scales) {
+#pragma unroll
+        for (int which = 0; which < 2; which++) {
+            float scale = lora.row_scales[min(lora_row(which), lora.rows - 1)];
+            for (int i = 0; i < 8; i++) tile.values[which][i] *= scale;
+        }
+    }
     if (lora.bias && inside) {
         float bias[8];
         read_eight(bias, lora.bias + column);

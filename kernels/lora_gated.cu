@@ -9,9 +9,8 @@
 #include "lora.cuh"
 
 KERNEL(LORA_THREADS)
-lora_gated(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
-           const float* bias, u32 rows, u32 outputs, u32 stride, bf16* __restrict__ out) {
-    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+lora_gated(LORA_PARAMETERS, bf16* __restrict__ out) {
+    Lora lora = LORA_OF_PARAMETERS;
     u32 inner = outputs / 2;
     for (u32 first = blockIdx.y * LORA_COLUMNS; first < inner; first += gridDim.y * LORA_COLUMNS) {
         LoraTile gates, values;

@@ -30,24 +30,21 @@ DEVICE void put_values(const Lora& lora, bf16* out, Finish finish) {
 }
 
 KERNEL(LORA_THREADS)
-lora_linear(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
-            const float* bias, u32 rows, u32 outputs, u32 stride, bf16* __restrict__ out) {
-    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+lora_linear(LORA_PARAMETERS, bf16* __restrict__ out) {
+    Lora lora = LORA_OF_PARAMETERS;
     put_values(lora, out, [](float x) { return x; });
 }
 
 KERNEL(LORA_THREADS)
-lora_gelu(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
-          const float* bias, u32 rows, u32 outputs, u32 stride, bf16* __restrict__ out) {
-    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+lora_gelu(LORA_PARAMETERS, bf16* __restrict__ out) {
+    Lora lora = LORA_OF_PARAMETERS;
     put_values(lora, out, [](float x) { return 0.5f * x * (1.0f + erff(x * HALF_ROOT)); });
 }
 
 KERNEL(LORA_THREADS)
-lora_residual(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
-              const float* bias, u32 rows, u32 outputs, u32 stride, const float* residual,
+lora_residual(LORA_PARAMETERS, const float* residual,
               const u32* from, float* out) {
-    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+    Lora lora = LORA_OF_PARAMETERS;
     for (u32 first = blockIdx.y * LORA_COLUMNS; first < outputs;
          first += gridDim.y * LORA_COLUMNS) {
         LoraTile tile;

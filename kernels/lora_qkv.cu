@@ -27,10 +27,9 @@ DEVICE void turn(float (&left)[8], float (&right)[8], const float* cosines, cons
 }
 
 KERNEL(LORA_THREADS)
-lora_qkv(const bf16* sums, const bf16* ups, const u32* adapters, const u32* chosen,
-         const float* bias, u32 rows, u32 outputs, u32 stride, const u32* __restrict__ positions,
+lora_qkv(LORA_PARAMETERS, const u32* __restrict__ positions,
          const float* __restrict__ table, u32 turned, u32 width, bf16* __restrict__ out) {
-    Lora lora{sums, ups, adapters, chosen, bias, rows, outputs, stride};
+    Lora lora = LORA_OF_PARAMETERS;
     u32 half = width / 2;
     for (u32 pair = blockIdx.y * LORA_COLUMNS; pair < outputs / 2;
          pair += gridDim.y * LORA_COLUMNS) {

@@ -136,8 +136,9 @@ pub struct LogitsArgs {
     /// Where to compute.
     #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
     pub device: DeviceSpec,
-    /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.
-    #[arg(long, value_name = "f32|bf16", value_parser = precision)]
+    /// In what the weights are kept: fp8 is for projections, the rest is bf16 then. When left out,
+    /// f32 if the file is in f32 and else bf16.
+    #[arg(long, value_name = "f32|bf16|fp8", value_parser = precision)]
     pub precision: Option<Precision>,
     /// One for each core when left out.
     #[arg(long)]
@@ -151,7 +152,8 @@ fn precision(text: &str) -> Result<Precision, String> {
     match text {
         "f32" => Ok(Precision::F32),
         "bf16" => Ok(Precision::Bf16),
-        _ => Err("expected f32 or bf16".to_owned()),
+        "fp8" => Ok(Precision::Fp8),
+        _ => Err("expected f32, bf16 or fp8".to_owned()),
     }
 }
 
@@ -210,8 +212,9 @@ pub struct GenerateArgs {
     /// Where to compute.
     #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
     pub device: DeviceSpec,
-    /// In what the weights are kept; f32 if the file is in f32 and else bf16 when left out.
-    #[arg(long, value_name = "f32|bf16", value_parser = precision)]
+    /// In what the weights are kept: fp8 is for projections, the rest is bf16 then. When left out,
+    /// f32 if the file is in f32 and else bf16.
+    #[arg(long, value_name = "f32|bf16|fp8", value_parser = precision)]
     pub precision: Option<Precision>,
 }
 

@@ -62,6 +62,9 @@ impl Driver for Device {
     fn has_group_products(&self) -> bool {
         self.driver().has_group_products()
     }
+    fn has_fp8(&self) -> bool {
+        self.driver().has_fp8()
+    }
     fn synchronize(&self) -> Result<()> {
         self.driver().synchronize()
     }

@@ -4,7 +4,7 @@
 mod adapters;
 mod gradients;
 mod hostile;
-mod kernels;
+pub mod kernels;
 pub mod learning;
 mod mutated;
 mod reading;
@@ -75,7 +75,7 @@ fn compare(found: &[f32], exact: &[Vec<f64>]) -> (f64, f64) {
 fn logits_are_those_of_transformers_and_peft() {
     for model in MODELS {
         let Expected { prompts, adapters } = expected(model);
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Fp8] {
             let decoder = load(model, precision);
             for (number, (name, exact, reference)) in adapters.iter().enumerate() {
                 let adapter = (number > 0).then(|| number as u32 - 1);
@@ -86,6 +86,8 @@ fn logits_are_those_of_transformers_and_peft() {
                 let bound = match precision {
                     Precision::F32 => 2e-5 * largest,
                     Precision::Bf16 => 2.0 * reference,
+                    // Numbers have a sixteenth of the fraction's steps.
+                    Precision::Fp8 => 32.0 * reference,
                 };
                 println!(
                     "{model} {name:4} {precision:?}: error {error:.1e} of {largest:.1}, bf16 by \
@@ -102,6 +104,7 @@ fn a_prompt_has_the_same_bits_in_every_batch_and_on_any_threads() {
     for (model, precision) in [
         ("llama3", Precision::Bf16),
         ("llama3", Precision::F32),
+        ("llama3", Precision::Fp8),
         ("qwen2", Precision::Bf16),
         ("llama2", Precision::Bf16),
     ] {

@@ -51,8 +51,8 @@ fn a_drawn_decoder_is_scored_and_a_search_compared() {
     let open = || Device::open(Order::ALL[0], None);
     let (Some(device), Some(other)) = (open(), open()) else { return };
     let device = Arc::new(device);
-    for adapters in [0, 1, 2] {
-        let scored = decoder::score(device.clone(), &decoder::tiny(), adapters).unwrap();
+    for what in [(0, false), (1, false), (2, false), (1, true)] {
+        let scored = decoder::score(device.clone(), &decoder::tiny(), what).unwrap();
         assert!(scored.tokens_per_s > 0.0 && scored.flops_per_s > 0.0);
     }
     let on = decoder::read_on(device, &decoder::tiny()).unwrap();
@@ -66,8 +66,8 @@ fn a_drawn_decoder_is_scored_and_a_search_compared() {
 fn operations_are_counted_by_hand() {
     let setting = decoder::tiny();
     // Two layers, three prompts of nine tokens; queries, keys, values 16 × 32, output 16 × 16,
-    // gates, ups and downs 3 × 16 × 24; two heads of 8 see 45 pairs.
-    let layer = |rows: f64, ends: f64| 2.0 * (rows * 16.0 * 32.0 + ends * (256.0 + 1152.0));
+    // gates, ups and downs 3 × 16 × 32; two heads of 8 see 45 pairs.
+    let layer = |rows: f64, ends: f64| 2.0 * (rows * 16.0 * 32.0 + ends * (256.0 + 1536.0));
     let attention = 3.0 * 45.0 * 4.0 * 16.0;
     assert_eq!(decoder::flops(&setting), layer(27.0, 27.0) + layer(27.0, 3.0) + attention);
 }

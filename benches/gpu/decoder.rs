@@ -48,7 +48,7 @@ pub fn tiny() -> Setting {
     let config = DecoderConfig {
         vocabulary: 40,
         hidden: 16,
-        inner: 24,
+        inner: 32,
         layers: 2,
         heads: 2,
         shared: 1,
@@ -68,13 +68,18 @@ pub struct Scored {
     pub flops_per_s: f64,
 }
 
-/// Scores prompts with so many adapters, which prompts choose in turn.
+/// Scores prompts with so many adapters, which prompts choose in turn; the projections in FP8 or in
+/// bf16.
 ///
 /// # Errors
 /// If the device fails; if a prompt has other bits alone than among the others.
-pub fn score(driver: SharedDriver, setting: &Setting, adapters: u32) -> Result<Scored> {
+pub fn score(
+    driver: SharedDriver,
+    setting: &Setting,
+    (adapters, fp8): (u32, bool),
+) -> Result<Scored> {
     let Setting { config, candidates, rank, batch, repeat, .. } = setting;
-    let drawn = Drawn { adapters, rank: *rank, seed: 7 };
+    let drawn = Drawn { adapters, rank: *rank, seed: 7, fp8 };
     let decoder = Resident::drawn(driver, config.clone(), drawn, *batch)?;
     let prompts = prompts(setting, adapters);
     let labels: Vec<u32> = (0..*candidates as u32).collect();
@@ -118,7 +123,7 @@ pub fn read_on(driver: SharedDriver, setting: &Setting) -> Result<ReadOn> {
     let Setting { config, candidates, batch, tokens, .. } = setting;
     let token_bytes = 4 * config.layers * config.shared * config.width.next_multiple_of(64);
     let kept_bytes = setting.prompts * (tokens + STEPS + 64) * token_bytes;
-    let drawn = Drawn { adapters: 0, rank: setting.rank, seed: 7 };
+    let drawn = Drawn { adapters: 0, rank: setting.rank, seed: 7, fp8: false };
     let decoder = Resident::drawn(driver, config.clone(), drawn, *batch)?.keeping(kept_bytes)?;
     let labels: Vec<u32> = (0..*candidates as u32).collect();
     let mut prompts = prompts(setting, 0);

@@ -6,13 +6,13 @@ use std::ops::Range;
 use steerage::device::cpu::top_k::TopKShape;
 use steerage::device::cuda::kernels::{
     AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
-    Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
-    Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
-    LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows, Paths,
-    Pool, Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread,
+    Dropout, Embed, Exclusions, Fp8Rows, GatedBackward, GroupedAttention, GroupedAttentionBackward,
+    Indices, Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward,
+    LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows,
+    Paths, Pool, Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread,
     SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
 };
-use steerage::device::cuda::{Bf16, Buffer, Product};
+use steerage::device::cuda::{Bf16, Buffer};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
 use steerage::device::{Activation, Queries};
 use steerage::error::Result;
@@ -86,9 +86,9 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
     {
         let adapters = &weights(outputs)?;
         let (x, sums) = (bench.bf16(rows * s.hidden)?, &bench.bf16(rows * adapters.columns())?);
-        let size = [rows, adapters.columns(), s.hidden];
-        driver.product(&Product::new(size, &x, adapters.weight(), sums)?)?;
-        let sums = LoraSums { rows, sums, adapters, chosen, bias: None };
+        let row_scales = adapters.multiply(driver, &x, &Fp8Rows::new(driver, 0, 0)?, sums)?;
+        let row_scales = row_scales.as_ref();
+        let sums = LoraSums { rows, sums, adapters, chosen, bias: None, row_scales };
         let note = format!("{rows} × {outputs}");
         let launch = match which {
             0 => {

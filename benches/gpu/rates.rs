@@ -72,7 +72,7 @@ impl Rates {
             let copy = &mut || device.copy(from.view(), to.view());
             2.0 * from.view().bytes() as f64 / median(clock, 10, copy)?
         };
-        let a = drawn(device, 2, side * side)?;
+        let a: Buffer<Bf16> = drawn(device, 2, side * side)?;
         let b = drawn(device, 3, side * side)?;
         let c = Buffer::<Bf16>::new(device, side * side)?;
         let product = Product::new([side; 3], &a, &b, &c)?;

@@ -119,17 +119,26 @@ static Matrix<T> matrix(Reader& message, const Memory& memory, u64 high, u64 wid
     return {(T*)memory.at(message.value<u64>(), sizeof(T) * count), apart, turned};
 }
 
+static float wide(bf16 x) { return float_of((u32)x.bits << 16); }
+
+// An FP8 number (E4M3).
+static float wide(u8 x) {
+    int exponent = x >> 3 & 15, fraction = x & 7;
+    float size = exponent ? ldexpf(8.0f + fraction, exponent - 10) : ldexpf(fraction, -9);
+    if ((x & 0x7f) == 0x7f) size = NAN;
+    return x >> 7 ? -size : size;
+}
+
 // c (rows, outputs) = scale · a (rows, inputs) · b (outputs, inputs)ᵀ, or += that; sums f32.
-template <class C>
+template <class A, class C>
 static void product(Reader& message, const Memory& memory) {
     u64 numbers[10];
     for (u64& number : numbers) number = message.value<u64>();
     auto [rows, outputs, inputs, a_apart, b_apart, c_apart, a_turned, b_turned, add, bits] =
         numbers;
-    auto a = matrix<bf16>(message, memory, rows, inputs, a_apart, a_turned);
-    auto b = matrix<bf16>(message, memory, outputs, inputs, b_apart, b_turned);
+    auto a = matrix<A>(message, memory, rows, inputs, a_apart, a_turned);
+    auto b = matrix<A>(message, memory, outputs, inputs, b_apart, b_turned);
     auto c = matrix<C>(message, memory, rows, outputs, c_apart, false);
-    auto wide = [](bf16 x) { return float_of((u32)x.bits << 16); };
     for (u64 row = 0; row < rows; row++) {
         for (u64 output = 0; output < outputs; output++) {
             float sum = 0.0f;
@@ -161,9 +170,13 @@ static void obey(char letter, Reader& message, Memory& memory) {
         u64 address = message.value<u64>(), bytes = message.value<u64>();
         memcpy(memory.at(address, bytes), message.next(bytes), bytes);
     } else if (letter == 'P') {
-        product<bf16>(message, memory);
+        product<bf16, bf16>(message, memory);
     } else if (letter == 'Q') {
-        product<float>(message, memory);
+        product<bf16, float>(message, memory);
+    } else if (letter == '8') {
+        product<u8, bf16>(message, memory);
+    } else if (letter == '9') {
+        product<u8, float>(message, memory);
     } else {
         fail("no message begins with %d", letter);
     }

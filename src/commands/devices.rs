@@ -1,9 +1,10 @@
-//! The devices that jobs name, opened.
+//! The devices that jobs name, opened, and in what numbers models compute there.
 
+use crate::device::Precision;
 use crate::device::cuda::Nvidia;
 use crate::error::Result;
 use crate::model::decoder::SharedDriver;
-use crate::spec::DeviceSpec;
+use crate::spec::{DeviceSpec, PrecisionSpec};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ pub fn open(device: &DeviceSpec) -> Result<Vec<SharedDriver>> {
             };
             numbers.iter().map(open).collect()
         }
+    }
+}
+
+/// In what weights are kept.
+pub fn precision(spec: PrecisionSpec) -> Precision {
+    match spec {
+        PrecisionSpec::F32 => Precision::F32,
+        PrecisionSpec::Bf16 => Precision::Bf16,
+        PrecisionSpec::Fp8 => Precision::Fp8,
     }
 }
 

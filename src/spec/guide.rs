@@ -1,7 +1,9 @@
 //! `[[guide]]` of a rerank job: models that rank at nodes and say where to go next.
 
 use super::node_graph::RULES;
-use super::{DeviceSpec, HttpTeacherSpec, Problems, RerankSpec, StepSpec, TextsSpec};
+use super::{
+    DeviceSpec, HttpTeacherSpec, PrecisionSpec, Problems, RerankSpec, StepSpec, TextsSpec,
+};
 use serde::{Deserialize, Serialize};
 
 /// `[[guide]]`: a model that arms with `method = "node-graph"` name as ranker or navigator.
@@ -36,6 +38,10 @@ pub struct DecoderGuideSpec {
     /// out for none.
     #[serde(skip_serializing)]
     pub adapter: Option<String>,
+    /// In what its projections are kept: `f32`, `bf16` (as `f32` is on a device, too) or `fp8`. As
+    /// its files have them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")] // a guide without keeps its run
+    pub precision: Option<PrecisionSpec>,
     /// Whether prompts go through the folder's chat template: for instruction models. Default
     /// false.
     pub chat: bool,
@@ -87,6 +93,7 @@ impl Default for DecoderGuideSpec {
         Self {
             path: String::new(),
             adapter: None,
+            precision: None,
             chat: false,
             ranking: DecoderRanking::Logits,
             temperature: 0.0,

@@ -8,6 +8,7 @@ mod embed;
 mod guide;
 mod label;
 mod node_graph;
+mod precision;
 mod prepare;
 mod reachability;
 mod read;
@@ -30,6 +31,7 @@ pub use label::{
     InferSpec, JudgedSpec, LabelOutput, LabelSpec, MeaningSpec, RequestsFrom, RequestsSpec,
 };
 pub use node_graph::{GoalsSpec, NodeGraphSpec, NodeMetric, NodeSpec, RULES};
+pub use precision::PrecisionSpec;
 pub use prepare::{
     AttributeSpec, Duplicates, FilterSpec, GenerateSpec, InteractionsSpec, ItemsSpec,
     PrepareOutput, PrepareSpec, Split, UsersSpec,
@@ -46,7 +48,7 @@ pub use sweep::{Point, SweepSpec, SweptArm};
 pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, ServerFormat, TeacherSpec};
 pub use texts::TextsSpec;
 pub use train_encoder::{
-    EncoderBaseSpec, EncoderLoss, EncoderLossSpec, EncoderTrainSpec, EncoderTrained, PrecisionSpec,
+    EncoderBaseSpec, EncoderLoss, EncoderLossSpec, EncoderTrainSpec, EncoderTrained,
     TrainEncoderSpec,
 };
 pub use train_reranker::{

@@ -1,6 +1,6 @@
 //! The steps of a `rerank` job's arms.
 
-use super::{NodeGraphSpec, Problems};
+use super::{NodeGraphSpec, PrecisionSpec, Problems};
 use serde::{Deserialize, Serialize};
 
 /// One step of an arm, by `method`.
@@ -62,6 +62,12 @@ pub enum StepSpec {
         /// Whether what was learned is used: without it, a base model as it came. Default true.
         #[serde(default = "yes")]
         adapter: bool,
+        /// In what the decoder's projections are kept: `f32`, `bf16` (as `f32` is on a device, too)
+        /// or `fp8`, for which devices have products that are twice as fast, at the cost of
+        /// lists that differ somewhat. As its files have them when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        // an arm without keeps its run
+        precision: Option<PrecisionSpec>,
         /// Seed of the orders. Default 0.
         #[serde(default)]
         seed: u64,

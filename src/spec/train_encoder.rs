@@ -1,6 +1,6 @@
 //! `kind = "train-encoder"`: a teacher's judgements distilled into two text encoders.
 
-use super::{LoraSpec, OptimizerSpec, Problems};
+use super::{LoraSpec, OptimizerSpec, PrecisionSpec, Problems};
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
 
@@ -51,16 +51,6 @@ pub struct EncoderBaseSpec {
     pub width: Option<usize>,
     /// Tokens of a text, 8 to 8192; what is beyond them is left out. Default 128.
     pub tokens_max: usize,
-}
-
-/// In what weights are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PrecisionSpec {
-    /// 32 bits.
-    F32,
-    /// The upper half of them.
-    Bf16,
 }
 
 /// What is trained.
@@ -177,6 +167,9 @@ impl TrainEncoderSpec {
         problems.range("base.words_max", base.words_max, 100, 1_000_000);
         problems.range("base.width", base.width.unwrap_or(8), 8, 4096);
         problems.range("base.tokens_max", base.tokens_max, 8, 8192);
+        if base.precision == Some(PrecisionSpec::Fp8) {
+            problems.add("base.precision", "expected \"f32\" or \"bf16\", found \"fp8\"");
+        }
         if base.heads == 0 || !base.hidden.is_multiple_of(base.heads) {
             let found = format!("{} does not divide base.hidden = {}", base.heads, base.hidden);
             problems.add("base.heads", found);

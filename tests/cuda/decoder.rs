@@ -5,7 +5,7 @@ use super::{Device, Order};
 use crate::decoder::{MODELS, bits, expected, load};
 use crate::scorers::{apply, row, step_with};
 use std::sync::Arc;
-use steerage::device::Precision;
+use steerage::device::{Cpu, Precision};
 use steerage::model::decoder::{Decoder, Prompt, Resident, SharedDriver};
 use steerage::types::ArmList;
 
@@ -34,6 +34,35 @@ fn logits_are_those_of_transformers_and_peft() {
             let worst = pairs.map(|(x, y)| (f64::from(*x) - y).abs()).fold(0.0, f64::max);
             assert!(worst <= 2.0 * bf16_error, "{model} {name:?}: {worst} against {bf16_error}");
         }
+    }
+}
+
+/// What FP8 takes from logits, the device takes as the processor does.
+#[test]
+fn logits_in_fp8_are_the_processors() {
+    let model = "llama3";
+    let decoder = load(model, Precision::Fp8);
+    let Some(resident) = resident(&decoder) else { return };
+    let vocabulary: Vec<u32> = (0..decoder.config().vocabulary as u32).collect();
+    let worst = |x: &[f32], y: &[f64]| {
+        let pairs = x.iter().zip(y);
+        pairs.map(|(x, y)| (f64::from(*x) - y).abs()).fold(0.0, f64::max)
+    };
+    let expected = expected(model);
+    for (place, (name, exact, bf16_error)) in expected.adapters.iter().enumerate() {
+        let adapter = place.checked_sub(1).map(|adapter| adapter as u32);
+        let prompts = expected.prompts.iter();
+        let prompts: Vec<Prompt> =
+            prompts.map(|tokens| Prompt { tokens: tokens.clone(), adapter }).collect();
+        let there = resident.logits(&prompts, &vocabulary).unwrap();
+        let here = decoder.logits(&Cpu, &prompts, decoder.head(), 1).unwrap();
+        let exact: Vec<f64> = exact.iter().flatten().copied().collect();
+        let lost = [&there, &here].map(|found| worst(found, &exact));
+        let apart = worst(&there, &here.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+        println!("{name:?}: {lost:?} lost, {apart} apart, bf16 {bf16_error}");
+        assert!(lost[0] <= 2.0 * lost[1] && apart <= lost[1], "{lost:?} {apart}");
+        let alone = resident.logits(&prompts[..1], &vocabulary).unwrap();
+        assert_eq!(bits(&alone), bits(&there[..vocabulary.len()]));
     }
 }
 

@@ -169,7 +169,12 @@ impl Driver for Emulator {
     }
 
     fn product(&self, product: &Product) -> Result<()> {
-        let letter = if product.kind() == Kind::Bf16 { b'P' } else { b'Q' };
+        let letter = match (product.is_fp8(), product.kind()) {
+            (false, Kind::Bf16) => b'P',
+            (false, _) => b'Q',
+            (true, Kind::Bf16) => b'8',
+            (true, _) => b'9',
+        };
         let Form { a_turned, b_turned, apart, scale, add } = product.form();
         let sizes = product.size().into_iter().chain(apart).map(|size| size as u64);
         let flags = [a_turned, b_turned, add].map(u64::from);
@@ -181,6 +186,10 @@ impl Driver for Emulator {
 
     fn has_group_products(&self) -> bool {
         self.group_products.load(Ordering::Relaxed)
+    }
+
+    fn has_fp8(&self) -> bool {
+        true
     }
 
     fn synchronize(&self) -> Result<()> {

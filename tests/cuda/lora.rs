@@ -1,11 +1,15 @@
 //! Products with adapters, and what follows them.
 
 use super::*;
+use crate::decoder::kernels::matrix;
 use crate::encoder::kernels::erf;
 use crate::kernels::assert_close;
 use steerage::device::cuda::kernels::{
-    Adapter, Adapters, Indices, LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums,
+    Adapter, Adapters, Fp8Rows, Indices, LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual,
+    LoraSums,
 };
+use steerage::device::shape::LinearShape;
+use steerage::device::{Backend, Cpu, Lora, Precision};
 
 /// A weight, two adapters and one that leaves it as it is, and rows that choose among them.
 struct Case {
@@ -18,6 +22,7 @@ struct Case {
     /// Ranks, down, up.
     adapters: Vec<(usize, Vec<f32>, Vec<f32>)>,
     chosen: Vec<Option<u32>>,
+    fp8: bool,
 }
 
 const SCALE: f32 = 0.75;
@@ -39,6 +44,7 @@ impl Case {
             chosen: (0..rows as u32)
                 .map(|r| [Some(1), None, Some(0), Some(3), Some(2)][r as usize / 3 % 5])
                 .collect(),
+            fp8: false,
         }
     }
 
@@ -58,15 +64,17 @@ impl Case {
         let size = [self.outputs, self.inputs];
         let adapters = Adapters::of(device, &self.weight, size, &adapters)?;
         let x = Buffer::of(device, &self.x[range.start * self.inputs..range.end * self.inputs])?;
+        let adapters = if self.fp8 { adapters.in_fp8(device)? } else { adapters };
         let sums = Buffer::new(device, range.len() * adapters.columns())?;
-        let size = [range.len(), adapters.columns(), self.inputs];
-        device.product(&Product::new(size, &x, adapters.weight(), &sums)?)?;
+        let room = Fp8Rows::new(device, range.len(), self.inputs)?;
+        let row_scales = adapters.multiply(device, &x, &room, &sums)?;
         let mut bits = follow(LoraSums {
             rows: range.len(),
             sums: &sums,
             adapters: &adapters,
             chosen: &Indices::of_some(device, &self.chosen[range.clone()])?,
             bias: Some(&Buffer::of(device, &self.bias)?),
+            row_scales: row_scales.as_ref(),
         })?;
         bits.extend(bits_of_bf16(&sums.read(device)?));
         Ok(bits)
@@ -256,4 +264,62 @@ fn queries_and_keys_turn_by_their_positions() {
         }
         assert_close(&bf16_of_bits(found), &rounded(&narrow), &wide);
     }
+}
+
+/// As the processor defines it, as near as sums and ranks that are rounded to bf16 on the way are.
+#[test]
+fn a_product_of_fp8_numbers_is_scaled_back() {
+    for size in [[1, 16, 16], [37, 32, 80], [70, 48, 272]] {
+        let case = Case { fp8: true, ..Case::new(size) };
+        let [rows, inputs, outputs] = size;
+        let run = |device: &Device, range| {
+            case.run(device, range, |sums| {
+                let out = Buffer::new(device, sums.rows * outputs)?;
+                launch(device, LoraLinear { sums, out: &out }.launch())?;
+                Ok(bits_of_bf16(&out.read(device)?))
+            })
+        };
+        let Some(found) = under_all_orders(|device| run(device, 0..rows)) else { return };
+        let found = &found[..rows * outputs];
+        let lora = |(ranks, down, up): &(usize, Vec<f32>, Vec<f32>)| {
+            let down = matrix(Precision::Fp8, down, [*ranks, inputs]);
+            Some(Lora::new(down, matrix(Precision::Bf16, up, [outputs, *ranks]), SCALE))
+        };
+        let adapters: Vec<Option<Lora>> = case.adapters.iter().map(lora).chain([None]).collect();
+        let mut expected = vec![0.0; rows * outputs];
+        Cpu.lora_linear(steerage::device::LoraLinear {
+            shape: LinearShape { rows, inputs, outputs },
+            x: &f32s(&case.x),
+            weight: &matrix(Precision::Fp8, &case.weight, [outputs, inputs]),
+            bias: &case.bias,
+            adapters: &adapters,
+            chosen: &case.chosen,
+            residual: &[],
+            out: &mut expected,
+        });
+        for (r, (found, expected)) in
+            bf16_of_bits(found).chunks(outputs).zip(expected.chunks(outputs)).enumerate()
+        {
+            let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() <= largest / 100.0, "{found} for {expected}: {r}");
+            }
+        }
+        for r in 0..rows.min(20) {
+            let alone = once(|device| run(device, r..r + 1)).unwrap();
+            let row = r * outputs..(r + 1) * outputs;
+            assert_eq!(alone[..outputs], found[row], "row {r}");
+        }
+    }
+}
+
+#[test]
+fn fp8_is_refused_where_its_products_do_not_fit() {
+    let Some(refused) = once(|device| {
+        let case = Case { fp8: true, ..Case::new([2, 24, 32]) };
+        Ok(case.run(device, 0..2, |_| Ok(Vec::new())).unwrap_err().to_string())
+    }) else {
+        return;
+    };
+    assert!(refused.contains("inputs: expected a multiple of 16"), "{refused}");
 }

@@ -3,8 +3,9 @@
 use super::super::asking::{
     LETTERS, decoder_seconds, item_letters, person_letters, server_seconds,
 };
-use super::super::{label, server};
+use super::super::{devices, label, server};
 use super::Opened;
+use crate::device::Precision;
 use crate::error::Result;
 use crate::model::adapter::Adapter;
 use crate::model::decoder::{DecoderConfig, Memory};
@@ -106,7 +107,9 @@ fn memory(
     }
     let adapter = decoder.adapter.as_deref().map(Path::new);
     let adapter = adapter.map(|folder| Adapter::open_growing(folder, &mut config)).transpose()?;
-    let mut memory = Memory::expected(&config, adapter.as_ref().map(Adapter::config), tokens_max)?;
+    let kept = decoder.precision.map_or(Precision::Bf16, devices::precision);
+    let adapter = adapter.as_ref().map(Adapter::config);
+    let mut memory = Memory::expected(&config, adapter, kept, tokens_max)?;
     memory.batch_bytes += Memory::kept(&config, tokens_max, decoder.kept_mib << 20)?;
     Ok(Some((decoder.device.clone(), memory)))
 }

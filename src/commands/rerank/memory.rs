@@ -27,13 +27,14 @@ pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
     let arms = spec.arms.iter().chain(swept.iter().map(|swept| &swept.arm));
     let mut loaded = Vec::new();
     for step in arms.flat_map(|arm| &arm.steps) {
-        let StepSpec::TokenControl { reranker, adapter, .. } = step else { continue };
-        if loaded.contains(&(reranker, *adapter)) {
+        let StepSpec::TokenControl { reranker, adapter, precision, .. } = step else { continue };
+        let how = (*adapter, *precision);
+        if loaded.contains(&(reranker, how)) {
             continue; // loaded once however many arms use it
         }
-        loaded.push((reranker, *adapter));
+        loaded.push((reranker, how));
         let Some(at) = names.iter().position(|name| *name == reranker) else { continue };
-        let model = opened.rerankers[at].memory(*adapter, spec.device_tokens_max)?;
+        let model = opened.rerankers[at].memory(how, spec.device_tokens_max)?;
         all.weights_bytes += model.weights_bytes;
         all.batch_bytes += model.batch_bytes;
     }

@@ -4,6 +4,7 @@ use super::super::devices;
 use super::super::embed::{DEVICE_TOKENS_MAX, Embeddings};
 use super::super::label::texts;
 use super::super::server;
+use super::super::train_reranker::Loaded;
 use super::Opened;
 use crate::error::{Error, Result};
 use crate::model::decoder::{Decoder, SharedDriver};
@@ -25,8 +26,8 @@ pub struct Models<'a> {
     /// The job.
     pub spec: &'a RerankSpec,
     opened: &'a Opened,
-    /// By the re-ranker's position, and whether with what it learned.
-    loaded: Vec<(usize, bool, Arc<Scorer>)>,
+    /// By the re-ranker's position, and how it was loaded.
+    loaded: Vec<(usize, Loaded, Arc<Scorer>)>,
     /// By the embeddings' position.
     speakers: Vec<(usize, Arc<Speaker>)>,
     /// By name.
@@ -51,24 +52,24 @@ impl<'a> Models<'a> {
         }
     }
 
-    /// The model that a re-ranker's job made, `learned` or as it was before, and the weight that
-    /// was fitted for it.
+    /// The model that a re-ranker's job made, with what it learned or as it was before, and the
+    /// weight that was fitted for it.
     ///
     /// Errors: a model that cannot be loaded.
-    pub fn scorer(&mut self, reranker: &str, learned: bool) -> Result<(Arc<Scorer>, f32)> {
+    pub fn scorer(&mut self, reranker: &str, how: Loaded) -> Result<(Arc<Scorer>, f32)> {
         let at = self.spec.rerankers().iter().position(|name| *name == reranker);
         let at = at.expect("the list of re-rankers is made of the steps");
         let trained = &self.opened.rerankers[at];
         let weight = trained.facts.weight();
-        let there = self.loaded.iter().find(|(a, l, _)| (*a, *l) == (at, learned));
+        let there = self.loaded.iter().find(|(a, h, _)| (*a, *h) == (at, how));
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
         let devices = self.opened.devices(self.spec)?;
         let (catalogue, tokens_max) =
             (&self.opened.prepared.catalogue, self.spec.device_tokens_max);
-        let scorer = Arc::new(trained.scorer(catalogue, learned, devices, tokens_max)?);
-        self.loaded.push((at, learned, Arc::clone(&scorer)));
+        let scorer = Arc::new(trained.scorer(catalogue, how, devices, tokens_max)?);
+        self.loaded.push((at, how, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }
 
@@ -148,7 +149,8 @@ fn near(
         kept_bytes_max: spec.kept_mib << 20,
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
-    let decoder = Decoder::open_adapted(folder, None, spec.adapter.as_deref().map(Path::new))?;
+    let (kept, adapter) = (spec.precision.map(devices::precision), spec.adapter.as_deref());
+    let decoder = Decoder::open_adapted(folder, kept, adapter.map(Path::new))?;
     let tokens_max = decoder.0.config().batch_tokens(device_tokens_max, spec.tokens_max);
     let device = devices::open(&spec.device)?.pop().map(|device| (device, tokens_max));
     Near::new(settings, decoder, device, Tokenizer::open(folder)?, chat, texts)

@@ -179,8 +179,8 @@ pub fn method_of(
             similarity: like(similarity)?,
             depth: *depth,
         }),
-        StepSpec::TokenControl { reranker, weight, permutations, adapter, seed } => {
-            let (scorer, fitted) = models.scorer(reranker, *adapter)?;
+        StepSpec::TokenControl { reranker, weight, permutations, adapter, precision, seed } => {
+            let (scorer, fitted) = models.scorer(reranker, (*adapter, *precision))?;
             return Ok(Method::TokenControl(TokenControl {
                 scorer,
                 weight: weight.unwrap_or(fitted),

@@ -6,6 +6,7 @@ mod quality;
 pub use lessons::Held;
 pub use quality::Quality;
 
+use super::devices::precision;
 use super::label::Labelled;
 use super::runs::{hash_folder, manifest, model_file, model_key, payload};
 use super::train_retriever::Keeper;
@@ -13,7 +14,7 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::model::encoder::{BertConfig, Encoder, Trained, words};
 use crate::model::tokenizer::Tokenizer;
-use crate::spec::{EncoderLoss, EncoderTrained, Job, PrecisionSpec, TrainEncoderSpec};
+use crate::spec::{EncoderLoss, EncoderTrained, Job, TrainEncoderSpec};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
 use crate::train::encoder::{self, EncoderSettings, Lesson, fit};
@@ -117,9 +118,8 @@ fn base(
     let seed = spec.train.seed;
     if let Some(folder) = &opened.folder {
         let precision = match (spec.trained, base.precision) {
-            (EncoderTrained::Full, _) | (_, Some(PrecisionSpec::F32)) => Some(Precision::F32),
-            (_, Some(PrecisionSpec::Bf16)) => Some(Precision::Bf16),
-            (_, None) => None,
+            (EncoderTrained::Full, _) => Some(Precision::F32),
+            (_, kept) => kept.map(precision),
         };
         return Encoder::open(folder, precision, base.width, base.tokens_max, seed);
     }

@@ -2,20 +2,25 @@
 
 use super::base::{folder_prompter, new_prompter, with_controls};
 use super::{Facts, facts};
+use crate::commands::devices::precision;
 use crate::commands::runs::{model_file, model_key};
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
 use crate::model::decoder::{Decoder, DecoderConfig, Memory, SharedDriver};
 use crate::model::tensors::Tensors;
-use crate::spec::TrainRerankerSpec;
+use crate::spec::{PrecisionSpec, TrainRerankerSpec};
 use crate::stage::prompt::Prompter;
 use crate::stage::reader::Reader;
 use crate::stage::token_control::Scorer;
 use crate::store::RunDir;
 use crate::types::Catalogue;
 use bytes::Bytes;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
+
+/// Whether with what was learned, and in what the projections are kept.
+pub type Loaded = (bool, Option<PrecisionSpec>);
 
 /// A finished training run.
 pub struct Reranker {
@@ -34,22 +39,23 @@ impl Reranker {
         Ok(Reranker { facts: facts(&run)?, run, spec: spec.clone() })
     }
 
-    /// The decoder, ready to score on the processor or on devices; `learned` or as it was before.
+    /// The decoder, ready to score on the processor or on devices; learned or as it was before.
     ///
     /// Errors: files that are gone or changed; a decoder that was nothing before it learned; a
     /// device that does not take it.
     pub fn scorer(
         &self,
         catalogue: &Arc<Catalogue>,
-        learned: bool,
+        (learned, kept): Loaded,
         devices: &[SharedDriver],
         tokens_max: usize,
     ) -> Result<Scorer> {
+        let kept = kept.map(precision);
         let (decoder, prompter, adapter) = match &self.spec.base.path {
-            Some(folder) => self.of_folder(&PathBuf::from(folder), catalogue, learned)?,
+            Some(folder) => self.of_folder(Path::new(folder), catalogue, (learned, kept))?,
             None if learned => {
                 let prompter = new_prompter(&self.spec, &self.file("tokenizer.json")?, catalogue)?;
-                (self.whole()?, prompter, None)
+                (self.whole(kept)?, prompter, None)
             }
             None => {
                 return Err(Error::Input(format!(
@@ -65,31 +71,32 @@ impl Reranker {
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
 
-    /// What the decoder will take on a device, by its dimensions; `learned` or as it was before.
+    /// What the decoder will take on a device, by its dimensions; learned or as it was before.
     ///
     /// Errors: files that are gone or changed; a decoder that a device does not take.
-    pub fn memory(&self, learned: bool, tokens_max: usize) -> Result<Memory> {
+    pub fn memory(&self, (learned, kept): Loaded, tokens_max: usize) -> Result<Memory> {
         let whole = learned && self.spec.lora.is_none();
         let config = match &self.spec.base.path {
-            Some(folder) if !whole => DecoderConfig::open(&PathBuf::from(folder))?,
+            Some(folder) if !whole => DecoderConfig::open(Path::new(folder))?,
             _ => DecoderConfig::parse(&self.path("config.json"), &self.file("config.json")?)?,
         };
         let adapter = (learned && !whole).then(|| self.adapter_config()).transpose()?;
         let tokens_max = config.batch_tokens(tokens_max, self.spec.prompt.tokens_max);
-        Memory::expected(&config, adapter.as_ref(), tokens_max)
+        let kept = kept.map_or(Precision::Bf16, precision);
+        Memory::expected(&config, adapter.as_ref(), kept, tokens_max)
     }
 
     fn of_folder(
         &self,
-        folder: &std::path::Path,
+        folder: &Path,
         catalogue: &Arc<Catalogue>,
-        learned: bool,
+        (learned, kept): (bool, Option<Precision>),
     ) -> Result<(Decoder, Prompter, Option<u32>)> {
         let prompter = folder_prompter(&self.spec, folder, catalogue)?;
         if learned && self.spec.lora.is_none() {
-            return Ok((self.whole()?, prompter, None));
+            return Ok((self.whole(kept)?, prompter, None));
         }
-        let mut decoder = with_controls(folder, None, &prompter)?;
+        let mut decoder = with_controls(folder, kept, &prompter)?;
         let adapter = match learned {
             true => Some(self.adapter(decoder.config())?),
             false => None,
@@ -98,12 +105,12 @@ impl Reranker {
         Ok((decoder, prompter, adapter))
     }
 
-    /// The decoder of a training of every weight.
-    fn whole(&self) -> Result<Decoder> {
+    /// The decoder of a training of every weight: in f32, unless something else is asked for.
+    fn whole(&self, kept: Option<Precision>) -> Result<Decoder> {
         let (config, weights) = (self.file("config.json")?, self.file("model.safetensors")?);
         let config = DecoderConfig::parse(&self.path("config.json"), &config)?;
         let tensors = Tensors::of(&self.path("model.safetensors"), &weights)?;
-        Decoder::read(config, &tensors, crate::device::Precision::F32)
+        Decoder::read(config, &tensors, kept.unwrap_or(Precision::F32))
     }
 
     fn adapter(&self, base: &DecoderConfig) -> Result<Adapter> {

@@ -5,7 +5,7 @@ mod gather;
 mod learned;
 mod weight;
 
-pub use learned::Reranker;
+pub use learned::{Loaded, Reranker};
 
 use super::devices;
 use super::prepare::Prepared;

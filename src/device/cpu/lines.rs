@@ -42,14 +42,14 @@ pub trait Format {
 impl Format for Precision {
     #[inline(always)]
     fn words(self, row: &[f32], to: &mut [u32], stride: usize) {
-        match self {
+        match self.apart() {
             Precision::Bf16 if stride == 1 => pack(row, to),
             Precision::F32 => {
                 for (word, x) in to.iter_mut().step_by(stride).zip(row) {
                     *word = x.to_bits();
                 }
             }
-            Precision::Bf16 => {
+            _ => {
                 let (pairs, last) = row.as_chunks::<2>();
                 let mut words = to.iter_mut().step_by(stride);
                 for ([even, odd], word) in pairs.iter().zip(words.by_ref()) {
@@ -83,6 +83,11 @@ fn bf16(x: f32) -> u32 {
     (if x.is_nan() { bits | 0x0040_0000 } else { rounded }) & 0xffff_0000
 }
 
+/// The nearest bf16 number.
+pub fn round_bf16(x: f32) -> f32 {
+    f32::from_bits(bf16(x))
+}
+
 /// Adds one line's products to a sum.
 #[inline(always)]
 fn multiply<const BF16: bool>(a: u32, b: u32, sum: f32) -> f32 {
@@ -113,10 +118,10 @@ pub fn tile(
         assert!(part.panels[..panels].iter().all(|panel| panel.len() == lines * WORDS));
     }
     let two = panels == PANELS_MAX;
-    match (precision, unit()) {
-        (Precision::Bf16, Unit::Avx512Bf16) => wide(rows, two, parts, to),
-        (Precision::Bf16, Unit::Portable) => *to = narrow::<true>(rows, two, parts),
+    match (precision.apart(), unit()) {
         (Precision::F32, _) => *to = narrow::<false>(rows, two, parts),
+        (_, Unit::Avx512Bf16) => wide(rows, two, parts, to),
+        (_, Unit::Portable) => *to = narrow::<true>(rows, two, parts),
     }
 }
 

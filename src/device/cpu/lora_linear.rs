@@ -30,11 +30,12 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// A change with `down` (ranks, inputs) and `up` (outputs, ranks), in one precision.
+    /// A change with `down` (ranks, inputs) and `up` (outputs, ranks), in one precision; but an up
+    /// is never in FP8.
     ///
     /// Panics: if their ranks or precisions differ.
     pub fn new(down: Matrix, up: Matrix, scale: f32) -> Self {
-        assert_eq!((down.outputs(), down.precision()), (up.inputs(), up.precision()));
+        assert_eq!((down.outputs(), down.precision().apart()), (up.inputs(), up.precision()));
         let spans = (0..up.panels()).map(|panel| span(up.panel(panel))).collect();
         Self { down, up, scale, spans }
     }
@@ -60,7 +61,7 @@ fn span(panel: &[u32]) -> Range<usize> {
 
 /// Rows packed strip by strip; the heights of strips are those of tiles.
 #[derive(Default)]
-struct Strips {
+pub(super) struct Strips {
     words: Vec<u32>,
     rows: usize,
     lines: usize,
@@ -92,7 +93,7 @@ impl Strips {
 }
 
 /// Rows packed for what multiplies them.
-trait Packed {
+pub(super) trait Packed {
     fn pack(&mut self, precision: Precision, x: &[f32], width: usize);
     /// Sums the rows with a matrix, and others further with an adapter; calls
     /// `each(row, first output, sums)`.
@@ -221,8 +222,10 @@ impl Kernel for LoraLinear<'_> {
 
     #[inline(always)]
     fn run(self) {
+        let precision = self.weight.precision();
         match tiles::unit() {
-            Some(unit) if self.weight.precision() == Precision::Bf16 => {
+            _ if precision == Precision::Fp8 => self.sum_fp8(),
+            Some(unit) if precision == Precision::Bf16 => {
                 drop(self.sum(Tiles::new(unit), Tiles::new(unit)));
             }
             _ => {
@@ -233,38 +236,65 @@ impl Kernel for LoraLinear<'_> {
     }
 }
 
-impl LoraLinear<'_> {
+impl<'a> LoraLinear<'a> {
     fn adapter(&self, row: usize) -> Option<u32> {
         self.chosen.get(row).copied().flatten()
     }
 
+    /// Some of the rows from `start` on that have the same adapter, and that one.
     #[inline(always)]
-    fn sum<P: Packed>(self, mut x: P, mut inner: P) -> (P, P) {
+    pub(super) fn alike(&self, start: usize) -> (Range<usize>, Option<&'a Lora>) {
+        let precision = self.weight.precision();
+        let rows_max = BLOCK_BYTES / size_of::<u32>() / precision.lines(self.shape.inputs);
+        let chosen = self.adapter(start);
+        let same = (start..self.shape.rows).take(rows_max.max(1));
+        let end = start + same.take_while(|row| self.adapter(*row) == chosen).count();
+        let lora = chosen.and_then(|chosen| self.adapters[chosen as usize].as_ref());
+        if let Some(lora) = lora {
+            assert_eq!(
+                (lora.down.inputs(), lora.up.outputs(), lora.down.precision()),
+                (self.shape.inputs, self.shape.outputs, precision)
+            );
+        }
+        (start..end, lora)
+    }
+
+    /// Writes a row's sums from an output on, with bias and residual.
+    #[inline(always)]
+    pub(super) fn put(&mut self, row: usize, first: usize, sums: &[f32]) {
+        let at = row * self.shape.outputs + first;
+        let part = |of: &'_ [f32], at: usize| match of.is_empty() {
+            true => 0..0,
+            false => at..at + sums.len(),
+        };
+        let bias = &self.bias[part(self.bias, first)];
+        let residual = &self.residual[part(self.residual, at)];
+        finish(&mut self.out[at..at + sums.len()], sums, bias, residual);
+    }
+
+    /// Panics: if a buffer's length disagrees with the shape.
+    pub(super) fn check(&self) {
         let (rows, inputs, outputs) = (self.shape.rows, self.shape.inputs, self.shape.outputs);
-        let weight = self.weight;
-        assert_eq!((weight.inputs(), weight.outputs()), (inputs, outputs));
+        assert_eq!((self.weight.inputs(), self.weight.outputs()), (inputs, outputs));
         assert_eq!((self.x.len(), self.out.len()), (rows * inputs, rows * outputs));
         assert!(self.bias.is_empty() || self.bias.len() == outputs);
         assert!(self.chosen.is_empty() || self.chosen.len() == rows);
         assert!(self.residual.is_empty() || self.residual.len() == rows * outputs);
-        let precision = weight.precision();
-        let rows_max = (BLOCK_BYTES / size_of::<u32>() / precision.lines(inputs)).max(1);
+    }
+
+    #[inline(always)]
+    fn sum<P: Packed>(mut self, mut x: P, mut inner: P) -> (P, P) {
+        self.check();
+        let (weight, inputs, precision) = (self.weight, self.shape.inputs, self.weight.precision());
         let mut ranks = Vec::new();
         let mut start = 0;
-        while start < rows {
-            let chosen = self.adapter(start);
-            let same = (start..rows).take(rows_max);
-            let end = start + same.take_while(|row| self.adapter(*row) == chosen).count();
-            x.pack(precision, &self.x[start * inputs..end * inputs], inputs);
-            let lora = chosen.and_then(|chosen| self.adapters[chosen as usize].as_ref());
+        while start < self.shape.rows {
+            let (rows, lora) = self.alike(start);
+            x.pack(precision, &self.x[rows.start * inputs..rows.end * inputs], inputs);
             if let Some(lora) = lora {
                 let width = lora.down.outputs();
-                assert_eq!(
-                    (lora.down.inputs(), lora.up.outputs(), lora.up.precision()),
-                    (inputs, outputs, precision)
-                );
                 ranks.clear();
-                ranks.resize((end - start) * width, 0.0);
+                ranks.resize(rows.len() * width, 0.0);
                 x.product(&lora.down, None, |row, first, sums| {
                     for (to, sum) in ranks[row * width + first..].iter_mut().zip(sums) {
                         *to = lora.scale * sum;
@@ -273,16 +303,9 @@ impl LoraLinear<'_> {
                 inner.pack(precision, &ranks, width);
             }
             x.product(weight, lora.map(|lora| (&inner, lora)), |row, first, sums| {
-                let at = (start + row) * outputs + first;
-                let part = |of: &'_ [f32], at: usize| match of.is_empty() {
-                    true => 0..0,
-                    false => at..at + sums.len(),
-                };
-                let bias = &self.bias[part(self.bias, first)];
-                let residual = &self.residual[part(self.residual, at)];
-                finish(&mut self.out[at..at + sums.len()], sums, bias, residual);
+                self.put(start + row, first, sums);
             });
-            start = end;
+            start = rows.end;
         }
         (x, inner)
     }

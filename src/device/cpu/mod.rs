@@ -11,6 +11,8 @@ mod amx;
 mod attention;
 mod cross_entropy;
 mod embed;
+mod fp8;
+mod fp8_linear;
 mod gated;
 mod gelu;
 mod grouped_attention;
@@ -35,6 +37,7 @@ pub mod top_k;
 mod vector;
 mod weight_backward;
 
+pub use fp8::quantise;
 pub use kept::Kept;
 pub use lines::has_bf16;
 pub use lora_linear::Lora;

@@ -56,6 +56,10 @@ pub trait Driver {
     fn has_group_products(&self) -> bool {
         false
     }
+    /// Whether it multiplies FP8 numbers.
+    fn has_fp8(&self) -> bool {
+        false
+    }
     /// Waits until all is done.
     ///
     /// # Errors
@@ -63,11 +67,15 @@ pub trait Driver {
     fn synchronize(&self) -> Result<()>;
 }
 
+/// What dimensions of FP8 products are multiples of.
+pub(super) const FP8_SIZES: usize = 16;
+
 /// A device's driver that threads share.
 pub type SharedDriver = Arc<dyn Driver + Send + Sync>;
 
 /// c = scale · a · bᵀ: rows times a weight; or c += that. Sums are f32; with the same weight each
-/// row's order of summation is the same, however many rows there are.
+/// row's order of summation is the same, however many rows there are. Numbers that are bytes are
+/// FP8 (E4M3).
 #[derive(Clone, Debug)]
 pub struct Product {
     size: [usize; 3],
@@ -97,14 +105,15 @@ impl Default for Form {
 }
 
 impl Product {
-    /// Shapes: a (rows, inputs), b (outputs, inputs), c (rows, outputs): bf16, c also f32.
+    /// Shapes: a (rows, inputs), b (outputs, inputs), both bf16 or both FP8; c (rows, outputs),
+    /// bf16 or f32.
     ///
     /// # Errors
     /// If a buffer is too short, or a dimension is 0.
-    pub fn new<C: Output>(
+    pub fn new<A: Factor, C: Output>(
         size: [usize; 3],
-        a: &Buffer<Bf16>,
-        b: &Buffer<Bf16>,
+        a: &Buffer<A>,
+        b: &Buffer<A>,
         c: &Buffer<C>,
     ) -> Result<Self> {
         Self::of(size, a, b, c, Form::default())
@@ -113,11 +122,12 @@ impl Product {
     /// As [`Product::new`], of what lies in another form.
     ///
     /// # Errors
-    /// If a buffer is too short, or a dimension is 0.
-    pub fn of<C: Output>(
+    /// If a buffer is too short, or a dimension is 0; for FP8 numbers of another form, or whose
+    /// dimensions are not multiples of 16 (rows apart).
+    pub fn of<A: Factor, C: Output>(
         size: [usize; 3],
-        a: &Buffer<Bf16>,
-        b: &Buffer<Bf16>,
+        a: &Buffer<A>,
+        b: &Buffer<A>,
         c: &Buffer<C>,
         mut form: Form,
     ) -> Result<Self> {
@@ -140,7 +150,15 @@ impl Product {
             }
         }
         let operands = [a.view(), b.view(), c.view()].map(View::clone);
-        Ok(Self { size, operands, form })
+        let product = Self { size, operands, form };
+        let fits = |size: usize| size.is_multiple_of(FP8_SIZES);
+        if product.is_fp8() && (form.a_turned || form.b_turned || !fits(outputs) || !fits(inputs)) {
+            return Err(Error::Device(format!(
+                "product: FP8: expected outputs and inputs that are multiples of {FP8_SIZES}, next \
+                 to each other, found {outputs} and {inputs}"
+            )));
+        }
+        Ok(product)
     }
 
     /// Rows, outputs, inputs.
@@ -162,7 +180,17 @@ impl Product {
     pub fn kind(&self) -> Kind {
         self.operands[2].kind()
     }
+
+    /// Whether FP8 numbers are multiplied.
+    pub fn is_fp8(&self) -> bool {
+        self.operands[0].kind() == Kind::U8
+    }
 }
+
+/// What a product can multiply: bf16 or, as bytes, FP8.
+pub trait Factor: super::Element {}
+impl Factor for Bf16 {}
+impl Factor for u8 {}
 
 /// What a product can be written in: bf16 or f32.
 pub trait Output: super::Element {}

@@ -29,6 +29,7 @@ pub struct Nvidia {
     compiler: Compiler,
     products: Products,
     hopper: bool,
+    fp8: bool,
     loaded: Mutex<Loaded>,
 }
 
@@ -95,8 +96,9 @@ impl Nvidia {
         let stream = context.new_stream().map_err(failed(&name))?;
         let staging = Mutex::new(Staging::new(&context)?);
         let products = Products::open()?;
-        let hopper = (major, minor) == (9, 0);
-        Ok(Self { context, stream, staging, compiler, products, hopper, loaded: Mutex::default() })
+        let (hopper, fp8) = ((major, minor) == (9, 0), (major, minor) >= (8, 9));
+        let loaded = Mutex::default();
+        Ok(Self { context, stream, staging, compiler, products, hopper, fp8, loaded })
     }
 
     pub(super) fn bind(&self) -> Result<()> {
@@ -219,6 +221,10 @@ impl Driver for Nvidia {
 
     fn has_group_products(&self) -> bool {
         self.hopper
+    }
+
+    fn has_fp8(&self) -> bool {
+        self.fp8
     }
 
     fn synchronize(&self) -> Result<()> {

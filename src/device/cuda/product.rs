@@ -30,8 +30,9 @@ pub(super) struct Products {
 }
 
 /// What an algorithm is chosen by: dimensions, distances, what is turned, in what the result is
-/// written, and by how many bytes what can be divided where the operands begin.
-type Choice = ([usize; 3], [usize; 3], [bool; 2], u8, [u32; 3]);
+/// written, by how many bytes what can be divided where the operands begin, and whether they are
+/// FP8.
+type Choice = ([usize; 3], [usize; 3], [bool; 2], u8, [u32; 3], bool);
 
 /// What the library takes for granted, and memory begins at, unless it is told otherwise.
 const ALIGNED_BYTES: u64 = 256;
@@ -82,7 +83,7 @@ impl Products {
     ) -> Result<()> {
         let Form { scale, add, .. } = product.form();
         let algorithm = self.algorithm(product)?;
-        let plan = Plan::new(product.size(), product.form(), product.kind())?;
+        let plan = Plan::new(product, product.size())?;
         let [a, b, c] = product.operands().each_ref().map(View::address);
         let kept = f32::from(u8::from(add));
         // SAFETY: the plan is alive; the operands are as long as its layouts say, which
@@ -121,11 +122,12 @@ impl Products {
         let turned = [form.a_turned, form.b_turned];
         // Parts of a matrix begin where others end.
         let aligned = product.operands().each_ref().map(|view| alignment(view.address()));
-        let choice = (size, form.apart, turned, product.kind() as u8, aligned);
+        let (written, fp8) = (product.kind() as u8, product.is_fp8());
+        let choice = (size, form.apart, turned, written, aligned, fp8);
         if let Some(algorithm) = chosen.get(&choice) {
             return Ok(*algorithm);
         }
-        let algorithm = Plan::new(size, form, product.kind())?.choose(&self.handle, aligned)?;
+        let algorithm = Plan::new(product, size)?.choose(&self.handle, aligned)?;
         chosen.insert(choice, algorithm);
         Ok(algorithm)
     }
@@ -141,9 +143,17 @@ struct Plan {
 }
 
 impl Plan {
-    fn new([rows, outputs, inputs]: [usize; 3], form: Form, kind: Kind) -> Result<Self> {
-        let bf16 = sys::cudaDataType_t::CUDA_R_16BF;
-        let c_kind = if kind == Kind::Bf16 { bf16 } else { sys::cudaDataType_t::CUDA_R_32F };
+    /// Of a product, for as many rows as `size` says.
+    ///
+    /// FP8 numbers are summed without the shortcut that keeps fewer bits of sums on the way
+    /// (CUBLASLT_MATMUL_DESC_FAST_ACCUM, which is off unless asked for), and their scales are
+    /// applied by what reads the sums.
+    fn new(product: &Product, [rows, outputs, inputs]: [usize; 3]) -> Result<Self> {
+        let (form, bf16) = (product.form(), sys::cudaDataType_t::CUDA_R_16BF);
+        let narrow = product.kind() == Kind::Bf16;
+        let c_kind = if narrow { bf16 } else { sys::cudaDataType_t::CUDA_R_32F };
+        let fp8 = sys::cudaDataType_t::CUDA_R_8F_E4M3;
+        let factor = if product.is_fp8() { fp8 } else { bf16 };
         // What lies row by row is, read by columns, its transpose.
         let layout = |kind, [high, wide]: [usize; 2], turned: bool, apart: usize| {
             let [high, wide] = if turned { [wide, high] } else { [high, wide] };
@@ -156,8 +166,8 @@ impl Plan {
         let null = std::ptr::null_mut();
         let mut plan = Self { description, weight: null, rows: null.cast(), out: null.cast() };
         let [a, b, c] = form.apart;
-        plan.weight = layout(bf16, [outputs, inputs], form.b_turned, b)?;
-        plan.rows = layout(bf16, [rows, inputs], form.a_turned, a)?;
+        plan.weight = layout(factor, [outputs, inputs], form.b_turned, b)?;
+        plan.rows = layout(factor, [rows, inputs], form.a_turned, a)?;
         plan.out = layout(c_kind, [rows, outputs], false, c)?;
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         plan.turn(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, !form.b_turned)?;

@@ -50,6 +50,9 @@ impl Learner {
         if decoder.adapters() > 0 {
             return refuse("expected one without adapters: open it anew");
         }
+        if decoder.precision() == Precision::Fp8 {
+            return refuse("expected f32 or bf16, found fp8, which has no gradients");
+        }
         if labels.is_empty() {
             return refuse("expected at least one label, found none");
         }

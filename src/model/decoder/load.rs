@@ -88,7 +88,7 @@ impl Decoder {
     pub fn fill(config: DecoderConfig, precision: Precision, fill: &Fill<'_>) -> Result<Self> {
         let DecoderConfig { vocabulary, hidden, .. } = config;
         let table = |name: &str| {
-            Matrix::pack(precision, [vocabulary, hidden], |row, to| fill(name, row, to))
+            Matrix::pack(precision.apart(), [vocabulary, hidden], |row, to| fill(name, row, to))
         };
         let embeddings = table(layout::EMBEDDINGS)?;
         let (untied, head) = match config.tied {
@@ -133,7 +133,7 @@ impl Decoder {
             to.copy_from_slice(&values[row * width..][..width]);
             Ok::<(), std::convert::Infallible>(())
         };
-        let Ok(matrix) = Matrix::pack(self.precision, [tokens.len(), width], fill);
+        let Ok(matrix) = Matrix::pack(self.precision.apart(), [tokens.len(), width], fill);
         let rows = Rows { places: tokens.to_vec(), matrix };
         let rows = (!tokens.is_empty()).then_some(rows);
         self.head.replaced.push(rows.clone().filter(|_| self.config.tied));
@@ -242,7 +242,7 @@ fn change(
     };
     let (Ok(down), Ok(up)) = (
         Matrix::pack(precision, [ranks, inputs], down),
-        Matrix::pack(precision, [outputs, ranks], up),
+        Matrix::pack(precision.apart(), [outputs, ranks], up),
     );
     Some(Lora::new(down, up, adapter.config().scale()))
 }

@@ -232,7 +232,7 @@ impl Resident {
         let (inputs, outputs) = (with.weight.inputs(), with.weight.outputs());
         let rows = x.len() / inputs;
         let sums = room.sums.slice(0..rows * outputs)?;
-        let product = Product::new([rows, outputs, inputs], x, with.weight.weight(), &sums)?;
+        let product = Product::new([rows, outputs, inputs], x, with.weight.weight()?, &sums)?;
         self.driver.product(&product)?;
         Ok(sums)
     }
@@ -267,8 +267,8 @@ impl Multiplied {
     }
 
     fn sums<'a>(&'a self, placed: &'a Placed, sums: &'a Buffer<Bf16>) -> LoraSums<'a> {
-        let (rows, chosen) = (placed.tokens.len(), &placed.chosen);
-        LoraSums { rows, sums, adapters: &self.weight, chosen, bias: Some(&self.bias) }
+        let (rows, chosen, bias) = (placed.tokens.len(), &placed.chosen, Some(&self.bias));
+        LoraSums { rows, sums, adapters: &self.weight, chosen, bias, row_scales: None }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Adapters on a device, and the product that their ups are added to.
 
+use super::super::driver::FP8_SIZES;
 use super::super::launch::{Argument, Kernel, Launch, arguments};
-use super::super::{Bf16, Buffer, Driver};
-use super::{Draw, EIGHT, Indices, fits, u32_of, wide};
+use super::super::{Bf16, Buffer, Driver, Product};
+use super::{Draw, EIGHT, Indices, Quantise, fits, u32_of, wide};
+use crate::device::shape::NormShape;
 use crate::error::{Error, Result};
 
 /// Ranks are filled up to a multiple of this: the depth of a product of matrix units.
@@ -34,9 +36,51 @@ pub struct Adapters {
     outputs: usize,
     ranks: usize,
     count: usize,
-    weight: Buffer<Bf16>,
+    weight: Weight,
     ups: Buffer<Bf16>,
     table: Buffer<u32>,
+}
+
+/// (columns, inputs): a weight with the downs of its adapters.
+#[derive(Clone, Debug)]
+enum Weight {
+    Bf16(Buffer<Bf16>),
+    Fp8(Fp8Rows),
+}
+
+/// Rows in FP8, and what each is multiplied by.
+#[derive(Clone, Debug)]
+pub struct Fp8Rows {
+    /// (rows, width): the numbers' bits.
+    pub numbers: Buffer<u8>,
+    /// (rows).
+    pub scales: Buffer<f32>,
+}
+
+impl Fp8Rows {
+    /// Room for so many rows of so many numbers.
+    ///
+    /// # Errors
+    /// Those of [`Buffer::new`].
+    pub fn new(driver: &dyn Driver, rows: usize, wide: usize) -> Result<Self> {
+        let numbers = Buffer::new(driver, rows.saturating_mul(wide))?;
+        Ok(Self { numbers, scales: Buffer::new(driver, rows)? })
+    }
+
+    /// Writes rows (rows, width) to its beginning, which is given back.
+    ///
+    /// # Errors
+    /// Those of [`Quantise::launch`]; if there is no room for the rows.
+    pub fn quantise(&self, driver: &dyn Driver, x: &Buffer<Bf16>, width: usize) -> Result<Self> {
+        let shape = NormShape { rows: x.len() / width.max(1), hidden: width };
+        let to = Self {
+            numbers: self.numbers.slice(0..x.len())?,
+            scales: self.scales.slice(0..shape.rows)?,
+        };
+        let call = Quantise { shape, x, out: &to.numbers, scales: &to.scales };
+        driver.launch(&call.launch()?)?;
+        Ok(to)
+    }
 }
 
 impl Adapters {
@@ -75,7 +119,7 @@ impl Adapters {
             }
             ranks += filled;
         }
-        let weight = Buffer::of(driver, &packed)?;
+        let weight = Weight::Bf16(Buffer::of(driver, &packed)?);
         let (ups, table) = (Buffer::of(driver, &ups)?, Buffer::of(driver, &table)?);
         Ok(Self { inputs, outputs, ranks, count: adapters.len(), weight, ups, table })
     }
@@ -106,21 +150,100 @@ impl Adapters {
             let up = u32_of(name, adapter * filled * outputs)?;
             table.extend([u32_of(name, adapter * filled)?, filled as u32, up, 1f32.to_bits()]);
         }
-        let table = Buffer::of(driver, &table)?;
+        let (weight, table) = (Weight::Bf16(weight), Buffer::of(driver, &table)?);
         Ok(Self { inputs, outputs, ranks: count * filled, count, weight, ups, table })
     }
 
+    /// The same with the weight and the downs in FP8: each of their rows has a scale. A rank's is
+    /// in its columns of the ups from then on.
+    ///
+    /// # Errors
+    /// If the device does not multiply FP8 numbers, there are more inputs than a row may have, or
+    /// the device failed.
+    pub fn in_fp8(self, driver: &dyn Driver) -> Result<Self> {
+        if !driver.has_fp8() {
+            return Err(Error::Device(
+                "precision = \"fp8\": expected a device of compute capability 8.9 or more, which \
+                 multiplies such numbers: use \"bf16\""
+                    .into(),
+            ));
+        }
+        let Weight::Bf16(weight) = &self.weight else { return Ok(self) };
+        for (name, size) in [("outputs", self.outputs), ("inputs", self.inputs)] {
+            wide("precision = \"fp8\"", name, size, [FP8_SIZES, i32::MAX as usize])?;
+        }
+        let rows = Fp8Rows::new(driver, self.columns(), self.inputs)?;
+        let rows = rows.quantise(driver, weight, self.inputs)?;
+        let scales = rows.scales.slice(self.outputs..self.columns())?.read(driver)?;
+        let mut ups = self.ups.read(driver)?;
+        for adapter in self.table.read(driver)?.chunks_exact(4) {
+            let [rank, ranks, up] = [adapter[0], adapter[1], adapter[2]].map(|at| at as usize);
+            let scales = &scales[rank..rank + ranks];
+            for up in ups[up..up + ranks * self.outputs].chunks_exact_mut(ranks.max(1)) {
+                up.iter_mut().zip(scales).for_each(|(up, s)| *up = Bf16::of(up.f32() * s));
+            }
+        }
+        self.ups.write(driver, &ups)?;
+        Ok(Self { weight: Weight::Fp8(rows), ..self })
+    }
+
+    /// Rows (rows, inputs) times the weight, to (rows, [`Adapters::columns`]). What comes back is
+    /// what [`LoraSums::row_scales`] has to be; in `room` rows become FP8, if the weight is in it.
+    ///
+    /// # Errors
+    /// If there is no room, or the device failed.
+    pub fn multiply(
+        &self,
+        driver: &dyn Driver,
+        x: &Buffer<Bf16>,
+        room: &Fp8Rows,
+        sums: &Buffer<Bf16>,
+    ) -> Result<Option<Buffer<f32>>> {
+        let size = [x.len() / self.inputs, self.columns(), self.inputs];
+        match &self.weight {
+            Weight::Bf16(weight) => {
+                driver.product(&Product::new(size, x, weight, sums)?)?;
+                Ok(None)
+            }
+            Weight::Fp8(weight) => {
+                let x = room.quantise(driver, x, self.inputs)?;
+                driver.product(&Product::new(size, &x.numbers, &weight.numbers, sums)?)?;
+                Ok(Some(x.scales))
+            }
+        }
+    }
+
+    /// Whether rows have to become FP8 to be multiplied.
+    pub fn is_fp8(&self) -> bool {
+        self.scales().is_some()
+    }
+
     /// (columns, inputs): what rows are multiplied with.
-    pub fn weight(&self) -> &Buffer<Bf16> {
-        &self.weight
+    ///
+    /// # Errors
+    /// If it is in FP8: what learns is not.
+    pub fn weight(&self) -> Result<&Buffer<Bf16>> {
+        match &self.weight {
+            Weight::Bf16(weight) => Ok(weight),
+            Weight::Fp8(_) => Err(Error::Device("adapters: a weight in FP8 does not learn".into())),
+        }
     }
 
     /// (ranks, inputs): the last rows of [`Adapters::weight`], all adapters' downs.
     ///
     /// # Errors
-    /// None: the weight has them.
+    /// Those of [`Adapters::weight`].
     pub fn downs(&self) -> Result<Buffer<Bf16>> {
-        self.weight.slice(self.outputs * self.inputs..self.weight.len())
+        let weight = self.weight()?;
+        weight.slice(self.outputs * self.inputs..weight.len())
+    }
+
+    /// What each of the weight's columns is multiplied by, if it is in FP8.
+    fn scales(&self) -> Option<&Buffer<f32>> {
+        match &self.weight {
+            Weight::Bf16(_) => None,
+            Weight::Fp8(rows) => Some(&rows.scales),
+        }
     }
 
     /// Each adapter's up (outputs, ranks), one after the other.
@@ -167,6 +290,8 @@ pub struct LoraSums<'a> {
     pub chosen: &'a Indices,
     /// (outputs), or 0.
     pub bias: Option<&'a Buffer<f32>>,
+    /// (rows) what each row of an FP8 product is multiplied by.
+    pub row_scales: Option<&'a Buffer<f32>>,
 }
 
 impl LoraSums<'_> {
@@ -183,7 +308,21 @@ impl LoraSums<'_> {
         fits(name, "chosen", self.chosen.buffer(), &[self.rows])?;
         self.chosen.are_in(name, "chosen", *count)?;
         self.bias.map_or(Ok(()), |bias| fits(name, "bias", bias, &[*outputs]))?;
-        let mut arguments = arguments![self.sums, ups, table, self.chosen.buffer(), self.bias];
+        let scales = self.adapters.scales();
+        self.row_scales.map_or(Ok(()), |scales| fits(name, "row_scales", scales, &[self.rows]))?;
+        if self.row_scales.is_some() != scales.is_some() {
+            let why = "rows have scales if, and only if, the weight is in FP8";
+            return Err(Error::Device(format!("{name}: {why}")));
+        }
+        let mut arguments = arguments![
+            self.sums,
+            ups,
+            table,
+            self.chosen.buffer(),
+            self.bias,
+            self.row_scales,
+            scales
+        ];
         for size in [self.rows, *outputs, columns] {
             arguments.push(u32_of(name, size)?.into());
         }

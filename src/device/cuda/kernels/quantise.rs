@@ -2,15 +2,19 @@
 
 use super::super::launch::{Launch, QUANTISE, arguments};
 use super::super::{Bf16, Buffer};
-use super::rms_norm::HIDDEN_MAX;
 use super::{EIGHT, WARP, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::Result;
 
+/// Threads of a block, at most.
+const THREADS: usize = 1024;
+/// Numbers of a row: each thread has eight of them, or sixteen.
+const HIDDEN_MAX: usize = 2 * THREADS * EIGHT;
+
 /// out[r] = x[r] / scales[r] as E4M3, scales[r] = max |x[r]| / 448.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantise<'a> {
-    /// Dimensions: `hidden` a multiple of 8, at most 8192.
+    /// Dimensions: `hidden` a multiple of 8, at most 16384.
     pub shape: NormShape,
     /// (rows, hidden).
     pub x: &'a Buffer<Bf16>,
@@ -32,7 +36,7 @@ impl Quantise<'_> {
         fits(name, "out", self.out, &[rows, hidden])?;
         fits(name, "scales", self.scales, &[rows])?;
         let arguments = arguments![self.x, self.out, self.scales, u32_of(name, hidden)?];
-        let threads = (hidden / EIGHT).next_multiple_of(WARP) as u32;
+        let threads = (hidden / EIGHT).next_multiple_of(WARP).min(THREADS) as u32;
         Launch::new(QUANTISE, arguments).over([rows, 1], threads)
     }
 }

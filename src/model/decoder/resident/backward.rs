@@ -12,7 +12,7 @@
 //! them is bf16, the gradients are f32.
 
 use super::learner::{ResidentLearner, clear};
-use super::pass::{After, Placed};
+use super::pass::{After, Placed, Sums};
 use super::room::{Place, Size};
 use super::sections::TrainedSite;
 use super::{Multiplied, Resident};
@@ -219,7 +219,8 @@ impl ResidentLearner {
         let d_gated = &room.d_gated.slice(0..rows * inner)?;
         self.site_backward((l, 3), rows, &place.gated, d_out, d_gated)?;
         let [.., gate_up, _] = &layer.sites;
-        let sums = &place.sums[2].slice(0..rows * gate_up.adapters.columns())?;
+        let sums = place.sums[2].slice(0..rows * gate_up.adapters.columns())?;
+        let sums = &Sums { sums, row_scales: None };
         let x = &room.gate_up.slice(0..rows * 2 * inner)?;
         let call = LoraLinear { sums: gate_up.sums(rows, sums, after.chosen), out: x };
         driver.launch(&call.launch()?)?;
@@ -293,7 +294,7 @@ impl ResidentLearner {
         let x = &x.slice(0..rows * inputs)?;
         let turned = Form { b_turned: true, ..Form::default() };
         let size = [rows, inputs, outputs];
-        driver.product(&Product::of(size, d_out, of.adapters.weight(), d_x, turned)?)?;
+        driver.product(&Product::of(size, d_out, of.adapters.weight()?, d_x, turned)?)?;
         match &self.sections.layers[l].sites[site] {
             TrainedSite::Fixed => Ok(()),
             TrainedSite::Weight { weight, bias } => {

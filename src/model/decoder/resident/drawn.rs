@@ -19,6 +19,8 @@ pub struct Drawn {
     pub rank: usize,
     /// What the numbers depend on.
     pub seed: u64,
+    /// Whether the projections are in FP8.
+    pub fp8: bool,
 }
 
 impl Resident {
@@ -44,7 +46,7 @@ impl Weights {
         driver: &SharedDriver,
         config: &DecoderConfig,
         heads: Heads,
-        Drawn { adapters, rank, seed }: Drawn,
+        Drawn { adapters, rank, seed, fp8 }: Drawn,
         tokens_max: usize,
     ) -> Result<Self> {
         let device = &**driver;
@@ -63,7 +65,10 @@ impl Weights {
             let mut site = |at: usize| {
                 let ranks = SITES[at].len() * rank;
                 let (size, count) = (size(config, heads, SITES[at]), adapters as usize);
-                let adapters = Adapters::drawn(device, size, [count, ranks], next())?;
+                let mut adapters = Adapters::drawn(device, size, [count, ranks], next())?;
+                if fp8 {
+                    adapters = adapters.in_fp8(device)?;
+                }
                 Ok::<_, crate::error::Error>(Multiplied { adapters, bias: None })
             };
             let sites = [site(0)?, site(1)?, site(2)?, site(3)?];

@@ -2,6 +2,7 @@
 
 use super::heads::Heads;
 use super::shelf::{page_bytes, pages};
+use crate::device::Precision;
 use crate::error::Result;
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
@@ -32,15 +33,18 @@ impl Memory {
             }
         }
         let own: usize = decoder.rows.iter().flatten().map(|rows| rows.places.len()).sum();
-        Self::planned(&decoder.config, heads, ranks, own, tokens_max)
+        let sizes = Sizes { ranks, own, precision: decoder.precision };
+        Self::planned(&decoder.config, heads, sizes, tokens_max)
     }
 
     /// Of a decoder that is not loaded yet, with an adapter or none, for batches of so many tokens.
+    /// What is not in FP8 is in bf16 there.
     ///
     /// Errors: [`crate::error::Error::Device`] for heads that the kernels do not take.
     pub fn expected(
         config: &DecoderConfig,
         adapter: Option<&AdapterConfig>,
+        precision: Precision,
         tokens_max: usize,
     ) -> Result<Self> {
         let heads = Heads::new(config.width)?;
@@ -51,7 +55,7 @@ impl Memory {
             ranks = SITES.map(|parts| at(parts).next_multiple_of(RANKS));
             own = adapter.tokens.len();
         }
-        Ok(Self::planned(config, heads, ranks, own, tokens_max))
+        Ok(Self::planned(config, heads, Sizes { ranks, own, precision }, tokens_max))
     }
 
     /// What [`super::Resident::keeping`] takes for so many bytes and batches of so many tokens.
@@ -62,19 +66,19 @@ impl Memory {
         Ok(pages(page, tokens_max, bytes) * page)
     }
 
-    /// Of a decoder that is not loaded yet: its adapters have so many ranks at each site together,
-    /// and so many rows of the embeddings.
+    /// Of a decoder that is not loaded yet.
     fn planned(
         config: &DecoderConfig,
         heads: Heads,
-        ranks: [usize; 4],
-        own: usize,
+        Sizes { ranks, own, precision }: Sizes,
         tokens_max: usize,
     ) -> Self {
         let (bf16, f32) = (size_of::<u16>(), size_of::<f32>());
+        let fp8 = precision == Precision::Fp8;
+        let row = |inputs: usize| if fp8 { inputs + f32 } else { inputs * bf16 };
         let sizes = SITES.map(|parts| size(config, heads, parts));
         let site = |([outputs, inputs], ranks): ([usize; 2], usize)| {
-            (outputs * inputs + ranks * (outputs + inputs)) * bf16
+            (outputs + ranks) * row(inputs) + ranks * outputs * bf16
         };
         let layer: usize = sizes.into_iter().zip(ranks).map(site).sum();
         let tables = (2 - usize::from(config.tied)) * config.vocabulary + own;
@@ -88,9 +92,19 @@ impl Memory {
         let [qkv, mixed] = [sizes[0][0], sizes[1][1]];
         let token = 2 * config.hidden * f32
             + (1 + config.heads) * f32
-            + (config.hidden + columns.unwrap_or(0) + qkv + mixed + config.inner) * bf16;
+            + (config.hidden + columns.unwrap_or(0) + qkv + mixed + config.inner) * bf16
+            + if fp8 { row(config.hidden.max(config.inner).max(mixed)) } else { 0 };
         Self { weights_bytes, batch_bytes: tokens_max * token }
     }
+}
+
+/// What of a decoder's size its dimensions do not say.
+struct Sizes {
+    /// Ranks of the adapters at each site together.
+    ranks: [usize; 4],
+    /// Rows of the embeddings that adapters replace.
+    own: usize,
+    precision: Precision,
 }
 
 /// Outputs and inputs of weights that are kept as one, in the device's heads.
@@ -127,11 +141,13 @@ mod tests {
         let heads = Heads::new(config.width).unwrap();
         let mut decoder = Decoder::random(config.clone(), 1).unwrap();
         let bare = Memory::of(&decoder, heads, 100);
-        assert_eq!(Memory::expected(&config, None, 100).unwrap(), bare);
+        let bf16 = Precision::Bf16;
+        assert_eq!(Memory::expected(&config, None, bf16, 100).unwrap(), bare);
+        assert!(Memory::expected(&config, None, Precision::Fp8, 100).unwrap() != bare);
         for (rank, targets) in [(8, Projection::ALL.to_vec()), (5, vec![Projection::Value])] {
             let (alpha, rslora, tokens, base) = (8.0, false, vec![3, 7], None);
             let adapter = AdapterConfig { rank, alpha, rslora, targets, tokens, base };
-            let expected = Memory::expected(&config, Some(&adapter), 100).unwrap();
+            let expected = Memory::expected(&config, Some(&adapter), bf16, 100).unwrap();
             decoder.attach(&Adapter::new(adapter, &config, |_| 0.1));
             assert_eq!(expected, Memory::of(&decoder, heads, 100));
             assert!(expected.weights_bytes > bare.weights_bytes);

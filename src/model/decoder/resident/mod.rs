@@ -24,7 +24,7 @@ use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
 pub use crate::device::cuda::SharedDriver;
 use crate::device::cuda::kernels::{Adapter, Adapters, Paths, Rows};
 use crate::device::cuda::{Bf16, Buffer, Driver};
-use crate::device::{Lora, Matrix, Queries};
+use crate::device::{Lora, Matrix, Precision, Queries};
 use crate::error::{Error, Result};
 use heads::Heads;
 use pass::Placed;
@@ -265,15 +265,16 @@ impl Weights {
 
     /// How large places are for batches of so many tokens.
     fn size<'a>(&self, config: &'a DecoderConfig, heads: Heads, tokens: usize) -> Size<'a> {
-        let (mut columns, mut ranks) = ([0; 4], 0);
+        let (mut columns, mut ranks, mut fp8) = ([0; 4], 0, false);
         for layer in &self.layers {
             for (most, site) in columns.iter_mut().zip(&layer.sites) {
                 let with = &site.adapters;
+                fp8 |= with.is_fp8();
                 *most = with.columns().max(*most);
                 ranks = ranks.max(with.columns() - with.outputs());
             }
         }
-        Size { config, heads, columns, ranks, tokens }
+        Size { config, heads, columns, ranks, tokens, fp8 }
     }
 }
 
@@ -335,8 +336,13 @@ impl Multiplied {
         let adapters: Vec<Option<Adapter<'_>>> =
             factors.iter().map(|factors| factors.as_ref().map(Factors::adapter)).collect();
         let outputs = weight.len() / inputs;
+        let adapters = Adapters::of(driver, &weight, [outputs, inputs], &adapters)?;
+        let adapters = match site.weight.precision() {
+            Precision::Fp8 => adapters.in_fp8(driver)?,
+            Precision::F32 | Precision::Bf16 => adapters,
+        };
         Ok(Self {
-            adapters: Adapters::of(driver, &weight, [outputs, inputs], &adapters)?,
+            adapters,
             bias: (!bias.is_empty()).then(|| Buffer::of(driver, &bias)).transpose()?,
         })
     }

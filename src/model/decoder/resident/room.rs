@@ -1,6 +1,7 @@
 //! What a decoder's passes compute in, on a device.
 
 use super::heads::Heads;
+use crate::device::cuda::kernels::Fp8Rows;
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
 use crate::model::decoder::DecoderConfig;
@@ -19,6 +20,8 @@ pub struct Place {
     pub forward_normed: Buffer<Bf16>,
     pub forward_scales: Buffer<f32>,
     pub gated: Buffer<Bf16>,
+    /// Rows on their way into a product, if weights are in FP8.
+    pub quantised: Fp8Rows,
 }
 
 /// How large places are.
@@ -31,6 +34,8 @@ pub struct Size<'a> {
     /// Ranks of all adapters of a site, at most.
     pub ranks: usize,
     pub tokens: usize,
+    /// Whether weights are in FP8.
+    pub fp8: bool,
 }
 
 impl Size<'_> {
@@ -38,6 +43,13 @@ impl Size<'_> {
     pub fn rows(&self) -> [usize; 2] {
         let DecoderConfig { heads, shared, .. } = self.config;
         [*heads, heads + 2 * shared].map(|heads| heads * self.heads.wide)
+    }
+
+    /// Where rows of any product become FP8, if they do.
+    fn quantised(&self, driver: &dyn Driver) -> Result<Fp8Rows> {
+        let rows = if self.fp8 { self.tokens } else { 0 };
+        let DecoderConfig { hidden, inner, .. } = *self.config;
+        Fp8Rows::new(driver, rows, hidden.max(inner).max(self.rows()[0]))
     }
 
     /// What a layer's place takes that keeps everything, in bytes.
@@ -67,6 +79,7 @@ impl Place {
             forward_normed: narrow(*hidden)?,
             forward_scales: scales()?,
             gated: narrow(*inner)?,
+            quantised: size.quantised(driver)?,
         })
     }
 
@@ -88,6 +101,7 @@ impl Place {
             forward_normed: normed,
             forward_scales: scales,
             gated: narrow(*inner)?,
+            quantised: size.quantised(driver)?,
         })
     }
 }

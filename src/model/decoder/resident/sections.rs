@@ -172,7 +172,7 @@ impl Sections {
             let columns = SITES[site][0].shape(&resident.config)[1];
             let weight = laid.outputs(laid.inputs(of("weight")), columns);
             let bias = laid.outputs(of("bias"), 1);
-            let weight = self.add(weight, true, Some(with.weight().clone()));
+            let weight = self.add(weight, true, Some(with.weight()?.clone()));
             let bias = (!bias.is_empty()).then(|| self.add(bias, false, None));
             return Ok(TrainedSite::Weight { weight, bias });
         }
