@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::Adapter;
-use steerage::model::decoder::{Decoder, DecoderConfig, Prompt, Rope};
+use steerage::model::decoder::{Decoder, DecoderConfig, DecoderFiles, Prompt, Rope};
 use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
 use steerage::stage::prompt::TEMPLATE;
@@ -149,7 +149,8 @@ fn what_a_run_wrote_is_read_beside_the_base_alone() {
         let (base, adapter) = (shop.path("base"), trained(&shop));
         let tokenizer = Tokenizer::open(&base).unwrap();
         let meanings = ["price", "category"].map(|name| tokenizer.encode(name).unwrap());
-        let mut decoder = Decoder::open_extended(&base, None, &meanings).unwrap();
+        let mut decoder =
+            DecoderFiles::open_extended(&base, meanings.to_vec()).unwrap().load().unwrap();
         let width = decoder.config().hidden;
         let before = decoder.weights(); // which begin with the embeddings
         let adapter_read = Adapter::open(&adapter, decoder.config()).unwrap();

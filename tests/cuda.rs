@@ -8,6 +8,7 @@ mod compile;
 mod decoder;
 mod emulator;
 mod encoder;
+mod loading;
 mod lora;
 mod norms;
 mod overlap;

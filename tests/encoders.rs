@@ -80,6 +80,17 @@ fn a_catalogue_is_encoded_once_and_the_lists_say_how_requests_were_answered() {
         let slices = arm["slices"].as_array().unwrap();
         assert!(slices.iter().any(|s| s["dimension"] == "request" && s["label"] == "mood"));
     }
+    // A device that is not there: its memory is planned all the same.
+    let planned = |job: &str| shop.say(&["plan", job, "--set", "device=\"cuda:7\""]).out;
+    let (embed, rerank) = (planned("embeddings.toml"), planned("demo.toml"));
+    let parts =
+        ["device       cuda:7: 1 MiB for the encoder, ", " MiB for batches of 16384 tokens\n"];
+    assert!(parts.iter().all(|part| embed.contains(part)), "{embed}");
+    let mib = |plan: &str| -> usize {
+        let line = plan.lines().find(|line| line.contains("device  ")).unwrap();
+        line.split(" MiB for batches").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(mib(&rerank) >= mib(&embed) && mib(&embed) > 1, "{embed}{rerank}");
     // The same texts by the same encoder, in other parts: nothing is encoded again.
     let again = changed(
         &std::fs::read_to_string(shop.path("embeddings.toml")).unwrap(),

@@ -3,7 +3,7 @@
 use crate::rerankers::prompter;
 use std::sync::Arc;
 use steerage::device::Precision;
-use steerage::model::decoder::{Decoder, DecoderConfig, Rope, SharedDriver};
+use steerage::model::decoder::{Decoder, DecoderConfig, Resident, Rope, SharedDriver};
 use steerage::stage::reader::Reader;
 use steerage::stage::rerank::retrieval_order;
 use steerage::stage::token_control::{Memo, Scorer, TokenControl};
@@ -44,7 +44,12 @@ pub fn step_with(
     };
     let decoder = Decoder::fill(config, Precision::F32, &fill).unwrap();
     let labels: Vec<u32> = prompter.labels().collect();
-    let reader = Reader::new(decoder, &labels, devices, 160).unwrap();
+    let resident = devices.iter().map(|device| Resident::of(device.clone(), &decoder, 160));
+    let resident: Vec<Resident> = resident.collect::<Result<_, _>>().unwrap();
+    let reader = match resident.is_empty() {
+        true => Reader::here(decoder, &labels).unwrap(),
+        false => Reader::there(resident, &labels),
+    };
     let scorer = Arc::new(Scorer { prompter, reader, adapter: None, meter: Arc::default() });
     TokenControl { scorer, weight: 0.5, permutations: 2, seed: 1 }
 }

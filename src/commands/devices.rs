@@ -1,26 +1,46 @@
-//! The devices that jobs name, opened, and in what numbers models compute there.
+//! The devices that jobs name, each opened once, and in what numbers models compute there.
 
 use crate::device::Precision;
 use crate::device::cuda::Nvidia;
 use crate::error::Result;
 use crate::model::decoder::SharedDriver;
 use crate::spec::{DeviceSpec, PrecisionSpec};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Opens devices; none for the processor.
+/// What is open, by number, for as long as the process: all models on a device share its driver,
+/// and with it one stream, its compiled kernels and the memory that copies go through.
+static OPEN: Mutex<Open> = Mutex::new(Open(BTreeMap::new()));
+
+struct Open(BTreeMap<u16, SharedDriver>);
+
+/// The drivers of devices, opened when they are first asked for; none for the processor.
 ///
 /// Errors: a device that is not there, or a library that it needs.
 pub fn open(device: &DeviceSpec) -> Result<Vec<SharedDriver>> {
-    match device {
-        DeviceSpec::Cpu => Ok(Vec::new()),
-        DeviceSpec::Cuda(numbers) => {
-            let folder = kernels();
-            let open = |number: &u16| -> Result<SharedDriver> {
-                Ok(Arc::new(Nvidia::open(usize::from(*number), folder.as_deref())?))
-            };
-            numbers.iter().map(open).collect()
+    let DeviceSpec::Cuda(numbers) = device else { return Ok(Vec::new()) };
+    let folder = kernels();
+    let make = |number| -> Result<SharedDriver> {
+        Ok(Arc::new(Nvidia::open(usize::from(number), folder.as_deref())?))
+    };
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    numbers.iter().map(|number| open.driver(*number, make)).collect()
+}
+
+impl Open {
+    /// A device's driver, which is made if it is not there.
+    fn driver(
+        &mut self,
+        number: u16,
+        make: impl FnOnce(u16) -> Result<SharedDriver>,
+    ) -> Result<SharedDriver> {
+        if let Some(driver) = self.0.get(&number) {
+            return Ok(Arc::clone(driver));
         }
+        let driver = make(number)?;
+        self.0.insert(number, Arc::clone(&driver));
+        Ok(driver)
     }
 }
 
@@ -39,4 +59,53 @@ fn kernels() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(folder("HOME")?).join(".cache"));
     let cache = folder("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
     Some(cache.join("steerage").join("kernels"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::device::cuda::{Driver, Launch, Memory, Product, View};
+    use crate::error::Error;
+
+    /// A device that does nothing.
+    struct Idle;
+
+    impl Driver for Idle {
+        fn take(&self, _: usize) -> Result<Arc<dyn Memory>> {
+            Err(Error::Device("it has no memory".into()))
+        }
+        fn upload(&self, _: &[u8], _: &View) -> Result<()> {
+            Ok(())
+        }
+        fn download(&self, _: &View, _: &mut [u8]) -> Result<()> {
+            Ok(())
+        }
+        fn launch(&self, _: &Launch) -> Result<()> {
+            Ok(())
+        }
+        fn product(&self, _: &Product) -> Result<()> {
+            Ok(())
+        }
+        fn synchronize(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_device_is_opened_once_and_one_that_failed_is_tried_again() {
+        let mut open = Open(BTreeMap::new());
+        let mut made = Vec::new();
+        let mut ask = |number: u16, there: bool| {
+            open.driver(number, |number| {
+                made.push(number);
+                let driver: SharedDriver = Arc::new(Idle);
+                there.then_some(driver).ok_or_else(|| Error::Device("not there".into()))
+            })
+        };
+        assert!(ask(1, false).is_err());
+        let (one, two, again) = (ask(1, true).unwrap(), ask(2, true).unwrap(), ask(1, false));
+        assert!(Arc::ptr_eq(&one, &again.unwrap()) && !Arc::ptr_eq(&one, &two));
+        assert_eq!(made, [1, 1, 2]);
+    }
 }

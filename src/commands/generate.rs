@@ -3,7 +3,7 @@
 use super::devices;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, KeyValues, Prompt, Resident};
+use crate::model::decoder::{DecoderFiles, KeyValues, Prompt, Resident};
 use crate::model::generate::{
     self, Constraint, End, Free, Generated, OnCpu, OneOf, Pace, Question, Reads, Sampling, Settings,
 };
@@ -89,13 +89,14 @@ impl fmt::Display for Told {
 /// a tokenizer or a template that cannot be used and for a prompt or answers that do not fit,
 /// [`Error::Device`] for a device, [`Error::Io`] for files that cannot be read or written.
 pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
-    let (model, precision) = (&request.model, request.precision);
+    let model = &request.model;
     request.sampling.check()?;
     let tokenizer = Tokenizer::open(model)?;
     let tokens = read_prompt(request, &tokenizer)?;
     let constraint = constraint(request, &tokenizer)?;
     let stops = generate::stops(model)?;
-    let (decoder, adapter) = Decoder::open_adapted(model, precision, request.adapter.as_deref())?;
+    let (files, adapter) = DecoderFiles::open_adapted(model, request.adapter.as_deref())?;
+    let files = files.kept_in(request.precision);
     let settings = Settings { tokens_max: request.tokens_max, stops, sampling: request.sampling };
     let answering = Answering {
         tokenizer: &tokenizer,
@@ -105,11 +106,14 @@ pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
     };
     match devices::open(&request.device)?.into_iter().next() {
         // One prompt is one thread's.
-        None => answering.run(&OnCpu { decoder: &decoder, device: &Cpu, threads: 1 }, to),
+        None => {
+            let decoder = &files.load()?;
+            answering.run(&OnCpu { decoder, device: &Cpu, threads: 1 }, to)
+        }
         Some(driver) => {
             let most = answering.prompt.tokens.len().saturating_add(request.tokens_max);
-            let most = most.min(decoder.config().context_max);
-            answering.run(&Resident::of(driver, &decoder, most)?.keeping(0)?, to)
+            let most = most.min(files.config().context_max);
+            answering.run(&Resident::read(driver, &files, most)?.keeping(0)?, to)
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::devices;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, Prompt, Resident};
+use crate::model::decoder::{Decoder, DecoderFiles, Prompt, Resident};
 use crate::spec::DeviceSpec;
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,27 +31,38 @@ pub struct LogitsRequest {
     pub threads: usize,
 }
 
+/// Where a decoder computes.
+enum Place {
+    Cpu(Box<Decoder>),
+    Device(Box<Resident>),
+}
+
 /// Writes the logits (lines, vocabulary): as an `.npy` file of f32, or one JSON array a line.
 ///
 /// Errors: [`Error::Input`] for a line that cannot be scored, [`Error::Model`] for a model or an
 /// adapter that cannot be loaded, [`Error::Io`] for a file that cannot be read or written.
 pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<()> {
-    let (model, precision) = (&request.model, request.precision);
-    let (decoder, adapter) = Decoder::open_adapted(model, precision, request.adapter.as_deref())?;
-    let prompts = prompts(request, &decoder, adapter)?;
-    let vocabulary = decoder.config().vocabulary;
+    let model = &request.model;
+    let (files, adapter) = DecoderFiles::open_adapted(model, request.adapter.as_deref())?;
+    let files = files.kept_in(request.precision);
+    let prompts = prompts(request, &files, adapter)?;
+    let vocabulary = files.config().vocabulary;
+    let driver = devices::open(&request.device)?.into_iter().next(); // one is enough here
+    let place = match driver {
+        None => Place::Cpu(Box::new(files.load()?)),
+        Some(driver) => {
+            Place::Device(Box::new(Resident::read(driver, &files, batch_tokens(&prompts))?))
+        }
+    };
     let mut write = |bytes: &[u8]| to.write_all(bytes).map_err(Error::io("write", "the logits"));
     if npy {
         write(&npy_header(prompts.len(), vocabulary))?;
     }
     let tokens: Vec<u32> = (0..vocabulary as u32).collect();
-    let driver = devices::open(&request.device)?.into_iter().next(); // one is enough here
-    let resident = driver.map(|driver| Resident::of(driver, &decoder, batch_tokens(&prompts)));
-    let resident = resident.transpose()?;
     for some in prompts.chunks(LINES) {
-        let all = match &resident {
-            None => decoder.logits(&Cpu, some, decoder.head(), request.threads)?,
-            Some(resident) => resident.logits(some, &tokens)?,
+        let all = match &place {
+            Place::Cpu(decoder) => decoder.logits(&Cpu, some, decoder.head(), request.threads)?,
+            Place::Device(resident) => resident.logits(some, &tokens)?,
         };
         for row in all.chunks(vocabulary) {
             let bytes = match npy {
@@ -76,7 +87,7 @@ fn batch_tokens(prompts: &[Prompt]) -> usize {
 /// The file's prompts, checked.
 fn prompts(
     request: &LogitsRequest,
-    decoder: &Decoder,
+    files: &DecoderFiles,
     adapter: Option<u32>,
 ) -> Result<Vec<Prompt>> {
     let file = &request.tokens;
@@ -88,7 +99,7 @@ fn prompts(
         let prompt = parse(line).map(|tokens| Prompt { tokens, adapter });
         let refused = |why: String| Error::Input(format!("{}:{number}: {why}", file.display()));
         let prompt = prompt.map_err(refused)?;
-        if let Some(why) = decoder.refusal(&prompt) {
+        if let Some(why) = files.refusal(&prompt) {
             return Err(refused(why));
         }
         prompts.push(prompt);

@@ -9,9 +9,10 @@ use super::{
     embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
 };
 use crate::error::Result;
+use crate::model::decoder::Memory;
 use crate::spec::{
-    Job, Kind, LabelSpec, RerankSpec, StepSpec, TrainEncoderSpec, TrainRerankerSpec,
-    TrainRetrieverSpec,
+    DeviceSpec, EmbedSpec, Job, Kind, LabelSpec, RerankSpec, StepSpec, TrainEncoderSpec,
+    TrainRerankerSpec, TrainRetrieverSpec,
 };
 use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
@@ -92,11 +93,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
         }
         Kind::Embed(spec) => {
             let (encoder, items) = encoder_and_items(job, upstream)?;
-            let opened = embed::open(job, spec, store, encoder, items)?;
-            status(&opened.run, opened.plan.epochs.len() as u64, text)?;
-            text.push_str(&opened.plan.to_string());
-            let seconds = opened.plan.rows() as f64 / EMBEDDED_PER_S;
-            graph("read ─► encode ─► write ─► commit", seconds / workers, text);
+            embedded(spec, &embed::open(job, spec, store, encoder, items)?, workers, text)?;
         }
         Kind::Reachability(spec) => {
             let opened = reachability::open(job, store, pairs(job, upstream)?)?;
@@ -113,6 +110,25 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
     Ok(())
 }
 
+/// The plan of an embed job.
+fn embedded(
+    spec: &EmbedSpec,
+    opened: &embed::Opened,
+    workers: f64,
+    text: &mut String,
+) -> Result<()> {
+    status(&opened.run, opened.plan.epochs.len() as u64, text)?;
+    text.push_str(&opened.plan.to_string());
+    if !spec.device.is_cpu() {
+        let memory = opened.encoder.memory(embed::DEVICE_TOKENS_MAX)?;
+        let batch = format!("{} tokens", embed::DEVICE_TOKENS_MAX);
+        device(&spec.device, memory, ["the encoder", &batch], text);
+    }
+    let seconds = opened.plan.rows() as f64 / EMBEDDED_PER_S;
+    graph("read ─► encode ─► write ─► commit", seconds / workers, text);
+    Ok(())
+}
+
 /// The plan of a rerank job.
 fn reranked(
     spec: &RerankSpec,
@@ -124,7 +140,10 @@ fn reranked(
     let pairs = opened.prepared.catalogue.len() as f64 * width as f64;
     status(&opened.run, opened.plan.epochs.len() as u64, text)?;
     text.push_str(&opened.plan.to_string());
-    device(spec, opened, text)?;
+    if let Some(memory) = rerank::memory(spec, opened)? {
+        let batch = format!("{} tokens and {USERS_AT_ONCE} users", spec.device_tokens_max);
+        device(&spec.device, memory, ["models and items", &batch], text);
+    }
     let guided = rerank::guided(spec, opened, workers)?;
     guided.iter().for_each(|guided| text.push_str(&guided.to_string()));
     let users = opened.plan.rows() as f64;
@@ -167,21 +186,14 @@ fn labelled(
     Ok(())
 }
 
-/// What the job will take of its device's memory, unless it computes on the processor.
-fn device(spec: &RerankSpec, opened: &rerank::Opened, text: &mut String) -> Result<()> {
-    let Some(memory) = rerank::memory(spec, opened)? else { return Ok(()) };
-    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+/// What a job will take of its device's memory: of what stays there, and of its batches.
+fn device(on: &DeviceSpec, memory: Memory, [what, batch]: [&str; 2], text: &mut String) {
+    let [kept, computed] =
+        [memory.weights_bytes, memory.batch_bytes].map(|bytes| bytes.div_ceil(1 << 20));
     let _ = writeln!(
         text,
-        "  device       {}: {} MiB for models and items, {} MiB for batches of {} tokens \
-         and {} users",
-        spec.device,
-        mib(memory.weights_bytes),
-        mib(memory.batch_bytes),
-        spec.device_tokens_max,
-        USERS_AT_ONCE,
+        "  device       {on}: {kept} MiB for {what}, {computed} MiB for batches of {batch}"
     );
-    Ok(())
 }
 
 fn status(run: &RunDir, epochs: u64, text: &mut String) -> Result<()> {

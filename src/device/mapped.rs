@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::ops::Deref;
 use std::path::Path;
 
 /// A file, mapped for reading.
@@ -25,10 +24,8 @@ impl Mapped {
     }
 }
 
-impl Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }

@@ -8,7 +8,7 @@
 //! of that name they replace the base model's rows.
 
 use super::decoder::{DecoderConfig, Projection};
-use super::tensors::{TensorFiles, Tensors};
+use super::tensors::Tensors;
 use super::weights::{self, TensorSpec};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -306,8 +306,7 @@ impl Adapter {
     pub fn open_growing(folder: &Path, base: &mut DecoderConfig) -> Result<Self> {
         let path = folder.join(CONFIG);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        let files = TensorFiles::single(&folder.join(WEIGHTS))?;
-        let tensors = files.tensors(&folder.join(WEIGHTS).display().to_string())?;
+        let tensors = Tensors::single(&folder.join(WEIGHTS))?;
         let config = AdapterConfig::parse(&path.display().to_string(), &bytes, tensors.names())?;
         let known = base.vocabulary;
         base.vocabulary += config.tokens.iter().filter(|token| **token as usize >= known).count();
@@ -317,11 +316,7 @@ impl Adapter {
     /// Copies an adapter's tensors.
     ///
     /// Errors: see [`Tensors::check`] and [`Tensors::row`].
-    pub fn read(
-        config: AdapterConfig,
-        base: &DecoderConfig,
-        tensors: &Tensors<'_>,
-    ) -> Result<Self> {
+    pub fn read(config: AdapterConfig, base: &DecoderConfig, tensors: &Tensors) -> Result<Self> {
         config.check(base)?;
         let expected = config.tensors(base);
         tensors.check(&expected, |_| false).map_err(|error| {

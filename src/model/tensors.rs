@@ -4,17 +4,29 @@
 use super::weights::TensorSpec;
 use crate::device::Mapped;
 use crate::error::{Error, Result};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use bytes::Bytes;
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Problems of one file that are told; more would hide the first ones.
 const PROBLEMS_MAX: usize = 12;
 
-/// The files of a model, mapped.
+/// Tensors by name.
 #[derive(Debug)]
-pub struct TensorFiles(Vec<(String, Mapped)>);
+pub struct Tensors {
+    what: String,
+    found: BTreeMap<String, Tensor>,
+}
+
+/// A tensor in its file, which stays mapped as long as one of its tensors is there.
+#[derive(Debug)]
+struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Bytes,
+}
 
 /// What a model's index says: which file each tensor is in.
 #[derive(Deserialize)]
@@ -22,74 +34,43 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-impl TensorFiles {
-    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+impl Tensors {
+    /// Those of a folder's `model.safetensors`, or of the shards that
+    /// `model.safetensors.index.json` names, mapped.
     ///
     /// Errors: [`Error::Io`] for a file that cannot be opened, [`Error::Model`] for an index that
-    /// cannot be read or names a file outside the folder.
+    /// cannot be read or names a file outside the folder, for bytes that are no safetensors file or
+    /// fewer than its header says, and for a tensor that is in two files.
     pub fn open(folder: &Path) -> Result<Self> {
-        let index = folder.join("model.safetensors.index.json");
-        if !index.exists() {
-            return Self::single(&folder.join("model.safetensors"));
-        }
-        let what = index.display();
-        let bytes = std::fs::read(&index).map_err(Error::io("read", &index))?;
-        let parsed: Index = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::Model(format!("{what}: not an index of shards: {e}")))?;
-        let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-        let mut files = Vec::new();
-        for name in names {
-            if Path::new(&name).file_name() != Some(name.as_ref()) {
-                return Err(Error::Model(format!(
-                    "{what}: shard {name:?}: expected the name of a file beside the index"
-                )));
-            }
-            files.extend(Self::single(&folder.join(name))?.0);
-        }
-        Ok(Self(files))
+        Self::mapped(&folder.display().to_string(), &files(folder)?)
     }
 
-    /// Maps one file.
+    /// Those of one file, mapped.
     ///
-    /// Errors: [`Error::Io`] when it cannot be opened.
+    /// Errors: see [`Tensors::open`].
     pub fn single(path: &Path) -> Result<Self> {
-        Ok(Self(vec![(path.display().to_string(), Mapped::open(path)?)]))
+        Self::mapped(&path.display().to_string(), &[path.to_owned()])
     }
 
-    /// The tensors of all files. `what` names them together in messages.
+    /// Those of a file's bytes. `what` names the file in messages.
     ///
-    /// Errors: see [`Tensors::add`].
-    pub fn tensors(&self, what: &str) -> Result<Tensors<'_>> {
-        let mut tensors = Tensors { what: what.to_owned(), found: BTreeMap::new() };
-        for (name, bytes) in &self.0 {
-            tensors.add(name, bytes)?;
-        }
-        Ok(tensors)
-    }
-}
-
-/// Tensors by name.
-#[derive(Debug)]
-pub struct Tensors<'a> {
-    what: String,
-    found: BTreeMap<String, TensorView<'a>>,
-}
-
-impl<'a> Tensors<'a> {
-    /// The tensors of one file.
-    ///
-    /// Errors: see [`Tensors::add`].
-    pub fn of(what: &str, bytes: &'a [u8]) -> Result<Self> {
-        let mut tensors = Tensors { what: what.to_owned(), found: BTreeMap::new() };
+    /// Errors: see [`Tensors::open`].
+    pub fn of(what: &str, bytes: &Bytes) -> Result<Self> {
+        let mut tensors = Self { what: what.to_owned(), found: BTreeMap::new() };
         tensors.add(what, bytes)?;
         Ok(tensors)
     }
 
-    /// Adds a file's tensors.
-    ///
-    /// Errors: [`Error::Model`] when the bytes are no safetensors file, are fewer than its header
-    /// says, or hold a tensor that is there already.
-    fn add(&mut self, file: &str, bytes: &'a [u8]) -> Result<()> {
+    fn mapped(what: &str, files: &[PathBuf]) -> Result<Self> {
+        let mut tensors = Self { what: what.to_owned(), found: BTreeMap::new() };
+        for file in files {
+            let bytes = Bytes::from_owner(Mapped::open(file)?);
+            tensors.add(&file.display().to_string(), &bytes)?;
+        }
+        Ok(tensors)
+    }
+
+    fn add(&mut self, file: &str, bytes: &Bytes) -> Result<()> {
         let parsed = SafeTensors::deserialize(bytes).map_err(|e| {
             Error::Model(format!(
                 "{file}: {} bytes are not a whole safetensors file ({e}): copy or download it \
@@ -103,7 +84,9 @@ impl<'a> Tensors<'a> {
             if self.found.contains_key(&name) {
                 return Err(Error::Model(format!("{file}: tensor {name}: is in two files")));
             }
-            self.found.insert(name, view);
+            let (dtype, shape) = (view.dtype(), view.shape().to_vec());
+            let tensor = Tensor { dtype, shape, bytes: bytes.slice_ref(view.data()) };
+            self.found.insert(name, tensor);
         }
         Ok(())
     }
@@ -115,7 +98,7 @@ impl<'a> Tensors<'a> {
 
     /// Whether no tensor is in half precision.
     pub fn all_f32(&self) -> bool {
-        self.found.values().all(|view| !matches!(view.dtype(), Dtype::BF16 | Dtype::F16))
+        self.found.values().all(|tensor| !matches!(tensor.dtype, Dtype::BF16 | Dtype::F16))
     }
 
     /// Checks that the expected tensors are there in their shapes, and no others but those that are
@@ -124,20 +107,17 @@ impl<'a> Tensors<'a> {
     /// Errors: [`Error::Model`] that names every tensor that is not as expected.
     pub fn check(&self, expected: &[TensorSpec], tolerated: impl Fn(&str) -> bool) -> Result<()> {
         let mut problems = Vec::new();
-        for tensor in expected {
-            let (name, shape) = (&tensor.name, &tensor.shape);
+        for TensorSpec { name, shape } in expected {
             match self.found.get(name) {
                 None => problems.push(format!("tensor {name}: missing")),
-                Some(view) if view.shape() != shape => {
-                    let found = view.shape();
+                Some(Tensor { shape: found, .. }) if found != shape => {
                     problems.push(format!("tensor {name}: expected {shape:?}, found {found:?}"));
                 }
-                Some(view) if !matches!(view.dtype(), Dtype::F32 | Dtype::BF16 | Dtype::F16) => {
-                    let found = view.dtype();
+                Some(Tensor { dtype: Dtype::F32 | Dtype::BF16 | Dtype::F16, .. }) => {}
+                Some(Tensor { dtype: found, .. }) => {
                     problems
                         .push(format!("tensor {name}: expected F32, BF16 or F16, found {found:?}"));
                 }
-                Some(_) => {}
             }
         }
         let names: BTreeSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -160,19 +140,20 @@ impl<'a> Tensors<'a> {
     ///
     /// Panics: if the tensor was not found right by [`Tensors::check`], or has no such row.
     pub fn row(&self, name: &str, row: usize, to: &mut [f32]) -> Result<()> {
-        let view = &self.found[name];
-        let wide = view.dtype() == Dtype::F32;
-        let bytes = to.len() * if wide { 4 } else { 2 };
-        let data = &view.data()[row * bytes..(row + 1) * bytes];
+        let Tensor { dtype, bytes, .. } = &self.found[name];
+        let wide = *dtype == Dtype::F32;
+        let width = to.len() * if wide { 4 } else { 2 };
+        let data = &bytes[row * width..(row + 1) * width];
         if wide {
             let words = to.iter_mut().zip(data.as_chunks::<4>().0);
             words.for_each(|(x, word)| *x = f32::from_le_bytes(*word));
         } else {
-            let half = if view.dtype() == Dtype::F16 { f16 } else { |x| f32::from_bits(x << 16) };
+            let half = if *dtype == Dtype::F16 { f16 } else { |x| f32::from_bits(x << 16) };
             let words = to.iter_mut().zip(data.as_chunks::<2>().0);
             words.for_each(|(x, word)| *x = half(u16::from_le_bytes(*word).into()));
         }
-        match to.iter().all(|x| x.is_finite()) {
+        // All of them, whatever the first ones are: a loop that becomes vectors.
+        match to.iter().fold(true, |all, x| all & x.is_finite()) {
             true => Ok(()),
             false => Err(Error::Model(format!(
                 "{}: tensor {name}: row {row} holds NaN or infinity: the file is damaged, or \
@@ -186,9 +167,29 @@ impl<'a> Tensors<'a> {
     ///
     /// Errors and panics: see [`Tensors::row`].
     pub fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        let mut to = vec![0.0; self.found[name].shape().iter().product()];
+        let mut to = vec![0.0; self.found[name].shape.iter().product()];
         self.row(name, 0, &mut to)?;
         Ok(to)
+    }
+}
+
+/// A folder's files: one, or those of its index.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let index = folder.join("model.safetensors.index.json");
+    if !index.exists() {
+        return Ok(vec![folder.join("model.safetensors")]);
+    }
+    let what = index.display();
+    let bytes = std::fs::read(&index).map_err(Error::io("read", &index))?;
+    let parsed: Index = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::Model(format!("{what}: not an index of shards: {e}")))?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    let outside = |name: &&String| Path::new(name).file_name() != Some(name.as_ref());
+    match names.iter().find(outside) {
+        None => Ok(names.iter().map(|name| folder.join(name)).collect()),
+        Some(name) => Err(Error::Model(format!(
+            "{what}: shard {name:?}: expected the name of a file beside the index"
+        ))),
     }
 }
 

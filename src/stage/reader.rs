@@ -2,7 +2,7 @@
 
 use crate::device::Cpu;
 use crate::error::Result;
-use crate::model::decoder::{Decoder, Prompt, Resident, SharedDriver, Table};
+use crate::model::decoder::{Decoder, DecoderFiles, Prompt, Resident, SharedDriver, Table};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A decoder and the labels whose logits are asked for.
@@ -18,22 +18,36 @@ enum Place {
 }
 
 impl Reader {
-    /// On devices, with room for batches of so many tokens; of none on the processor.
+    /// On devices, with room for batches of so many tokens; of none on the processor, which alone
+    /// has the decoder loaded.
     ///
-    /// Errors: a label that is not in the vocabulary; a device that does not take the decoder.
-    pub fn new(
-        decoder: Decoder,
+    /// Errors: a label that is not in the vocabulary; weights that are not finite; a device that
+    /// does not take the decoder.
+    pub fn open(
+        files: &DecoderFiles,
         labels: &[u32],
         devices: &[SharedDriver],
         tokens_max: usize,
     ) -> Result<Reader> {
-        let (table, labels) = (decoder.labels(labels)?, labels.to_vec());
+        files.config().check_tokens(labels)?;
         if devices.is_empty() {
-            return Ok(Reader { labels, place: Place::Cpu(Box::new(decoder), table) });
+            return Self::here(files.load()?, labels);
         }
-        let resident = devices.iter().map(|d| Resident::of(d.clone(), &decoder, tokens_max));
-        let resident = resident.collect::<Result<_>>()?;
-        Ok(Reader { labels, place: Place::Devices(resident, AtomicUsize::new(0)) })
+        let resident = devices.iter().map(|d| Resident::read(d.clone(), files, tokens_max));
+        Ok(Self::there(resident.collect::<Result<_>>()?, labels))
+    }
+
+    /// On the processor.
+    ///
+    /// Errors: a label that is not in the vocabulary.
+    pub fn here(decoder: Decoder, labels: &[u32]) -> Result<Reader> {
+        let (table, labels) = (decoder.labels(labels)?, labels.to_vec());
+        Ok(Reader { labels, place: Place::Cpu(Box::new(decoder), table) })
+    }
+
+    /// On devices, at least one, each with a copy of the same decoder.
+    pub fn there(resident: Vec<Resident>, labels: &[u32]) -> Reader {
+        Reader { labels: labels.to_vec(), place: Place::Devices(resident, AtomicUsize::new(0)) }
     }
 
     /// How many logits a prompt has.

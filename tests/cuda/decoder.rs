@@ -1,6 +1,7 @@
 //! Does a decoder on a device give the logits that it gives on the processor, and the same bits in
 //! every batch?
 
+use super::loading::files;
 use super::{Device, Order};
 use crate::decoder::{MODELS, bits, expected, load};
 use crate::scorers::{apply, row, step_with};
@@ -41,8 +42,10 @@ fn logits_are_those_of_transformers_and_peft() {
 #[test]
 fn logits_in_fp8_are_the_processors() {
     let model = "llama3";
-    let decoder = load(model, Precision::Fp8);
-    let Some(resident) = resident(&decoder) else { return };
+    let files = files(model).kept_in(Some(Precision::Fp8));
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let resident = Resident::read(Arc::new(device), &files, TOKENS_MAX).unwrap();
+    let decoder = files.load().unwrap();
     let vocabulary: Vec<u32> = (0..decoder.config().vocabulary as u32).collect();
     let worst = |x: &[f32], y: &[f64]| {
         let pairs = x.iter().zip(y);

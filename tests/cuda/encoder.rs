@@ -1,6 +1,7 @@
 //! Does an encoder on a device give the vectors that it gives on the processor, and the same bits in
 //! every batch?
 
+use super::loading::Written;
 use super::{Device, Order};
 use crate::encoder::{bits, expected, files, load, read};
 use std::sync::Arc;
@@ -55,4 +56,25 @@ fn a_decoder_as_the_base_stays_on_the_processor() {
     let encoder = Encoder::open(folder.path(), None, None, 16, 0).unwrap();
     let refused = encoder.on(device, 64).err().unwrap().to_string();
     assert!(refused.contains("a decoder computes on the processor alone"), "{refused}");
+}
+
+/// Before anything is loaded, from a `config.json`.
+#[test]
+fn what_is_planned_is_what_a_device_is_asked_for() {
+    let encoder = load(Precision::F32);
+    let config = |encoder: &Encoder| {
+        let files = encoder.to_files().unwrap();
+        files.into_iter().find(|(name, _)| *name == "config.json").unwrap().1
+    };
+    for tokens_max in [1, 4096] {
+        let planned = Encoder::device_memory("c", &config(&encoder), tokens_max).unwrap();
+        let device = Arc::<Written>::default();
+        let there = encoder.clone().on(device.clone(), tokens_max).unwrap();
+        assert_eq!(device.bytes(), planned.weights_bytes + planned.batch_bytes, "{tokens_max}");
+        drop(there);
+    }
+    let folder = files::decoder_folder();
+    let decoder = Encoder::open(folder.path(), None, None, 16, 0).unwrap();
+    let refused = Encoder::device_memory("c", &config(&decoder), 64).unwrap_err();
+    assert_eq!(Some(refused.to_string()), decoder.device_refusal());
 }

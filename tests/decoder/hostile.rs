@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use steerage::device::Precision;
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, DecoderConfig};
+use steerage::model::decoder::{Decoder, DecoderConfig, DecoderFiles};
 use steerage::model::tensors::Tensors;
 use steerage::model::tokenizer::Tokenizer;
 
@@ -256,7 +256,7 @@ proptest! {
     ) {
         let _ = DecoderConfig::parse("config", &bytes);
         let _ = AdapterConfig::parse("adapter", &bytes, std::iter::empty());
-        let _ = Tensors::of("weights", &bytes).map(|tensors| tensors.check(&[], |_| false));
+        let _ = Tensors::of("weights", &bytes.clone().into()).map(|tensors| tensors.check(&[], |_| false));
         let _ = Tokenizer::parse("tokenizer", &bytes);
         // A sound file with some bytes changed, and cut off.
         let mut file = fs::read(golden("llama2").join("model.safetensors")).unwrap();
@@ -267,8 +267,9 @@ proptest! {
         file.truncate(file.len() - if bytes.len() % 3 == 0 { cut % file.len() } else { 0 });
         let config = fs::read(golden("llama2").join("config.json")).unwrap();
         let parsed = DecoderConfig::parse("config", &config).unwrap();
-        if let Ok(tensors) = Tensors::of("weights", &file) {
-            let _ = Decoder::read(parsed, &tensors, Precision::Bf16);
+        if let Ok(tensors) = Tensors::of("weights", &file.into()) {
+            let files = DecoderFiles::of(parsed, tensors);
+            let _ = files.map(|files| files.kept_in(Some(Precision::Bf16)).load());
         }
         let mut config = config;
         let at = at % config.len();

@@ -7,7 +7,7 @@ use std::path::Path;
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::{Adapter, AdapterConfig};
 use steerage::model::decoder::{Batch, Decoder, Learner, Projection, Prompt, Tape, Trained};
-use steerage::model::tensors::TensorFiles;
+use steerage::model::tensors::Tensors;
 use steerage::train::rank_net::{pairs, rank_net};
 
 /// What PyTorch says of a model: see tests/golden/decoder/gradients.py.
@@ -83,8 +83,7 @@ fn compare(model: &str, kind: &str, learner: &Learner) {
     assert!(worst.fold(0.0, f64::max) < 5e-5, "{model} {kind}");
     assert!((loss - reference.loss(kind)).abs() < 1e-5 * loss, "{model} {kind}: {loss}");
     let path = golden(model).join(format!("gradients-{kind}.safetensors"));
-    let files = TensorFiles::single(&path).unwrap();
-    let file = files.tensors("gradients").unwrap();
+    let file = Tensors::single(&path).unwrap();
     let (mut start, mut found, mut worst) = (0, 0, 0.0f64);
     let whole = length(&gradient);
     for tensor in learner.tensors() {

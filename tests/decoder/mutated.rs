@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::OnceLock;
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, DecoderConfig, Prompt};
+use steerage::model::decoder::{Decoder, DecoderConfig, DecoderFiles, Prompt};
 use steerage::model::tensors::Tensors;
 use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
@@ -131,14 +131,19 @@ fn base() -> &'static Decoder {
 /// Reads a model, and scores a prompt with what was read.
 fn try_model(config: &[u8], weights: &[u8]) {
     let Ok(config) = DecoderConfig::parse("config.json", config) else { return };
-    let Ok(tensors) = Tensors::of("model.safetensors", weights) else { return };
-    let Ok(decoder) = Decoder::read(config, &tensors, Precision::Bf16) else { return };
+    let Ok(tensors) = Tensors::of("model.safetensors", &weights.to_vec().into()) else { return };
+    let files = DecoderFiles::of(config, tensors);
+    let Ok(decoder) = files.and_then(|files| files.kept_in(Some(Precision::Bf16)).load()) else {
+        return;
+    };
     let prompt = Prompt { tokens: vec![0, 3, 5], adapter: None };
     let _ = decoder.logits(&Cpu, &[prompt], decoder.head(), 1);
 }
 
 fn try_adapter(config: &[u8], weights: &[u8]) {
-    let Ok(tensors) = Tensors::of("adapter_model.safetensors", weights) else { return };
+    let Ok(tensors) = Tensors::of("adapter_model.safetensors", &weights.to_vec().into()) else {
+        return;
+    };
     let parsed = AdapterConfig::parse("adapter_config.json", config, tensors.names());
     let Ok(parsed) = parsed else { return };
     let mut decoder = base().clone();

@@ -5,7 +5,7 @@ use crate::decoder::learning::Reference;
 use crate::decoder::{MODELS, bits, golden};
 use steerage::device::{Cpu, Precision};
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, Prompt};
+use steerage::model::decoder::{Decoder, DecoderFiles, Prompt};
 
 /// In the embeddings, and in a tied head: one of the labels is replaced.
 #[test]
@@ -61,8 +61,9 @@ fn added_rows_give_the_logits_of_peft_over_a_model_with_as_many_rows_more() {
         let prompts: Vec<Vec<u32>> = serde_json::from_value(value["prompts"].clone()).unwrap();
         let exact: Vec<Vec<f64>> = serde_json::from_value(value["logits"].clone()).unwrap();
         let folder = golden(model).join("adapter-added");
-        let opened = Decoder::open_adapted(&golden(model), Some(Precision::F32), Some(&folder));
-        let (decoder, number) = opened.unwrap();
+        let opened = DecoderFiles::open_adapted(&golden(model), Some(&folder));
+        let (files, number) = opened.unwrap();
+        let decoder = files.kept_in(Some(Precision::F32)).load().unwrap();
         let base = exact[0].len();
         assert_eq!(decoder.config().vocabulary, base + 2);
         for (tokens, exact) in prompts.into_iter().zip(exact) {

@@ -7,7 +7,7 @@ use crate::support::{Shop, assert_same};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use steerage::model::adapter::{Adapter, AdapterConfig};
-use steerage::model::decoder::{Decoder, Projection, SharedDriver};
+use steerage::model::decoder::{DecoderFiles, Projection, SharedDriver};
 use steerage::model::generate::Sampling;
 use steerage::model::tokenizer::Tokenizer;
 use steerage::model::words;
@@ -139,10 +139,10 @@ fn led(shop: &Shop, written: bool, [tokens_max, kept]: [usize; 2]) -> Option<(Ve
         description_chars_max: 0,
     };
     let folder = shop.path("guide");
-    let (decoder, tokenizer) = (Decoder::open(&folder, None), Tokenizer::open(&folder).unwrap());
+    let files = DecoderFiles::open(&folder).unwrap();
+    let tokenizer = Tokenizer::open(&folder).unwrap();
     let device = Some((device, tokens_max));
-    let near =
-        Near::new(settings, (decoder.unwrap(), None), device, tokenizer, None, Arc::new(texts));
+    let near = Near::new(settings, (&files, None), device, tokenizer, None, Arc::new(texts));
     let near = Arc::new(near.unwrap());
     let meter = Arc::clone(&near.meter);
     let rows: Vec<Candidates> = (0..3).map(|user| row(user, 9)).collect();

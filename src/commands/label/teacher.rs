@@ -3,7 +3,7 @@
 use super::Opened;
 use crate::commands::{devices, server};
 use crate::error::{Error, Result};
-use crate::model::decoder::Decoder;
+use crate::model::decoder::DecoderFiles;
 use crate::model::tokenizer::Tokenizer;
 use crate::spec::{DecoderTeacherSpec, LabelSpec, TeacherSpec};
 use crate::stage::judge::{
@@ -104,12 +104,12 @@ fn near(spec: &DecoderTeacherSpec, texts: &Arc<Texts>) -> Result<Near> {
     let folder = Path::new(&spec.path);
     let wording = Wording::parse(spec.template.as_deref().unwrap_or(TEMPLATE))?;
     let tokenizer = Tokenizer::open(folder)?;
-    let decoder = Decoder::open(folder, None)?;
-    let tokens_max = spec.tokens_max.min(decoder.config().context_max);
+    let files = DecoderFiles::open(folder)?;
+    let tokens_max = spec.tokens_max.min(files.config().context_max);
     let devices = devices::open(&spec.device)?;
     let marks = Near::marks(&tokenizer)?;
-    let device_tokens_max = decoder.config().batch_tokens(spec.device_tokens_max, tokens_max);
-    let reader = Reader::new(decoder, &marks, &devices, device_tokens_max)?;
+    let device_tokens_max = files.config().batch_tokens(spec.device_tokens_max, tokens_max);
+    let reader = Reader::open(&files, &marks, &devices, device_tokens_max)?;
     Ok(Near::new(wording, tokenizer, reader, Arc::clone(texts), tokens_max))
 }
 

@@ -3,7 +3,7 @@
 use super::Opened;
 use crate::device::cpu::top_k::TopKShape;
 use crate::device::cuda::Items;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::decoder::Memory;
 use crate::spec::{DeviceSpec, RerankSpec, StepSpec};
 use crate::stage::retrieve::USERS_AT_ONCE;
@@ -11,12 +11,13 @@ use crate::stage::retrieve::USERS_AT_ONCE;
 /// What stays on the job's device, and what its batches are computed in, in bytes: the models', and
 /// those of the search, of one worker. None on the processor.
 ///
-/// Errors: a model whose dimensions cannot be read, or that the device does not take.
+/// Errors: a model whose dimensions cannot be read; a decoder that the device does not take.
 pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
     if spec.device == DeviceSpec::Cpu {
         return Ok(None);
     }
     let mut all = Memory::default();
+    let tokens_max = spec.device_tokens_max;
     if let (Some(trained), None) = (&opened.trained, &spec.candidates) {
         let (width, k) = (trained.width(), spec.retrieve.k);
         let items = trained.item_embeddings().len() / width.max(1);
@@ -34,9 +35,15 @@ pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
         }
         loaded.push((reranker, how));
         let Some(at) = names.iter().position(|name| *name == reranker) else { continue };
-        let model = opened.rerankers[at].memory(how, spec.device_tokens_max)?;
-        all.weights_bytes += model.weights_bytes;
-        all.batch_bytes += model.batch_bytes;
+        let model = opened.rerankers[at].memory(how, tokens_max)?;
+        all += model;
+    }
+    for embeddings in &opened.embeddings {
+        match embeddings.encoder.memory(tokens_max) {
+            Ok(encoder) => all += encoder,
+            Err(Error::Device(_)) => {} // requests are read on the processor
+            Err(error) => return Err(error),
+        }
     }
     Ok(Some(all))
 }

@@ -28,7 +28,7 @@ use super::train_retriever::Trained;
 use super::{demo_data, devices};
 use crate::control::{Inferences, with_popularity};
 use crate::device::cpu::top_k::ItemIndex;
-use crate::device::cuda::{Items, SharedDriver};
+use crate::device::cuda::Items;
 use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::flow::commit::Record;
@@ -45,7 +45,7 @@ use crate::types::Epoch;
 use shared::{Barred, Shared};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// A job with its inputs opened and its run known: ready to be planned or run.
 pub struct Opened {
@@ -71,8 +71,6 @@ pub struct Opened {
     requests: Option<PathBuf>,
     goals: Option<PathBuf>,
     exclude: Option<PathBuf>,
-    /// Once something computes on it.
-    devices: OnceLock<Vec<SharedDriver>>,
 }
 
 /// What a rerank job reads from, up to date.
@@ -142,7 +140,6 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
     let given = given.map(|(lists, _)| lists);
     let plan = Plan::pack("rerank", 0, tasks, u64::MAX, spec.output.epoch_tasks);
     let metrics = metric_plan(spec, &prepared, trained.is_some())?;
-    let devices = OnceLock::new();
     Ok(Opened {
         prepared,
         trained,
@@ -158,7 +155,6 @@ pub fn open(job: &Job, spec: &RerankSpec, store: &Store, sources: Sources) -> Re
         requests: requests.flatten(),
         goals: goals.flatten(),
         exclude,
-        devices,
     })
 }
 
@@ -266,19 +262,10 @@ impl Opened {
         }
     }
 
-    /// The job's devices, opened when they are first asked for; none for the processor.
-    fn devices(&self, spec: &RerankSpec) -> Result<&[SharedDriver]> {
-        if self.devices.get().is_none() {
-            // Who comes second finds the first one's, which are the same.
-            let _ = self.devices.set(devices::open(&spec.device)?);
-        }
-        Ok(self.devices.get().map_or(&[], Vec::as_slice))
-    }
-
     fn retrieved(&self, spec: &RerankSpec, trained: &Trained, barred: Barred) -> Result<Retrieved> {
         let (items, width, k) = (trained.item_embeddings(), trained.width(), spec.retrieve.k);
         // One device searches: it takes far less than reading prompts.
-        let search = match self.devices(spec)?.first().cloned() {
+        let search = match devices::open(&spec.device)?.into_iter().next() {
             None => Search::Cpu(ItemIndex::new(items, width)?, barred.everybody),
             Some(device) => Search::Device(Items::new(device, items, width, &barred.everybody, k)?),
         };

@@ -1,13 +1,13 @@
 //! The arms' models, each loaded once however many arms use it.
 
 use super::super::devices;
-use super::super::embed::{DEVICE_TOKENS_MAX, Embeddings};
+use super::super::embed::Embeddings;
 use super::super::label::texts;
 use super::super::server;
 use super::super::train_reranker::Loaded;
 use super::Opened;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, SharedDriver};
+use crate::model::decoder::{DecoderFiles, SharedDriver};
 use crate::model::generate::{Draw, Sampling};
 use crate::model::tokenizer::Tokenizer;
 use crate::spec::{DecoderGuideSpec, DecoderRanking, GuideSpec, RerankSpec};
@@ -65,10 +65,10 @@ impl<'a> Models<'a> {
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
-        let devices = self.opened.devices(self.spec)?;
+        let devices = devices::open(&self.spec.device)?;
         let (catalogue, tokens_max) =
             (&self.opened.prepared.catalogue, self.spec.device_tokens_max);
-        let scorer = Arc::new(trained.scorer(catalogue, how, devices, tokens_max)?);
+        let scorer = Arc::new(trained.scorer(catalogue, how, &devices, tokens_max)?);
         self.loaded.push((at, how, Arc::clone(&scorer)));
         Ok((scorer, weight))
     }
@@ -120,7 +120,8 @@ impl<'a> Models<'a> {
             return Ok(Arc::clone(speaker));
         }
         let catalogue = &self.opened.prepared.catalogue;
-        let device = self.opened.devices(self.spec)?.first().cloned();
+        let device = devices::open(&self.spec.device)?.into_iter().next();
+        let device = device.map(|device| (device, self.spec.device_tokens_max));
         let speaker = speaker(at, &self.opened.embeddings[at], catalogue, device)?;
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
@@ -149,28 +150,29 @@ fn near(
         kept_bytes_max: spec.kept_mib << 20,
     };
     let chat = spec.chat.then(|| Chat::open(folder, None)).transpose()?;
-    let (kept, adapter) = (spec.precision.map(devices::precision), spec.adapter.as_deref());
-    let decoder = Decoder::open_adapted(folder, kept, adapter.map(Path::new))?;
-    let tokens_max = decoder.0.config().batch_tokens(device_tokens_max, spec.tokens_max);
+    let adapter = spec.adapter.as_deref().map(Path::new);
+    let (files, adapter) = DecoderFiles::open_adapted(folder, adapter)?;
+    let files = files.kept_in(spec.precision.map(devices::precision));
+    let tokens_max = files.config().batch_tokens(device_tokens_max, spec.tokens_max);
     let device = devices::open(&spec.device)?.pop().map(|device| (device, tokens_max));
-    Near::new(settings, decoder, device, Tokenizer::open(folder)?, chat, texts)
+    Near::new(settings, (&files, adapter), device, Tokenizer::open(folder)?, chat, texts)
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees
-/// them. Requests are read on a device if it takes the encoder.
+/// them. Requests are read on a device, in batches of so many tokens, if it takes the encoder.
 ///
 /// Errors: files that are gone or changed; an item without a vector.
 pub fn speaker(
     number: usize,
     embeddings: &Embeddings,
     catalogue: &Arc<Catalogue>,
-    device: Option<SharedDriver>,
+    device: Option<(SharedDriver, usize)>,
 ) -> Result<Arc<Speaker>> {
     let (items, width) = embeddings.vectors(catalogue)?;
     let texts = embeddings.encoder.labelled.texts(catalogue)?;
     let encoder = embeddings.encoder.encoder()?;
     let encoder = match device.filter(|_| encoder.device_refusal().is_none()) {
-        Some(device) => encoder.on(device, DEVICE_TOKENS_MAX)?,
+        Some((device, tokens_max)) => encoder.on(device, tokens_max)?,
         None => encoder,
     };
     Ok(Arc::new(Speaker {

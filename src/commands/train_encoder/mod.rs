@@ -12,6 +12,7 @@ use super::runs::{hash_folder, manifest, model_file, model_key, payload};
 use super::train_retriever::Keeper;
 use crate::device::Precision;
 use crate::error::{Error, Result};
+use crate::model::decoder::Memory;
 use crate::model::encoder::{BertConfig, Encoder, Trained, words};
 use crate::model::tokenizer::Tokenizer;
 use crate::spec::{EncoderLoss, EncoderTrained, Job, TrainEncoderSpec};
@@ -212,6 +213,14 @@ impl TrainedEncoder {
     pub fn encoder(&self) -> Result<Encoder> {
         let what = self.run.path("parts/epoch=000000").display().to_string();
         Encoder::from_files(&what, None, &|name| self.file(name))
+    }
+
+    /// What the base will take on a device, by its dimensions, with batches of so many tokens.
+    ///
+    /// Errors: files that are gone or changed; [`Error::Device`] for a base that no device takes.
+    pub fn memory(&self, tokens_max: usize) -> Result<Memory> {
+        let what = self.run.path(&model_key("config.json")).display().to_string();
+        Encoder::device_memory(&what, &self.file("config.json")?, tokens_max)
     }
 
     /// A file that the run's commit vouches for.

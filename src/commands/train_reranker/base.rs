@@ -4,7 +4,7 @@ use super::Opened;
 use crate::commands::rerank::attribute;
 use crate::device::Precision;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, DecoderConfig, Rope};
+use crate::model::decoder::{Decoder, DecoderConfig, DecoderFiles, Rope};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::words;
 use crate::spec::{PromptSpec, TrainRerankerSpec};
@@ -33,7 +33,7 @@ impl Base {
             let prompter = folder_prompter(spec, folder, catalogue)?;
             // Every weight is trained in f32, an adapter over whatever the files hold.
             let precision = spec.lora.is_none().then_some(Precision::F32);
-            let decoder = with_controls(folder, precision, &prompter)?;
+            let decoder = with_controls(folder, &prompter)?.kept_in(precision).load()?;
             return Ok(Base { decoder, prompter, tokenizer: None });
         }
         let json = new_words(spec, catalogue)?;
@@ -46,14 +46,9 @@ impl Base {
 
 /// The folder's decoder with a row more for each control token: the mean of the rows of its name.
 ///
-/// Errors: those of loading.
-pub fn with_controls(
-    folder: &Path,
-    precision: Option<Precision>,
-    prompter: &Prompter,
-) -> Result<Decoder> {
-    let meanings = prompter.meanings()?;
-    Decoder::open_extended(folder, precision, &meanings)
+/// Errors: those of [`DecoderFiles::open_extended`].
+pub fn with_controls(folder: &Path, prompter: &Prompter) -> Result<DecoderFiles> {
+    DecoderFiles::open_extended(folder, prompter.meanings()?)
 }
 
 /// Makes prompts for a folder's decoder, no longer than what it can read.

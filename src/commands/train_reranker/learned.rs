@@ -7,7 +7,7 @@ use crate::commands::runs::{model_file, model_key};
 use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::model::adapter::{Adapter, AdapterConfig};
-use crate::model::decoder::{Decoder, DecoderConfig, Memory, SharedDriver};
+use crate::model::decoder::{DecoderConfig, DecoderFiles, Memory, SharedDriver};
 use crate::model::tensors::Tensors;
 use crate::spec::{PrecisionSpec, TrainRerankerSpec};
 use crate::stage::prompt::Prompter;
@@ -50,12 +50,11 @@ impl Reranker {
         devices: &[SharedDriver],
         tokens_max: usize,
     ) -> Result<Scorer> {
-        let kept = kept.map(precision);
-        let (decoder, prompter, adapter) = match &self.spec.base.path {
-            Some(folder) => self.of_folder(Path::new(folder), catalogue, (learned, kept))?,
+        let (files, prompter, adapter) = match &self.spec.base.path {
+            Some(folder) => self.of_folder(Path::new(folder), catalogue, learned)?,
             None if learned => {
                 let prompter = new_prompter(&self.spec, &self.file("tokenizer.json")?, catalogue)?;
-                (self.whole(kept)?, prompter, None)
+                (self.whole()?, prompter, None)
             }
             None => {
                 return Err(Error::Input(format!(
@@ -66,8 +65,9 @@ impl Reranker {
             }
         };
         let labels: Vec<u32> = prompter.labels().collect();
-        let tokens_max = decoder.config().batch_tokens(tokens_max, self.spec.prompt.tokens_max);
-        let reader = Reader::new(decoder, &labels, devices, tokens_max)?;
+        let tokens_max = files.config().batch_tokens(tokens_max, self.spec.prompt.tokens_max);
+        let files = files.kept_in(kept.map(precision));
+        let reader = Reader::open(&files, &labels, devices, tokens_max)?;
         Ok(Scorer { prompter, reader, adapter, meter: Arc::default() })
     }
 
@@ -90,27 +90,26 @@ impl Reranker {
         &self,
         folder: &Path,
         catalogue: &Arc<Catalogue>,
-        (learned, kept): (bool, Option<Precision>),
-    ) -> Result<(Decoder, Prompter, Option<u32>)> {
+        learned: bool,
+    ) -> Result<(DecoderFiles, Prompter, Option<u32>)> {
         let prompter = folder_prompter(&self.spec, folder, catalogue)?;
         if learned && self.spec.lora.is_none() {
-            return Ok((self.whole(kept)?, prompter, None));
+            return Ok((self.whole()?, prompter, None));
         }
-        let mut decoder = with_controls(folder, kept, &prompter)?;
+        let mut files = with_controls(folder, &prompter)?;
         let adapter = match learned {
-            true => Some(self.adapter(decoder.config())?),
+            true => Some(self.adapter(files.config())?),
             false => None,
         };
-        let adapter = adapter.map(|adapter| decoder.attach(&adapter));
-        Ok((decoder, prompter, adapter))
+        let adapter = adapter.map(|adapter| files.attach(adapter));
+        Ok((files, prompter, adapter))
     }
 
-    /// The decoder of a training of every weight: in f32, unless something else is asked for.
-    fn whole(&self, kept: Option<Precision>) -> Result<Decoder> {
+    /// The decoder of a training of every weight.
+    fn whole(&self) -> Result<DecoderFiles> {
         let (config, weights) = (self.file("config.json")?, self.file("model.safetensors")?);
         let config = DecoderConfig::parse(&self.path("config.json"), &config)?;
-        let tensors = Tensors::of(&self.path("model.safetensors"), &weights)?;
-        Decoder::read(config, &tensors, kept.unwrap_or(Precision::F32))
+        DecoderFiles::of(config, Tensors::of(&self.path("model.safetensors"), &weights)?)
     }
 
     fn adapter(&self, base: &DecoderConfig) -> Result<Adapter> {

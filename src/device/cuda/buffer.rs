@@ -1,11 +1,14 @@
 //! Numbers in a device's memory.
 
 use super::driver::{Driver, Memory};
-use super::element::{Element, Kind, bytes, bytes_mut};
+use super::element::{Bf16, Element, Kind, bytes, bytes_mut};
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes that are copied together of what is written row by row.
+const BLOCK_BYTES: usize = 4 << 20;
 
 /// Some numbers of a device's memory. A clone is the same memory, which is given back with the last
 /// of them; kernels may change what it holds.
@@ -100,6 +103,35 @@ impl<T: Element> Buffer<T> {
     /// It, without its type.
     pub fn view(&self) -> &View {
         &self.view
+    }
+}
+
+/// Writes a row of a matrix.
+pub type WriteRow<'a> = dyn FnMut(usize, &mut [f32]) -> Result<()> + 'a;
+
+impl Buffer<Bf16> {
+    /// Rounds rows (rows, width), as `row(i, to)` writes them, and copies them to the first numbers
+    /// here. They come in blocks of 4 MiB at most, so that nobody holds all of them.
+    ///
+    /// # Errors
+    /// If there is no room for them; the first one of `row`; and those of [`Driver::upload`].
+    pub fn write_rows(
+        &self,
+        driver: &dyn Driver,
+        [rows, width]: [usize; 2],
+        row: &mut WriteRow<'_>,
+    ) -> Result<()> {
+        let most = (BLOCK_BYTES / size_of::<Bf16>() / width.max(1)).clamp(1, rows.max(1));
+        let (mut plain, mut block) = (vec![0.0; width], Vec::with_capacity(most * width));
+        for first in (0..rows).step_by(most) {
+            block.clear();
+            for at in first..rows.min(first + most) {
+                row(at, &mut plain)?;
+                block.extend(plain.iter().copied().map(Bf16::of));
+            }
+            self.slice(first * width..first * width + block.len())?.write(driver, &block)?;
+        }
+        Ok(())
     }
 }
 

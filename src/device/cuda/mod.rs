@@ -17,7 +17,7 @@ mod nvidia;
 mod product;
 mod staging;
 
-pub use buffer::{Buffer, View};
+pub use buffer::{Buffer, View, WriteRow};
 pub use compile::{Compiled, Compiler};
 pub use driver::{Driver, Form, Memory, Product, SharedDriver};
 pub use element::{Bf16, Element, Kind};

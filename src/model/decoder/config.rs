@@ -52,7 +52,17 @@ impl DecoderConfig {
         size_of::<f32>() * (4 * self.hidden + attention + 3 * self.inner + 1)
     }
 
-    pub(super) fn unknown(&self, token: u32) -> String {
+    /// Refuses tokens that are not in the vocabulary.
+    ///
+    /// Errors: [`Error::Model`].
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        match tokens.iter().find(|token| **token as usize >= self.vocabulary) {
+            None => Ok(()),
+            Some(token) => Err(Error::Model(self.unknown(*token))),
+        }
+    }
+
+    fn unknown(&self, token: u32) -> String {
         let last = self.vocabulary - 1;
         format!("token {token}: expected one of the vocabulary, 0 to {last}")
     }

@@ -10,6 +10,7 @@ mod backward;
 mod batch;
 mod config;
 mod embed;
+mod files;
 pub(super) mod layout;
 mod learner;
 mod load;
@@ -20,11 +21,13 @@ mod reading;
 pub(super) mod resident;
 mod rope;
 mod save;
+mod source;
 mod table;
 
 pub use backward::Tape;
 pub use batch::{Batch, Prompt, fitting};
 pub use config::DecoderConfig;
+pub use files::DecoderFiles;
 pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
@@ -112,10 +115,7 @@ impl Decoder {
     ///
     /// Errors: [`Error::Model`] for a token that is not in the vocabulary.
     pub fn labels(&self, tokens: &[u32]) -> Result<Table> {
-        match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
-            None => Ok(self.head.gather(tokens)),
-            Some(token) => Err(Error::Model(self.config.unknown(*token))),
-        }
+        self.config.check_tokens(tokens).map(|()| self.head.gather(tokens))
     }
 
     /// What keeps a prompt from being scored, if anything does.

@@ -1,7 +1,8 @@
 //! Rows of the embeddings and of the logits' matrix that adapters replace, and that matrix itself.
 
 use crate::device::shape::LinearShape;
-use crate::device::{Backend, LoraLinear, Matrix};
+use crate::device::{Backend, LoraLinear, Matrix, Precision};
+use crate::model::adapter::Adapter;
 
 /// What an adapter puts in the place of some rows of a matrix.
 #[derive(Clone, Debug)]
@@ -13,6 +14,17 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// Those of an adapter, if it has any.
+    pub fn of(adapter: &Adapter, width: usize, precision: Precision) -> Option<Self> {
+        let (tokens, values) = adapter.rows();
+        let fill = |row: usize, to: &mut [f32]| {
+            to.copy_from_slice(&values[row * width..][..width]);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(matrix) = Matrix::pack(precision, [tokens.len(), width], fill);
+        (!tokens.is_empty()).then(|| Self { places: tokens.to_vec(), matrix })
+    }
+
     /// Copies what is in a row's place, if anything is.
     pub fn read(&self, place: u32, to: &mut [f32]) {
         if let Some(at) = self.places.iter().position(|replaced| *replaced == place) {

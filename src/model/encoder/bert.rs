@@ -59,7 +59,7 @@ impl Bert {
     /// Packs the tensors of a model, whose names may begin with `bert.`.
     ///
     /// Errors: see [`Tensors::check`] and [`Tensors::row`].
-    pub fn read(config: BertConfig, tensors: &Tensors<'_>, precision: Precision) -> Result<Self> {
+    pub fn read(config: BertConfig, tensors: &Tensors, precision: Precision) -> Result<Self> {
         let prefixed = tensors.names().any(|name| {
             name.strip_prefix(layout::PREFIX).is_some_and(|name| name == layout::TABLES[0])
         });

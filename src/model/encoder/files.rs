@@ -12,8 +12,8 @@ use super::text::Texts;
 use super::{BertConfig, Encoder, layout};
 use crate::device::Precision;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, DecoderConfig};
-use crate::model::tensors::{TensorFiles, Tensors};
+use crate::model::decoder::{Decoder, DecoderConfig, DecoderFiles};
+use crate::model::tensors::Tensors;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights;
 use bytes::Bytes;
@@ -65,9 +65,8 @@ impl Encoder {
             )));
         }
         let config = read(CONFIG)?;
-        let files = TensorFiles::open(folder)?;
-        let tensors = files.tensors(&what)?;
-        let (base, ends) = base(&format!("{what}/{CONFIG}"), &config, &tensors, precision)?;
+        let tensors = Tensors::open(folder)?;
+        let (base, ends) = base(&format!("{what}/{CONFIG}"), &config, tensors, precision)?;
         Self::new(base, read(TOKENIZER)?, ends, (width, tokens_max), seed)
     }
 
@@ -132,7 +131,7 @@ impl Encoder {
         let before = if kept.bf16 { Precision::Bf16 } else { Precision::F32 };
         let tensors = Tensors::of(&name(MODEL), &model)?;
         let precision = Some(precision.unwrap_or(before));
-        let (base, ends) = base(&name(CONFIG), &config, &tensors, precision)?;
+        let (base, ends) = base(&name(CONFIG), &config, tensors, precision)?;
         let sizes = (Some(kept.width), kept.tokens_max);
         let mut encoder = Self::new(base, file(TOKENIZER)?.to_vec(), ends, sizes, 0)?;
         encoder.heads = Heads::read(&name(HEADS), &heads, encoder.heads.shape())?;
@@ -144,7 +143,7 @@ impl Encoder {
 fn base(
     what: &str,
     config: &[u8],
-    tensors: &Tensors<'_>,
+    tensors: Tensors,
     precision: Option<Precision>,
 ) -> Result<(Base, [Option<u32>; 2])> {
     let value: Value = serde_json::from_slice(config)
@@ -153,18 +152,18 @@ fn base(
     let precision = precision.unwrap_or(kept);
     match value.get("model_type").and_then(Value::as_str) {
         Some("llama" | "qwen2") => {
-            let decoder = Decoder::read(DecoderConfig::parse(what, config)?, tensors, precision)?;
+            let files = DecoderFiles::of(DecoderConfig::parse(what, config)?, tensors)?;
             let token = |key: &str| match value.get(key) {
                 Some(Value::Array(several)) => several.first().and_then(Value::as_u64),
                 one => one.and_then(Value::as_u64),
             };
             let ends = ["bos_token_id", "eos_token_id"];
             let ends = ends.map(|key| token(key).and_then(|token| u32::try_from(token).ok()));
-            Ok((Base::Decoder(decoder), ends))
+            Ok((Base::Decoder(files.kept_in(Some(precision)).load()?), ends))
         }
         Some("bert") => {
             let config = BertConfig::parse(what, config)?;
-            Ok((Base::Bert(Bert::read(config, tensors, precision)?), [None; 2]))
+            Ok((Base::Bert(Bert::read(config, &tensors, precision)?), [None; 2]))
         }
         found => Err(Error::Model(format!(
             "{what}: model_type: expected \"bert\", \"llama\" or \"qwen2\", found {}: other \

@@ -17,6 +17,7 @@ mod files;
 mod heads;
 mod layout;
 mod learner;
+mod memory;
 mod pass;
 mod resident;
 mod text;
@@ -40,6 +41,9 @@ use std::sync::Arc;
 use text::Texts;
 
 const DAMAGED: &str = "its vector holds NaN or infinity: the weights are damaged";
+
+const ON_PROCESSOR: &str =
+    "an encoder whose base is a decoder computes on the processor alone: use device = \"cpu\"";
 
 /// Two towers on a shared base, with the tokenizer that the base was trained with.
 #[derive(Clone)]
@@ -90,11 +94,7 @@ impl Encoder {
     pub fn device_refusal(&self) -> Option<String> {
         match self.bert() {
             Some(bert) => Resident::refusal(bert.config()),
-            None => Some(
-                "an encoder whose base is a decoder computes on the processor alone: use \
-                 device = \"cpu\""
-                    .to_owned(),
-            ),
+            None => Some(ON_PROCESSOR.to_owned()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::windows::Windows;
 use super::wording::{Piece, Wanted, prefix, suffix, text};
 use super::{Guide, Node, Ranking, Stand, Turn};
 use crate::error::{Error, Result};
-use crate::model::decoder::{Ask, Decoder, KeyValues, Prompt, SharedDriver};
+use crate::model::decoder::{Ask, DecoderFiles, KeyValues, Prompt, SharedDriver};
 use crate::model::generate::{Constraint, OneOf, Permutation, Question, Sampling, Settings};
 use crate::model::tokenizer::{Part, Tokenizer};
 use crate::remote::{Message, Role};
@@ -70,11 +70,11 @@ impl Near {
     /// A decoder and the number of its adapter that is asked, on a device with room for batches of
     /// so many tokens, or on the processor; with a chat template, prompts are what its user says.
     ///
-    /// Errors: a vocabulary without as many labels as candidates are shown; a device that does not
-    /// take the decoder.
+    /// Errors: a vocabulary without as many labels as candidates are shown; weights that are not
+    /// finite; a device that does not take the decoder.
     pub fn new(
         settings: NearSettings,
-        (decoder, adapter): (Decoder, Option<u32>),
+        (files, adapter): (&DecoderFiles, Option<u32>),
         device: Option<(SharedDriver, usize)>,
         tokenizer: Tokenizer,
         chat: Option<Chat>,
@@ -83,10 +83,10 @@ impl Near {
         let labels = tokenizer.labels(settings.window)?;
         let tokens: Vec<u32> = labels.iter().map(|(_, token)| *token).collect();
         let reading = match device {
-            None => Reading::here(decoder, &tokens)?,
+            None => Reading::here(files, &tokens)?,
             Some((device, tokens_max)) => {
                 let room = [tokens_max, settings.kept_bytes_max];
-                Reading::there(device, &decoder, &tokens, room)?
+                Reading::there(device, files, &tokens, room)?
             }
         };
         let kept = KeptWays::new(settings.kept_bytes_max);

@@ -2,7 +2,7 @@
 
 use crate::device::Cpu;
 use crate::error::Result;
-use crate::model::decoder::{Ask, Decoder, Prompt, Resident, SharedDriver, Table};
+use crate::model::decoder::{Ask, Decoder, DecoderFiles, Prompt, Resident, SharedDriver, Table};
 use crate::model::generate::{Generated, OnCpu, Question, Reads, Settings, generate};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +17,9 @@ enum Place {
 impl Reading {
     /// On the processor.
     ///
-    /// Errors: a label that is not in the vocabulary.
-    pub fn here(decoder: Decoder, labels: &[u32]) -> Result<Reading> {
+    /// Errors: a label that is not in the vocabulary; weights that are not finite.
+    pub fn here(files: &DecoderFiles, labels: &[u32]) -> Result<Reading> {
+        let decoder = files.load()?;
         let table = decoder.labels(labels)?;
         Ok(Reading(Place::Cpu(Box::new(decoder), table)))
     }
@@ -26,15 +27,16 @@ impl Reading {
     /// On a device, with room for batches of so many tokens, and so many bytes for what is kept of
     /// prompts that are not being read.
     ///
-    /// Errors: a label that is not in the vocabulary; a device that does not take the decoder.
+    /// Errors: a label that is not in the vocabulary; weights that are not finite; a device that
+    /// does not take the decoder.
     pub fn there(
         device: SharedDriver,
-        decoder: &Decoder,
+        files: &DecoderFiles,
         labels: &[u32],
         [tokens_max, kept_bytes]: [usize; 2],
     ) -> Result<Reading> {
-        decoder.labels(labels)?;
-        let resident = Resident::of(device, decoder, tokens_max)?.keeping(kept_bytes)?;
+        files.config().check_tokens(labels)?;
+        let resident = Resident::read(device, files, tokens_max)?.keeping(kept_bytes)?;
         let (resident, labels) = (Box::new(resident), labels.to_vec());
         Ok(Reading(Place::Device { resident, labels, turn: Mutex::default() }))
     }

@@ -2,7 +2,7 @@
 
 use super::super::driver::FP8_SIZES;
 use super::super::launch::{Argument, Kernel, Launch, arguments};
-use super::super::{Bf16, Buffer, Driver, Product};
+use super::super::{Bf16, Buffer, Driver, Product, WriteRow};
 use super::{Draw, EIGHT, Indices, Quantise, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::{Error, Result};
@@ -95,12 +95,28 @@ impl Adapters {
         [outputs, inputs]: [usize; 2],
         adapters: &[Option<Adapter<'_>>],
     ) -> Result<Self> {
+        long("adapters", "weight", weight, [outputs, inputs])?;
+        let mut row = |row: usize, to: &mut [f32]| {
+            to.copy_from_slice(&weight[row * inputs..][..inputs]);
+            Ok(())
+        };
+        Self::of_rows(driver, &mut row, [outputs, inputs], adapters)
+    }
+
+    /// As [`Adapters::of`], of a weight whose rows `row(output, to)` writes.
+    ///
+    /// # Errors
+    /// Those of [`Adapters::of`]; the first one of `row`.
+    pub fn of_rows(
+        driver: &dyn Driver,
+        row: &mut WriteRow<'_>,
+        [outputs, inputs]: [usize; 2],
+        adapters: &[Option<Adapter<'_>>],
+    ) -> Result<Self> {
         let name = "adapters";
-        long(name, "weight", weight, [outputs, inputs])?;
         wide(name, "outputs", outputs, [EIGHT, i32::MAX as usize])?;
         wide(name, "inputs", inputs, [EIGHT, i32::MAX as usize])?;
-        let mut packed: Vec<Bf16> = weight.iter().copied().map(Bf16::of).collect();
-        let (mut ups, mut table, mut ranks) = (Vec::new(), Vec::new(), 0);
+        let (mut downs, mut ups, mut table, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for adapter in adapters {
             let Some(Adapter { ranks: own, down, up, scale }) = *adapter else {
                 table.extend([0; 4]);
@@ -111,15 +127,18 @@ impl Adapters {
             let filled = own.next_multiple_of(RANKS);
             let first = [u32_of(name, ranks)?, filled as u32, u32_of(name, ups.len())?];
             table.extend(first.into_iter().chain([scale.to_bits()]));
-            packed.extend(down.iter().copied().map(Bf16::of));
-            packed.resize(packed.len() + (filled - own) * inputs, Bf16::default());
+            downs.extend(down.iter().copied().map(Bf16::of));
+            downs.resize(downs.len() + (filled - own) * inputs, Bf16::default());
             for output in 0..outputs {
                 ups.extend(up[output * own..][..own].iter().copied().map(Bf16::of));
                 ups.resize(ups.len() + filled - own, Bf16::default());
             }
             ranks += filled;
         }
-        let weight = Weight::Bf16(Buffer::of(driver, &packed)?);
+        let weight = Buffer::new(driver, outputs * inputs + downs.len())?;
+        weight.write_rows(driver, [outputs, inputs], row)?;
+        weight.slice(outputs * inputs..weight.len())?.write(driver, &downs)?;
+        let weight = Weight::Bf16(weight);
         let (ups, table) = (Buffer::of(driver, &ups)?, Buffer::of(driver, &table)?);
         Ok(Self { inputs, outputs, ranks, count: adapters.len(), weight, ups, table })
     }

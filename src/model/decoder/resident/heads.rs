@@ -53,15 +53,33 @@ impl Heads {
         to
     }
 
+    /// Which row (heads · width) a row (heads · wide) is; none where it is filled up.
+    pub fn row(self, wide: usize) -> Option<usize> {
+        let (head, at) = (wide / self.wide, wide % self.wide);
+        let half = self.width / 2;
+        let place = match at.checked_sub(self.wide / 2) {
+            None => Some(at).filter(|at| *at < half),
+            Some(at) => Some(half + at).filter(|at| *at < self.width),
+        };
+        place.map(|at| head * self.width + at)
+    }
+
     /// Columns (rows, heads · width) to (rows, heads · wide).
     pub fn columns<T: Copy + Default>(self, from: &[T]) -> Vec<T> {
         let mut to = vec![T::default(); from.len() / self.width * self.wide];
-        for (head, from) in from.chunks_exact(self.width).enumerate() {
-            for (i, x) in from.iter().enumerate() {
-                to[head * self.wide + self.place(i)] = *x;
-            }
-        }
+        self.spread(from, &mut to);
         to
+    }
+
+    /// As [`Heads::columns`].
+    pub fn spread<T: Copy + Default>(self, from: &[T], to: &mut [T]) {
+        to.fill(T::default());
+        let heads = from.chunks_exact(self.width).zip(to.chunks_exact_mut(self.wide));
+        for (from, to) in heads {
+            let (first, second) = from.split_at(self.width / 2);
+            to[..first.len()].copy_from_slice(first);
+            to[self.wide / 2..][..second.len()].copy_from_slice(second);
+        }
     }
 
     /// (positions, wide): cosines, then sines.
@@ -91,6 +109,12 @@ mod tests {
         assert_eq!(set[..4], expected);
         assert_eq!(set[4..], [(64, 5.0), (65, 6.0), (96, 7.0), (97, 8.0)]);
         assert_eq!(heads.columns(&[1.0, 2.0, 3.0, 4.0])[30..35], [0.0, 0.0, 3.0, 4.0, 0.0]);
+        let from: Vec<Option<usize>> = (0..128).map(|row| heads.row(row)).collect();
+        let found = (0..).zip(&rows).filter_map(|(at, x)| (*x != 0.0).then_some(at));
+        let found: Vec<usize> = found.collect();
+        let known: Vec<usize> = (0..128).filter(|row| from[*row].is_some()).collect();
+        assert_eq!(known, found);
+        assert_eq!(from.into_iter().flatten().collect::<Vec<usize>>(), [0, 1, 2, 3, 4, 5, 6, 7]);
         let same: Vec<f32> = (0..128).map(|x| x as f32).collect();
         assert_eq!(Heads::new(64).unwrap().rows(&same, 1), same);
     }

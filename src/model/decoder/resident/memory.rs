@@ -6,12 +6,14 @@ use crate::device::Precision;
 use crate::error::Result;
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
-use crate::model::decoder::{Decoder, DecoderConfig};
+use crate::model::decoder::source::Source;
+use crate::model::decoder::{DecoderConfig, load};
+use std::ops::AddAssign;
 
 /// Ranks that kernels take together.
 const RANKS: usize = 16;
 
-/// What a decoder takes on a device, in bytes.
+/// What a model takes on a device, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Weights and adapters.
@@ -20,42 +22,30 @@ pub struct Memory {
     pub batch_bytes: usize,
 }
 
+impl AddAssign for Memory {
+    fn add_assign(&mut self, other: Self) {
+        self.weights_bytes += other.weights_bytes;
+        self.batch_bytes += other.batch_bytes;
+    }
+}
+
 impl Memory {
     /// Of a decoder with its adapters, for batches of so many tokens.
-    pub(super) fn of(decoder: &Decoder, heads: Heads, tokens_max: usize) -> Self {
-        let mut ranks = [0; 4];
-        for layer in &decoder.layers {
-            for (ranks, site) in ranks.iter_mut().zip(layer.sites()) {
-                let changes = site.adapters.iter().flatten();
-                let filled =
-                    |lora: &crate::device::Lora| lora.factors().0.outputs().next_multiple_of(RANKS);
-                *ranks = changes.map(filled).sum::<usize>().max(*ranks);
-            }
-        }
-        let own: usize = decoder.rows.iter().flatten().map(|rows| rows.places.len()).sum();
-        let sizes = Sizes { ranks, own, precision: decoder.precision };
-        Self::planned(&decoder.config, heads, sizes, tokens_max)
+    pub(super) fn of(source: &dyn Source, heads: Heads, tokens_max: usize) -> Self {
+        Self::planned(source.config(), heads, (source.grown(), source.precision()), tokens_max)
     }
 
-    /// Of a decoder that is not loaded yet, with an adapter or none, for batches of so many tokens.
-    /// What is not in FP8 is in bf16 there.
+    /// Of a decoder with some adapters, for batches of so many tokens.
     ///
     /// Errors: [`crate::error::Error::Device`] for heads that the kernels do not take.
-    pub fn expected(
+    pub fn expected<'a>(
         config: &DecoderConfig,
-        adapter: Option<&AdapterConfig>,
+        adapters: impl IntoIterator<Item = &'a AdapterConfig>,
         precision: Precision,
         tokens_max: usize,
     ) -> Result<Self> {
         let heads = Heads::new(config.width)?;
-        let (mut ranks, mut own) = ([0; 4], 0);
-        if let Some(adapter) = adapter {
-            let changed = |part: &&Projection| adapter.targets.contains(part);
-            let at = |parts: &[Projection]| parts.iter().filter(changed).count() * adapter.rank;
-            ranks = SITES.map(|parts| at(parts).next_multiple_of(RANKS));
-            own = adapter.tokens.len();
-        }
-        Ok(Self::planned(config, heads, Sizes { ranks, own, precision }, tokens_max))
+        Ok(Self::planned(config, heads, (grown(adapters), precision), tokens_max))
     }
 
     /// What [`super::Resident::keeping`] takes for so many bytes and batches of so many tokens.
@@ -66,11 +56,12 @@ impl Memory {
         Ok(pages(page, tokens_max, bytes) * page)
     }
 
-    /// Of a decoder that is not loaded yet.
+    /// Of a decoder whose adapters have so many ranks at each site together, and so many rows of
+    /// the embeddings. What is not in FP8 is in bf16 there.
     fn planned(
         config: &DecoderConfig,
         heads: Heads,
-        Sizes { ranks, own, precision }: Sizes,
+        ((ranks, own), precision): (([usize; 4], usize), Precision),
         tokens_max: usize,
     ) -> Self {
         let (bf16, f32) = (size_of::<u16>(), size_of::<f32>());
@@ -98,20 +89,27 @@ impl Memory {
     }
 }
 
-/// What of a decoder's size its dimensions do not say.
-struct Sizes {
-    /// Ranks of the adapters at each site together.
-    ranks: [usize; 4],
-    /// Rows of the embeddings that adapters replace.
-    own: usize,
-    precision: Precision,
+/// What adapters add to a decoder: ranks of each site, and rows of the embeddings.
+pub fn grown<'a>(adapters: impl IntoIterator<Item = &'a AdapterConfig>) -> ([usize; 4], usize) {
+    let (mut ranks, mut own) = ([0; 4], 0);
+    for adapter in adapters {
+        let changed = |part: &&Projection| adapter.targets.contains(part);
+        for (ranks, parts) in ranks.iter_mut().zip(SITES) {
+            *ranks += filled(parts.iter().filter(changed).count() * adapter.rank);
+        }
+        own += adapter.tokens.len();
+    }
+    (ranks, own)
+}
+
+/// Ranks as kernels take them.
+pub fn filled(ranks: usize) -> usize {
+    ranks.next_multiple_of(RANKS)
 }
 
 /// Outputs and inputs of weights that are kept as one, in the device's heads.
 pub(super) fn size(config: &DecoderConfig, heads: Heads, parts: &[Projection]) -> [usize; 2] {
-    let laid = DecoderConfig { width: heads.wide, ..config.clone() };
-    let shapes: Vec<[usize; 2]> = parts.iter().map(|part| part.shape(&laid)).collect();
-    [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]]
+    load::size(&DecoderConfig { width: heads.wide, ..config.clone() }, parts)
 }
 
 #[cfg(test)]
@@ -119,7 +117,7 @@ pub(super) fn size(config: &DecoderConfig, heads: Heads, parts: &[Projection]) -
 mod tests {
     use super::*;
     use crate::model::adapter::Adapter;
-    use crate::model::decoder::Rope;
+    use crate::model::decoder::{Decoder, Rope};
 
     #[test]
     fn what_is_expected_is_what_a_loaded_decoder_takes() {

@@ -2,6 +2,11 @@
 //!
 //! What is multiplied is bf16; sums and the stream between layers are f32, as on the processor with
 //! weights in bf16. A prompt's logits have the same bits whatever prompts are scored with it.
+//!
+//! Weights come from a decoder's files row by row, a matrix after the other: each page of a file is
+//! read once, and the host holds a block of rows, not the model. What bounds that is the disk or,
+//! where it gives more than some 2 GB/s of bf16, the one thread that checks and rounds rows; PCIe
+//! would take ten times that.
 
 mod backward;
 mod drawn;
@@ -17,16 +22,20 @@ mod shelf;
 pub use drawn::Drawn;
 pub use learner::{Follow, ResidentLearner};
 pub use memory::Memory;
+pub(super) use memory::{filled, grown};
 pub(super) use shelf::{PAGE, Page, Shelf};
 
 use super::layout::SITES;
-use super::{Batch, Decoder, DecoderConfig, Prompt, Site, fitting};
+use super::source::{Place, Read, Source};
+use super::table::Rows as Replaced;
+use super::{Batch, Decoder, DecoderConfig, DecoderFiles, Prompt, fitting};
 pub use crate::device::cuda::SharedDriver;
 use crate::device::cuda::kernels::{Adapter, Adapters, Paths, Rows};
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::{Lora, Matrix, Precision, Queries};
 use crate::error::{Error, Result};
 use heads::Heads;
+use memory::size;
 use pass::Placed;
 use room::{Room, Size};
 use std::collections::HashMap;
@@ -82,9 +91,9 @@ struct OwnRows {
 }
 
 impl OwnRows {
-    fn of(driver: &dyn Driver, decoder: &Decoder) -> Result<Self> {
+    fn of(driver: &dyn Driver, replaced: &[Option<Replaced>]) -> Result<Self> {
         let (mut places, mut numbers) = (HashMap::new(), Vec::new());
-        for (adapter, rows) in (0..).zip(&decoder.rows) {
+        for (adapter, rows) in (0..).zip(replaced) {
             let Some(rows) = rows else { continue };
             for token in &rows.places {
                 places.insert((adapter, *token), places.len() as i32);
@@ -108,9 +117,21 @@ impl Resident {
     /// Errors: [`Error::Device`] for dimensions that its kernels do not take, and if the device has
     /// too little memory or fails.
     pub fn of(driver: SharedDriver, decoder: &Decoder, tokens_max: usize) -> Result<Self> {
-        let config = decoder.config.clone();
+        Self::copied(driver, decoder, tokens_max)
+    }
+
+    /// As [`Resident::of`], of a decoder that is not loaded.
+    ///
+    /// Errors: those of [`Resident::of`]; [`Error::Model`] for weights that are not finite.
+    pub fn read(driver: SharedDriver, files: &DecoderFiles, tokens_max: usize) -> Result<Self> {
+        let fill = |name: &str, row: usize, to: &mut [f32]| files.row(name, row, to);
+        Self::copied(driver, &files.named(&fill), tokens_max)
+    }
+
+    fn copied(driver: SharedDriver, from: &dyn Source, tokens_max: usize) -> Result<Self> {
+        let config = from.config().clone();
         let heads = Heads::new(config.width)?;
-        let needed = Memory::of(decoder, heads, tokens_max);
+        let needed = Memory::of(from, heads, tokens_max);
         let refused = |error: Error| match error {
             Error::Device(why) => Error::Device(format!(
                 "{why}; the decoder's weights need {} MiB, and batches of {tokens_max} tokens {}: \
@@ -120,10 +141,12 @@ impl Resident {
             )),
             other => other,
         };
-        let weights = Weights::of(&*driver, decoder, heads, tokens_max).map_err(refused)?;
+        let replaced = from.rows();
+        let weights = Weights::of(&*driver, from, &replaced, (heads, tokens_max));
+        let weights = weights.map_err(refused)?;
         let size = weights.size(&config, heads, tokens_max);
         let room = Room::new(&*driver, size).map_err(refused)?;
-        let (adapters, room) = (decoder.adapters(), Mutex::new(room));
+        let (adapters, room) = (replaced.len() as u32, Mutex::new(room));
         Ok(Self { driver, config, heads, weights, adapters, tokens_max, room, shelf: None })
     }
 
@@ -173,10 +196,7 @@ impl Resident {
                 return Err(refused(at, &why));
             }
         }
-        match tokens.iter().find(|token| **token as usize >= self.config.vocabulary) {
-            None => Ok(()),
-            Some(token) => Err(Error::Model(self.config.unknown(*token))),
-        }
+        self.config.check_tokens(tokens)
     }
 
     /// The logits of batches, until there is no next one.
@@ -233,33 +253,35 @@ fn refused(at: usize, why: &str) -> Error {
 }
 
 impl Weights {
-    fn of(driver: &dyn Driver, decoder: &Decoder, heads: Heads, tokens_max: usize) -> Result<Self> {
-        let table = |matrix: &Matrix| {
-            let rows: Vec<Bf16> = unpacked(matrix).into_iter().map(Bf16::of).collect();
-            Buffer::of(driver, &rows)
+    fn of(
+        driver: &dyn Driver,
+        from: &dyn Source,
+        replaced: &[Option<Replaced>],
+        (heads, tokens_max): (Heads, usize),
+    ) -> Result<Self> {
+        let config = from.config();
+        let table = |place: Place| {
+            let (size, read) = ([config.vocabulary, config.hidden], from.matrix(place));
+            let table = Buffer::new(driver, size[0] * size[1])?;
+            table.write_rows(driver, size, &mut |row, to| read(row, to)).map(|()| table)
         };
-        let layer = |layer: &super::Layer| {
-            let mut sites = Vec::with_capacity(SITES.len());
-            for (at, site) in layer.sites().into_iter().enumerate() {
-                sites.push(Multiplied::of(driver, heads, at, site)?);
-            }
-            let Ok(sites) = <[Multiplied; 4]>::try_from(sites) else {
-                unreachable!("a layer has four sites")
-            };
+        let layer = |l: usize| {
+            let [attention_norm, forward_norm] = from.norms(l)?;
+            let site = |at: usize| Multiplied::of(driver, heads, from, [l, at]);
             Ok(Layer {
-                attention_norm: Buffer::of(driver, &layer.attention_norm)?,
-                forward_norm: Buffer::of(driver, &layer.forward_norm)?,
-                sites,
+                attention_norm: Buffer::of(driver, &attention_norm)?,
+                forward_norm: Buffer::of(driver, &forward_norm)?,
+                sites: [site(0)?, site(1)?, site(2)?, site(3)?],
             })
         };
-        let positions = decoder.config.context_max.min(tokens_max);
+        let positions = config.context_max.min(tokens_max);
         Ok(Self {
-            embeddings: table(decoder.embeddings())?,
-            head: decoder.untied.as_ref().map(|_| table(&decoder.head.matrix)).transpose()?,
-            own: OwnRows::of(driver, decoder)?,
-            layers: decoder.layers.iter().map(layer).collect::<Result<_>>()?,
-            last_norm: Buffer::of(driver, &decoder.last_norm)?,
-            angles: Buffer::of(driver, &heads.angles(&decoder.config.rope, positions))?,
+            embeddings: table(Place::Embeddings)?,
+            head: (!config.tied).then(|| table(Place::Head)).transpose()?,
+            own: OwnRows::of(driver, replaced)?,
+            layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+            last_norm: Buffer::of(driver, &from.last_norm()?)?,
+            angles: Buffer::of(driver, &heads.angles(&config.rope, positions))?,
         })
     }
 
@@ -287,6 +309,21 @@ struct Laid {
 }
 
 impl Laid {
+    /// A row of the weight, which `read` writes as it lies in a file.
+    fn row(self, read: &Read<'_>, row: usize, to: &mut [f32]) -> Result<()> {
+        match (self.site, self.heads.row(row)) {
+            (0, None) => to.fill(0.0),
+            (0, Some(row)) => read(row, to)?,
+            (1, _) if self.heads.width < self.heads.wide => {
+                let mut narrow = vec![0.0; to.len() / self.heads.wide * self.heads.width];
+                read(row, &mut narrow)?;
+                self.heads.spread(&narrow, to);
+            }
+            _ => read(row, to)?,
+        }
+        Ok(())
+    }
+
     /// (outputs, columns).
     fn outputs<T: Copy + Default>(&self, from: Vec<T>, columns: usize) -> Vec<T> {
         match self.site {
@@ -326,21 +363,26 @@ impl Factors {
 }
 
 impl Multiplied {
-    fn of(driver: &dyn Driver, heads: Heads, at: usize, site: &Site) -> Result<Self> {
+    fn of(
+        driver: &dyn Driver,
+        heads: Heads,
+        from: &dyn Source,
+        [layer, at]: [usize; 2],
+    ) -> Result<Self> {
         let laid = Laid { heads, site: at };
-        let weight = laid.outputs(laid.inputs(unpacked(&site.weight)), site.weight.inputs());
-        let inputs = laid.inputs(vec![0.0; site.weight.inputs()]).len();
-        let bias = laid.outputs(site.bias.clone(), 1);
+        let (size, read) =
+            (size(from.config(), heads, SITES[at]), from.matrix(Place::Site { layer, at }));
+        let mut row = |row: usize, to: &mut [f32]| laid.row(&*read, row, to);
+        let bias = laid.outputs(from.bias(layer, at)?, 1);
+        let changes = from.changes(layer, at);
         let factors: Vec<Option<Factors>> =
-            site.adapters.iter().map(|lora| Some(laid.factors(lora.as_ref()?))).collect();
+            changes.iter().map(|lora| Some(laid.factors(lora.as_ref()?))).collect();
         let adapters: Vec<Option<Adapter<'_>>> =
             factors.iter().map(|factors| factors.as_ref().map(Factors::adapter)).collect();
-        let outputs = weight.len() / inputs;
-        let adapters = Adapters::of(driver, &weight, [outputs, inputs], &adapters)?;
-        let adapters = match site.weight.precision() {
-            Precision::Fp8 => adapters.in_fp8(driver)?,
-            Precision::F32 | Precision::Bf16 => adapters,
-        };
+        let mut adapters = Adapters::of_rows(driver, &mut row, size, &adapters)?;
+        if from.precision() == Precision::Fp8 {
+            adapters = adapters.in_fp8(driver)?;
+        }
         Ok(Self {
             adapters,
             bias: (!bias.is_empty()).then(|| Buffer::of(driver, &bias)).transpose()?,
