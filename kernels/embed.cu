@@ -1,16 +1,20 @@
-// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]]); a retriever's scale
-// is √hidden, a text encoder's 1.
+// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]]
+//               + kind_table[kinds[t]]),
 //
-// Shapes:  items and positions (tokens) u32; item_table (items, hidden) and position_table
-//          (positions, hidden) f32; out (tokens, hidden) f32.
+// without kinds and with a scale of √hidden in a retriever, with a scale of 1 in a text encoder.
+//
+// Shapes:  items, positions and kinds (tokens) u32; item_table (items, hidden), position_table
+//          (positions, hidden) and kind_table (kinds, hidden) f32; out (tokens, hidden) f32. Kinds
+//          and their table may be null: 0.
 // Blocks:  (tokens, hidden / 256); a thread has a number.
-// Bound:   memory: 12 · hidden bytes a token.
+// Bound:   memory: 12 · hidden bytes a token, 16 with kinds.
 // Source:  Kang and McAuley, Self-Attentive Sequential Recommendation (2018), §III-A.
 #include "dropout.cuh"
 
 KERNEL(256)
 embed(const u32* __restrict__ items, const u32* __restrict__ positions,
-      const float* __restrict__ item_table, const float* __restrict__ position_table,
+      const u32* __restrict__ kinds, const float* __restrict__ item_table,
+      const float* __restrict__ position_table, const float* __restrict__ kind_table,
       float* __restrict__ out, u32 hidden, float item_scale, const u64* __restrict__ keys,
       u32 site_low, u32 site_high, u32 threshold, float scale) {
     u32 token = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
@@ -18,5 +22,6 @@ embed(const u32* __restrict__ items, const u32* __restrict__ positions,
     Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
     float x = position_table[(u64)positions[token] * hidden + column];
     x += item_scale * item_table[(u64)items[token] * hidden + column];
+    if (kinds) x += kind_table[(u64)kinds[token] * hidden + column];
     out[(u64)token * hidden + column] = drop(dropout, token, column, x);
 }

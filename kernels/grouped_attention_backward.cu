@@ -9,13 +9,14 @@
 //          alongs (rows, heads) f32; d_qkv (tokens, heads + 2 · shared, width) bf16. keys
 //          (tiles + 1, 4) u32: the row of the first key of up to 64, its position, how many, the
 //          first visit; visits (visits, 4) u32, of a tile until the next one's first: the row of
-//          the first query, its position, how many, the output's row of the first.
+//          the first query, its position, how many, the output's row of the first; `further` as
+//          forward: a query's position is the last that it sees.
 // Blocks:  attention_alongs: (rows, heads), a warp. …_queries: (tiles, shared), as forward.
 //          …_keys: (tiles of keys, shared); it also clears the gradients of its rows' queries, of
 //          which not all ask, so it goes before …_queries. A warp has 16 pairs, or 16 keys.
 // Order:   a query's sum goes over the keys it sees, a key's over its visits, each in tiles of 64.
 //          p and d are rounded to bf16 before they are multiplied.
-// Limits:  as forward; causal, and keys are those of qkv.
+// Limits:  as forward; keys are those of qkv.
 // Source:  Dao, FlashAttention-2 (2023), algorithm 2.
 #include "attention.cuh"
 
@@ -37,7 +38,7 @@ struct AttentionGradient {
     const bf16 *qkv, *d_out;
     const float *statistics, *alongs;
     bf16* d_qkv;
-    u32 heads, shared;
+    u32 heads, shared, further;
     float scale;
 };
 
@@ -135,13 +136,14 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
     auto& memory = *reinterpret_cast<QueryMemory<WIDTH>*>(bytes);
     u32 segment = tiles[5 * blockIdx.x];
     Asking asking = Asking::at(tiles + 5 * blockIdx.x + 1);
-    u32 group = with.heads / with.shared, seen = asking.position + asking.queries;
+    u32 group = with.heads / with.shared;
+    u32 seen = asking.position + 1 + with.further * (asking.queries - 1);
     u32 pairs[2];
     int sees[2];
     for (int r = 0; r < 2; r++) {
         pairs[r] = warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
         u32 query = pairs[r] / group;
-        sees[r] = query < asking.queries ? (int)(asking.position + query) : -1;
+        sees[r] = query < asking.queries ? (int)(asking.position + with.further * query) : -1;
     }
     auto copy = [&](u32 step) {
         u32 first = step * ATTENTION_TILE;
@@ -185,8 +187,9 @@ struct KeySums {
 // Adds half a visit, 32 pairs from `column` on; `positions` are those of a lane's two keys.
 template <int WIDTH>
 DEVICE void grade_keys(KeySums<WIDTH>& sums, KeyTiles<WIDTH>& seen, PairTiles<WIDTH>& pairs,
-                       const Asking& asking, u32 group, const u32 (&positions)[2], int column,
-                       float scale) {
+                       const AttentionGradient& with, const Asking& asking,
+                       const u32 (&positions)[2], int column) {
+    u32 group = with.heads / with.shared;
     int first = warp_of_thread() * 16, t = lane_of_thread() % 4;
     float p[4][4], d[4][4];
     multiply_rows(p, seen.keys, first, pairs.queries, column);
@@ -195,9 +198,10 @@ DEVICE void grade_keys(KeySums<WIDTH>& sums, KeyTiles<WIDTH>& seen, PairTiles<WI
     for (int i = 0; i < 16; i++) {
         int pair = column + i / 4 * 8 + 2 * t + i % 2;
         u32 query = pair / group;
-        bool sees = query < asking.queries && positions[i % 4 / 2] <= asking.position + query;
+        bool sees = query < asking.queries &&
+                    positions[i % 4 / 2] <= asking.position + with.further * query;
         grade(p[i / 4][i % 4], d[i / 4][i % 4], sees, pairs.statistics[pair], pairs.alongs[pair],
-              scale);
+              with.scale);
     }
     multiply_columns(sums.values, p, pairs.d_outs, column);
     multiply_columns(sums.keys, d, pairs.queries, column);
@@ -220,7 +224,7 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     auto& memory = *reinterpret_cast<KeyMemory<WIDTH>*>(bytes);
     Vector<u32, 4> tile = read<4>(keys + 4 * blockIdx.x);
     u32 first_row = tile.at[0], count = tile.at[2], visit = tile.at[3];
-    u32 end = keys[4 * blockIdx.x + 7], group = with.heads / with.shared;
+    u32 end = keys[4 * blockIdx.x + 7];
     auto asking = [&](u32 visit) { return Asking::at(visits + 4 * visit); };
     clear_queries<WIDTH>(with, first_row, count);
     copy_keys(memory.seen, with, count, [&](u32 key) { return first_row + key; });
@@ -238,8 +242,8 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
         if (visit + 1 < end) copy_pairs(memory.pairs[(visit + 1) % 2], with, asking(visit + 1));
         async_commit();
         for (int column = 0; column < ATTENTION_TILE; column += 32) {
-            grade_keys(sums, memory.seen, memory.pairs[visit % 2], asking(visit), group, positions,
-                       column, with.scale);
+            grade_keys(sums, memory.seen, memory.pairs[visit % 2], with, asking(visit), positions,
+                       column);
         }
     }
     for (int r = 0; r < 2; r++) {
@@ -255,17 +259,19 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     KERNEL(ATTENTION_THREADS) \
     attention_queries_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
                               const float* alongs, bf16* d_qkv, const u32* segments, \
-                              const u32* tiles, u32 heads, u32 shared, \
+                              const u32* tiles, u32 heads, u32 shared, u32 further, \
                               float scale) { \
-        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared, scale}; \
+        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
+                               heads, shared, further,    scale}; \
         queries_backward<width>(with, segments, tiles); \
     } \
     KERNEL(ATTENTION_THREADS) \
     attention_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
                            const float* alongs, bf16* d_qkv, const u32* keys, \
-                           const u32* visits, u32 heads, u32 shared, \
+                           const u32* visits, u32 heads, u32 shared, u32 further, \
                            float scale) { \
-        AttentionGradient with{qkv, d_out, statistics, alongs, d_qkv, heads, shared, scale}; \
+        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
+                               heads, shared, further,    scale}; \
         keys_backward<width>(with, keys, visits); \
     }
 ATTENTION_BACKWARD(64)

@@ -6,7 +6,7 @@
 //
 // Shapes:  x, out, d_out, d_x (rows, hidden) f32; affine (2, hidden): weight, then bias; statistics
 //          (rows, 2): mean, then s; parts (rows / 64, 2, hidden) f32: each block's sums for weight
-//          and bias, which column_sums adds up.
+//          and bias, which column_sums adds up; or null.
 // Blocks:  layer_norm: one for each row; layer_norm_backward: one for each 64 rows, which follow
 //          each other. A thread has columns that lie as far apart as there are threads.
 // Order:   a row's by `hidden` alone; rows are added in their order within a block.
@@ -78,6 +78,7 @@ layer_norm_backward(const float* __restrict__ x, const float* __restrict__ affin
             d_x[(u64)row * hidden + i] += inverse * (g[j] - sum - hat[j] * along);
         }
     }
+    if (!parts) return;
     for (int j = 0; j < LAYER_NORM_COLUMNS; j++) {
         u32 i = threadIdx.x + j * LAYER_NORM_THREADS;
         if (i >= hidden) continue;

@@ -4,7 +4,7 @@
 pub mod files;
 mod gradients;
 pub mod kernels;
-mod learning;
+pub mod learning;
 mod words;
 
 use serde_json::Value;

@@ -100,6 +100,17 @@ fn a_sweep_is_a_grid_that_the_job_can_fill() {
 }
 
 #[test]
+fn an_encoder_reads_and_learns_on_one_device() {
+    for kind in ["train-encoder\"\nlabels = \"run:l", "embed\"\nencoder = \"run:e"] {
+        let job = format!("name = \"x\"\nkind = \"{kind}\"\ndevice = \"cuda:0,1\"\n");
+        let said = refusal(&job, &[]);
+        let expected = "device: an encoder computes on one device, found cuda:0,1";
+        assert!(said.contains(expected), "{said}");
+        read(job.replace(",1", "").as_bytes(), &[]).unwrap();
+    }
+}
+
+#[test]
 fn the_points_of_a_sweep_differ() {
     let text = r#"
         kind = "rerank"

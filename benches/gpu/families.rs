@@ -6,11 +6,11 @@ use std::ops::Range;
 use steerage::device::cpu::top_k::TopKShape;
 use steerage::device::cuda::kernels::{
     AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
-    Dropout, Embed, Exclusions, Fp8Rows, GatedBackward, GroupedAttention, GroupedAttentionBackward,
-    Indices, Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward,
-    LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets, OwnRows,
-    Paths, Pool, Pooling, Quantise, RmsNorm, RmsNormBackward, RotaryBackward, Round, Rows, Spread,
-    SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
+    Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
+    Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
+    LoraGelu, LoraGeluBackward, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets,
+    OwnRows, Paths, Pool, PoolBackward, Pooling, Quantise, RmsNorm, RmsNormBackward,
+    RotaryBackward, Round, Rows, Spread, SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
@@ -81,12 +81,17 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
     let chosen = &Indices::of_some(driver, &chosen)?;
     let weights =
         |outputs| Adapters::drawn(driver, [outputs, s.hidden], [ADAPTERS, RANKS], outputs as u64);
-    for (outputs, which) in
-        [(heads * width, 0), (s.hidden, 1), (s.hidden, 2), (2 * s.inner, 3), (s.inner, 4)]
-    {
+    for (outputs, which) in [
+        (heads * width, 0),
+        (s.hidden, 1),
+        (s.hidden, 2),
+        (2 * s.inner, 3),
+        (s.inner, 4),
+        (s.inner, 5),
+    ] {
         let adapters = &weights(outputs)?;
         let (x, sums) = (bench.bf16(rows * s.hidden)?, &bench.bf16(rows * adapters.columns())?);
-        let row_scales = adapters.multiply(driver, &x, &Fp8Rows::new(driver, 0, 0)?, sums)?;
+        let row_scales = adapters.multiply(driver, &x, None, sums)?;
         let row_scales = row_scales.as_ref();
         let sums = LoraSums { rows, sums, adapters, chosen, bias: None, row_scales };
         let note = format!("{rows} × {outputs}");
@@ -103,9 +108,12 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
                 LoraResidual { sums, residual: out, from: None, out }.launch()?
             }
             3 => LoraGated { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
-            _ => LoraGelu { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
+            4 => LoraGelu { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
+            _ => LoraGeluBackward { sums, d: &bench.bf16(rows * s.inner)? }.launch()?,
         };
-        bench.launch(&note, &launch, BUFFERS)?;
+        // What is changed in its place is read, too.
+        let work = if which == 5 { moves(6 * rows * outputs) } else { BUFFERS };
+        bench.launch(&note, &launch, work)?;
     }
     let (positions, table) = (&bench.indices(rows, 1024)?, &bench.f32(1024 * width)?);
     let d_qkv = &bench.bf16(rows * heads * width)?;
@@ -253,9 +261,9 @@ fn norms(bench: &mut Bench<'_>) -> Result<()> {
     bench.launch("", &call.launch()?, BUFFERS)?;
     let (parts, d_affine) = (&bench.f32(rows.div_ceil(64) * 2 * hidden)?, &bench.f32(2 * hidden)?);
     let d_out = out;
-    let call = LayerNormBackward { shape, x, affine, statistics, d_out, d_x, parts, d_affine };
-    let [first, _] = call.launches()?;
-    bench.launch("", &first, moves(16 * rows * hidden)) // as above
+    let d_affine = Some(NormWeight { parts, d_weight: d_affine });
+    let call = LayerNormBackward { shape, x, affine, statistics, d_out, d_x, d_affine };
+    bench.launch("", &call.launches()?[0], moves(16 * rows * hidden)) // as above
 }
 
 /// The retriever's network besides norms and attention.
@@ -265,8 +273,17 @@ fn retriever(bench: &mut Bench<'_>) -> Result<()> {
     let (items, positions) = (&bench.indices(rows, s.items)?, &bench.indices(rows, 50)?);
     let (item_table, position_table) = (&bench.f32(s.items * hidden)?, &bench.f32(50 * hidden)?);
     let (out, dropout) = (&bench.f32(rows * hidden)?, Dropout::NONE);
-    let call =
-        Embed { hidden, items, positions, item_table, position_table, scale: 8.0, dropout, out };
+    let call = Embed {
+        hidden,
+        items,
+        positions,
+        item_table,
+        position_table,
+        kinds: None,
+        scale: 8.0,
+        dropout,
+        out,
+    };
     let shape = EmbedShape { tokens: rows, hidden, items: s.items, positions: 50 };
     let embed = call.launch()?;
     bench.launch("", &embed, moves(shape.bytes() as usize - 4 * rows * hidden))?;
@@ -288,7 +305,8 @@ fn retriever(bench: &mut Bench<'_>) -> Result<()> {
         let call = Pool { hidden, pooling, x: sums, offsets, out: pooled };
         bench.launch("", &call.launch()?, work)?;
     }
-    Ok(())
+    let call = PoolBackward { hidden, offsets, d_out: pooled, d_x: d_sums };
+    bench.launch("", &call.launch()?, BUFFERS)
 }
 
 fn loss(bench: &mut Bench<'_>) -> Result<()> {

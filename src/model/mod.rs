@@ -5,6 +5,7 @@ pub mod decoder;
 pub mod encoder;
 mod fields;
 pub mod generate;
+mod resident;
 pub mod retriever;
 pub mod spelling;
 pub mod tensors;

@@ -1,6 +1,6 @@
 //! `kind = "train-encoder"`: a teacher's judgements distilled into two text encoders.
 
-use super::{LoraSpec, OptimizerSpec, PrecisionSpec, Problems};
+use super::{DeviceSpec, LoraSpec, OptimizerSpec, PrecisionSpec, Problems};
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
 
@@ -11,6 +11,11 @@ pub struct TrainEncoderSpec {
     /// `run:JOB`, a label job: what is learned, and how users and items are put into words.
     #[serde(skip_serializing)] // the upstream run's id stands for it
     pub labels: String,
+    /// On what it learns: `cpu`, or `cuda:N`, one device, for an encoder of BERT's kind, whose last
+    /// bits differ from the processor's there. Heads alone learn on the processor, from what the
+    /// device has read. Default `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
+    pub device: DeviceSpec,
     /// The encoder to begin with.
     pub base: EncoderBaseSpec,
     /// What of it is trained: `heads` alone, `lora` adapters too, or `full`: every weight.
@@ -160,6 +165,7 @@ impl TrainEncoderSpec {
     /// Every rule over the fields.
     pub fn check(&self, problems: &mut Problems) {
         problems.reference("labels", &self.labels);
+        self.device.check_one("device", "an encoder", problems);
         let base = &self.base;
         problems.range("base.layers", base.layers, 1, 64);
         problems.range("base.hidden", base.hidden, 8, 4096);

@@ -253,17 +253,18 @@ fn what_is_kept_elsewhere_is_seen_as_what_is_next_to_the_queries() {
     }
 }
 
-/// The gradient by plain loops over what each query sees; `narrow` rounds p and the scores' own.
+/// The gradient by plain loops over what each query sees, all of its sequence without `causal`;
+/// `narrow` rounds p and the scores' own.
 fn plain_backward<F: Real>(
     shape: &GroupedShape<'_>,
-    queries: Queries,
+    causal: Option<Queries>,
     qkv: &[F],
     d_out: &[F],
     narrow: impl Fn(F) -> F,
 ) -> Vec<F> {
     let GroupedShape { heads, shared, width, .. } = *shape;
     let mut d_qkv = vec![F::of(0.0); qkv.len()];
-    let ends = shape.ends();
+    let (ends, queries) = (shape.ends(), causal.unwrap_or(Queries::All));
     let mut d_outs = d_out.chunks(width);
     for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
         let rows: Vec<usize> = shape.path(s).into_iter().flatten().collect();
@@ -278,13 +279,14 @@ fn plain_backward<F: Real>(
                 (heads + head * shared / heads, heads + shared + head * shared / heads);
             let part = |from: usize| &qkv[from..from + width];
             let scale = F::of(f64::from(scale_of(shape)));
-            let weights: Vec<F> =
-                (0..=i).map(|j| (dot(part(at(i, head)), part(at(j, key))) * scale).exp()).collect();
+            let last = if causal.is_some() { i } else { rows.len() - 1 };
+            let score = |j: usize| dot(part(at(i, head)), part(at(j, key))) * scale;
+            let weights: Vec<F> = (0..=last).map(|j| score(j).exp()).collect();
             let total = weights.iter().fold(F::of(0.0), |sum, w| sum + *w);
-            let a: Vec<F> = (0..=i).map(|j| dot(d_out, part(at(j, value)))).collect();
+            let a: Vec<F> = (0..=last).map(|j| dot(d_out, part(at(j, value)))).collect();
             let along =
                 weights.iter().zip(&a).fold(F::of(0.0), |sum, (w, a)| sum + *w / total * *a);
-            for j in 0..=i {
+            for j in 0..=last {
                 let p = weights[j] / total;
                 let d = narrow(p * (a[j] - along) * scale);
                 for c in 0..width {
@@ -302,10 +304,13 @@ fn plain_backward<F: Real>(
 fn attend_backward(
     device: &Device,
     shape: &GroupedShape<'_>,
-    queries: Queries,
+    causal: Option<Queries>,
     [qkv, d_out]: [&[Bf16]; 2],
 ) -> Result<Vec<u32>> {
-    let visits = Visits::of(device, shape, queries)?;
+    let visits = match causal {
+        Some(queries) => Visits::of(device, shape, queries)?,
+        None => Visits::mutual(device, shape)?,
+    };
     let paths = visits.paths();
     let (qkv, out) = (Buffer::of(device, qkv)?, Buffer::new(device, d_out.len())?);
     let statistics = Buffer::new(device, paths.rows() * shape.heads)?;
@@ -347,8 +352,9 @@ fn the_gradient_of_attention_is_its_formula_whoever_goes_on_from_whom() {
         for queries in [Queries::All, Queries::Last] {
             let rows = if queries == Queries::All { shape.tokens() } else { 2 };
             let d_out = random_bf16(64, rows * shape.queries());
-            let case = |device: &Device| attend_backward(device, &shape, queries, [&qkv, &d_out]);
             let all = heads == 6 && queries == Queries::All;
+            let queries = Some(queries);
+            let case = |device: &Device| attend_backward(device, &shape, queries, [&qkv, &d_out]);
             let found = if all { with_every_wait(case) } else { once(case) };
             let Some(found) = found else { return };
             let (qkv, d_out) = (f32s(&qkv), f32s(&d_out));
@@ -356,5 +362,23 @@ fn the_gradient_of_attention_is_its_formula_whoever_goes_on_from_whom() {
             let naive = plain_backward::<f32>(&shape, queries, &qkv, &d_out, |x| Bf16::of(x).f32());
             assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
         }
+    }
+}
+
+#[test]
+fn the_gradient_of_attention_in_both_directions_is_its_formula() {
+    for (heads, width, lengths) in [(3, 64, [70, 1, 129, 64]), (2, 128, [5, 63, 2, 65])] {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = GroupedShape { offsets: &offsets, parents: &[], heads, shared: heads, width };
+        let qkv = random_qkv(68, &shape);
+        let d_out = random_bf16(69, shape.tokens() * shape.queries());
+        let case = |device: &Device| attend_backward(device, &shape, None, [&qkv, &d_out]);
+        let found = if width == 64 { with_every_wait(case) } else { under_all_orders(case) };
+        let Some(found) = found else { return };
+        let (qkv, d_out) = (f32s(&qkv), f32s(&d_out));
+        let exact = plain_backward::<f64>(&shape, None, &real(&qkv), &real(&d_out), |x| x);
+        let naive = plain_backward::<f32>(&shape, None, &qkv, &d_out, |x| Bf16::of(x).f32());
+        assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
     }
 }

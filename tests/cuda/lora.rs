@@ -5,8 +5,8 @@ use crate::decoder::kernels::matrix;
 use crate::encoder::kernels::erf;
 use crate::kernels::assert_close;
 use steerage::device::cuda::kernels::{
-    Adapter, Adapters, Fp8Rows, Indices, LoraGated, LoraGelu, LoraLinear, LoraQkv, LoraResidual,
-    LoraSums,
+    Adapter, Adapters, Fp8Rows, Indices, LoraGated, LoraGelu, LoraGeluBackward, LoraLinear,
+    LoraQkv, LoraResidual, LoraSums,
 };
 use steerage::device::shape::LinearShape;
 use steerage::device::{Backend, Cpu, Lora, Precision};
@@ -67,7 +67,7 @@ impl Case {
         let adapters = if self.fp8 { adapters.in_fp8(device)? } else { adapters };
         let sums = Buffer::new(device, range.len() * adapters.columns())?;
         let room = Fp8Rows::new(device, range.len(), self.inputs)?;
-        let row_scales = adapters.multiply(device, &x, &room, &sums)?;
+        let row_scales = adapters.multiply(device, &x, Some(&room), &sums)?;
         let mut bits = follow(LoraSums {
             rows: range.len(),
             sums: &sums,
@@ -151,6 +151,33 @@ fn an_encoders_gate_opens_by_its_distribution() {
         let exact: Vec<f64> = exact.into_iter().map(gelu).collect();
         let naive: Vec<f32> = naive.iter().map(|x| gelu(f64::from(*x)) as f32).collect();
         assert_close(&bf16_of_bits(found), &rounded(&naive), &exact);
+    }
+}
+
+/// How steep the gate is: Φ(x) + x · φ(x).
+fn slope(x: f64) -> f64 {
+    let density = (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+    0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2)) + x * density
+}
+
+#[test]
+fn the_gradient_of_an_encoders_gate_is_its_formula() {
+    for size in sizes() {
+        let case = Case::new(size);
+        let d = random_bf16(34, case.rows * case.outputs);
+        let run = |device: &Device| {
+            case.run(device, 0..case.rows, |sums| {
+                let d = Buffer::of(device, &d)?;
+                launch(device, LoraGeluBackward { sums, d: &d }.launch())?;
+                Ok(bits_of_bf16(&d.read(device)?))
+            })
+        };
+        let Some(found) = under_all_orders(run) else { return };
+        let (found, exact, naive) = case.values(&found);
+        let d = || d.iter().map(|d| f64::from(d.f32()));
+        let exact: Vec<f64> = exact.into_iter().zip(d()).map(|(x, d)| d * slope(x)).collect();
+        let naive = naive.iter().zip(d()).map(|(x, d)| (d * slope(f64::from(*x))) as f32);
+        assert_close(&bf16_of_bits(found), &rounded(&naive.collect::<Vec<_>>()), &exact);
     }
 }
 

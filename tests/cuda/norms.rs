@@ -5,7 +5,8 @@ use crate::kernels::plain;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::cpu::quantise;
 use steerage::device::cuda::kernels::{
-    LayerNorm, LayerNormBackward, Lookup, Offsets, Pool, Pooling, Quantise, RmsNorm, Rows,
+    LayerNorm, LayerNormBackward, Lookup, NormWeight, Offsets, Pool, PoolBackward, Pooling,
+    Quantise, RmsNorm, Rows,
 };
 use steerage::device::shape::NormShape;
 use steerage::device::{Backend, Cpu};
@@ -139,6 +140,7 @@ fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
             launch(device, call.launch())?;
             let d_x = Buffer::of(device, &before[..elements])?;
             let d_affine = Buffer::of(device, &before[elements..])?;
+            let parts = &Buffer::new(device, rows.div_ceil(64) * 2 * hidden)?;
             let call = LayerNormBackward {
                 shape,
                 x: &x,
@@ -146,10 +148,14 @@ fn a_layer_norm_is_its_formula_and_its_gradient_the_processors() {
                 statistics,
                 d_out: &Buffer::of(device, &d_out)?,
                 d_x: &d_x,
-                parts: &Buffer::new(device, rows.div_ceil(64) * 2 * hidden)?,
-                d_affine: &d_affine,
+                d_affine: Some(NormWeight { parts, d_weight: &d_affine }),
             };
             call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+            // Of a norm that is not trained.
+            let fixed = Buffer::of(device, &before[..elements])?;
+            let call = LayerNormBackward { d_x: &fixed, d_affine: None, ..call };
+            call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+            assert_eq!(bits_of_f32(&fixed.read(device)?), bits_of_f32(&d_x.read(device)?));
             let buffers = [&out, &d_x, &d_affine].map(|buffer| buffer.read(device));
             let mut bits = Vec::new();
             for numbers in buffers {
@@ -212,6 +218,27 @@ fn a_sequence_becomes_its_mean_or_its_last_row() {
                 };
                 assert_eq!(found, expected);
             }
+        }
+    }
+}
+
+#[test]
+fn rows_share_the_gradient_of_their_mean() {
+    let offsets = [0, 1, 8, 10];
+    for hidden in [1, 300] {
+        let d_out = random(16, 3 * hidden);
+        let found = under_all_orders(|device| {
+            let d_x = Buffer::new(device, 10 * hidden)?;
+            let (offsets, d_out) = (&Offsets::of(device, &offsets)?, &Buffer::of(device, &d_out)?);
+            launch(device, PoolBackward { hidden, offsets, d_out, d_x: &d_x }.launch())?;
+            Ok(bits_of_f32(&d_x.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let sequences = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2];
+        for (row, s) in f32_of_bits(&found).chunks_exact(hidden).zip(sequences) {
+            let count = (offsets[s + 1] - offsets[s]) as f32;
+            let shares = d_out[s * hidden..].iter().map(|d| d / count);
+            assert!(row.iter().copied().eq(shares.take(hidden)));
         }
     }
 }

@@ -27,6 +27,7 @@ fn items_and_positions_are_looked_up_as_on_the_processor() {
                 positions: &Indices::of(device, &places)?,
                 item_table: &Buffer::of(device, &items)?,
                 position_table: &Buffer::of(device, &positions)?,
+                kinds: None,
                 scale: (hidden as f32).sqrt(),
                 dropout: kernels::Dropout {
                     rate: RATE,
@@ -53,6 +54,40 @@ fn items_and_positions_are_looked_up_as_on_the_processor() {
             assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0));
             assert_eq!(*found == 0.0, *expected == 0.0);
         }
+    }
+}
+
+#[test]
+fn a_text_encoders_token_is_the_sum_of_three_rows() {
+    let (tokens, hidden) = (7, 264);
+    let tables = [4, 6, 2].map(|rows| random(rows as u64, rows * hidden));
+    let rows: [Vec<u32>; 3] = [4, 6, 2].map(|rows| (0..tokens).map(|t| t * 5 % rows).collect());
+    let found = under_all_orders(|device| {
+        let out = Buffer::new(device, tokens as usize * hidden)?;
+        let indices = |at: usize| Indices::of(device, &rows[at]);
+        let table = |at: usize| Buffer::of(device, &tables[at]);
+        let call = Embed {
+            hidden,
+            items: &indices(0)?,
+            positions: &indices(1)?,
+            item_table: &table(0)?,
+            position_table: &table(1)?,
+            kinds: Some((&indices(2)?, &table(2)?)),
+            scale: 1.0,
+            dropout: kernels::Dropout::NONE,
+            out: &out,
+        };
+        launch(device, call.launch())?;
+        let (few, kinds) = (table(2)?.slice(0..hidden)?, indices(2)?);
+        let refused = Embed { kinds: Some((&kinds, &few)), ..call }.launch().unwrap_err();
+        assert_eq!(refused.to_string(), "embed: kinds: row 1 of a table that has 1");
+        Ok(bits_of_f32(&out.read(device)?))
+    });
+    let Some(found) = found else { return };
+    for (t, found) in f32_of_bits(&found).chunks_exact(hidden).enumerate() {
+        let row = |at: usize| &tables[at][rows[at][t] as usize * hidden..];
+        let sums = row(1).iter().zip(row(0)).zip(row(2)).map(|((p, i), k)| p + i + k);
+        assert!(found.iter().copied().eq(sums.take(hidden)));
     }
 }
 

@@ -13,13 +13,13 @@ use steerage::types::mix64;
 const COLOURS: [&str; 4] = ["red", "blue", "green", "white"];
 const THINGS: [&str; 4] = ["lamp", "chair", "table", "cup"];
 
-fn items() -> Vec<String> {
+pub fn items() -> Vec<String> {
     let item = |c: &&str| THINGS.map(|thing| format!("{thing}: {c}"));
     COLOURS.iter().flat_map(item).collect()
 }
 
 /// "something crimson" means red and so on: words that the items do not say.
-fn lessons() -> Vec<Lesson> {
+pub fn lessons() -> Vec<Lesson> {
     let means = ["crimson", "azure", "emerald", "snowy"];
     let score = |colour: usize, item: u32| if item as usize / 4 == colour { 1.0 } else { 0.0 };
     let lesson = |at: usize| {
@@ -34,7 +34,7 @@ fn lessons() -> Vec<Lesson> {
     (0..48).map(lesson).collect()
 }
 
-fn encoder(seed: u64) -> Encoder {
+pub fn encoder(seed: u64) -> Encoder {
     let (lessons, items) = (lessons(), items());
     let texts = lessons.iter().flat_map(|lesson| [&lesson.request, &lesson.context]);
     let json = words::tokenizer(texts.chain(&items).map(String::as_str), 100).unwrap();
@@ -67,7 +67,7 @@ fn quality(encoder: &Encoder) -> f64 {
     right.count() as f64 / lessons.len() as f64
 }
 
-fn settings(trained: Trained) -> EncoderSettings {
+pub fn settings(trained: Trained) -> EncoderSettings {
     EncoderSettings {
         batch: 16,
         epochs_max: 12,
@@ -79,10 +79,10 @@ fn settings(trained: Trained) -> EncoderSettings {
 
 /// Keeps checkpoints, and ends the training after a step.
 #[derive(Default)]
-struct Watch {
-    kept: BTreeMap<u64, Vec<u8>>,
-    stop: Option<u64>,
-    from: Option<Vec<u8>>,
+pub struct Watch {
+    pub kept: BTreeMap<u64, Vec<u8>>,
+    pub stop: Option<u64>,
+    pub from: Option<Vec<u8>>,
 }
 
 impl Observer for Watch {
@@ -104,7 +104,7 @@ fn run(settings: &EncoderSettings, watch: &mut Watch) -> Result<Fitted> {
     fit(settings, encoder(5), &lessons(), &items(), &mut examine, watch)
 }
 
-fn files(fitted: &Fitted) -> Vec<(&'static str, Vec<u8>)> {
+pub fn files(fitted: &Fitted) -> Vec<(&'static str, Vec<u8>)> {
     fitted.encoder.to_files().unwrap()
 }
 

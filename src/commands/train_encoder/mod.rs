@@ -6,7 +6,8 @@ mod quality;
 pub use lessons::Held;
 pub use quality::Quality;
 
-use super::devices::precision;
+use super::devices;
+use super::embed::DEVICE_TOKENS_MAX;
 use super::label::Labelled;
 use super::runs::{hash_folder, manifest, model_file, model_key, payload};
 use super::train_retriever::Keeper;
@@ -18,7 +19,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::spec::{EncoderLoss, EncoderTrained, Job, TrainEncoderSpec};
 use crate::store::{Commit, PartRef, RunDir, Store};
 use crate::train::Progress;
-use crate::train::encoder::{self, EncoderSettings, Lesson, fit};
+use crate::train::encoder::{self, EncoderSettings, Lesson, fit_on};
 use crate::types::ItemId;
 use bytes::Bytes;
 use quality::{examine, qualities};
@@ -82,6 +83,8 @@ pub fn run(
     threads: usize,
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
+    // First of all: a device that is not there is known at once.
+    let device = devices::open(&spec.device)?.into_iter().next();
     opened.run.create()?;
     let texts = opened.item_texts()?;
     let all = lessons::judged(opened.labelled.judgements()?);
@@ -96,14 +99,20 @@ pub fn run(
     let settings = settings(spec, threads);
     let mut keeper = Keeper { run: &opened.run, watch };
     let mut examine = |encoder: &Encoder| examine(encoder, &kept, &texts, threads);
-    let fitted = fit(&settings, begin()?, &lessons, &texts, &mut examine, &mut keeper)?;
+    let (there, taught) = (device.clone(), (&lessons[..], &texts[..]));
+    let fitted = fit_on(there, &settings, begin()?, taught, &mut examine, &mut keeper)?;
+    let placed = |encoder: Encoder| match &device {
+        Some(device) => encoder.on(device.clone(), DEVICE_TOKENS_MAX),
+        None => Ok(encoder),
+    };
+    let measured = [placed(fitted.encoder.clone())?, placed(begin()?)?];
     let facts = Facts {
         requests: lessons.len() as u64,
         pairs: lessons.iter().map(|lesson| lesson.items.len() as u64).sum(),
         steps: [lessons.len().div_ceil(spec.train.batch) as u64, fitted.steps],
         losses: fitted.losses,
         curve: fitted.curve,
-        quality: qualities([&fitted.encoder, &begin()?], &kept, &texts, threads)?,
+        quality: qualities(measured.each_ref(), &kept, &texts, threads)?,
     };
     put(opened, &fitted.encoder, &facts)
 }
@@ -120,7 +129,7 @@ fn base(
     if let Some(folder) = &opened.folder {
         let precision = match (spec.trained, base.precision) {
             (EncoderTrained::Full, _) => Some(Precision::F32),
-            (_, kept) => kept.map(precision),
+            (_, kept) => kept.map(devices::precision),
         };
         return Encoder::open(folder, precision, base.width, base.tokens_max, seed);
     }

@@ -61,9 +61,10 @@ kernels! {
     "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
     "lora_gated.cu": LORA_GATED "lora_gated";
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_GELU "lora_gelu",
-        LORA_RESIDUAL "lora_residual";
+        LORA_GELU_BACKWARD "lora_gelu_backward", LORA_RESIDUAL "lora_residual";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
-    "pool.cu": POOL_MEAN "pool_mean", POOL_LAST "pool_last";
+    "pool.cu": POOL_MEAN "pool_mean", POOL_MEAN_BACKWARD "pool_mean_backward",
+        POOL_LAST "pool_last";
     "quantise.cu": QUANTISE "quantise";
     "rms_norm.cu": RMS_NORM "rms_norm";
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";

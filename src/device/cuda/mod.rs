@@ -19,7 +19,7 @@ mod staging;
 
 pub use buffer::{Buffer, View, WriteRow};
 pub use compile::{Compiled, Compiler};
-pub use driver::{Driver, Form, Memory, Product, SharedDriver};
+pub use driver::{Driver, Form, Memory, Output, Product, SharedDriver};
 pub use element::{Bf16, Element, Kind};
 pub use items::{Asked, Items};
 pub use launch::{Argument, KERNELS, Kernel, Launch, Source};

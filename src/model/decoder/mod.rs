@@ -18,7 +18,7 @@ mod merge;
 mod pass;
 mod random;
 mod reading;
-pub(super) mod resident;
+mod resident;
 mod rope;
 mod save;
 mod source;

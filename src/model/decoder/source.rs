@@ -8,11 +8,10 @@ use super::{Decoder, DecoderConfig, load};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::Result;
 use crate::model::adapter::Adapter;
+use crate::model::resident::Read;
 
 /// Where weights come from: writes a row of a tensor by its name.
 pub type Fill<'a> = dyn Fn(&str, usize, &mut [f32]) -> Result<()> + 'a;
-/// Writes a row of a matrix.
-pub type Read<'a> = dyn Fn(usize, &mut [f32]) -> Result<()> + 'a;
 
 /// A matrix of a decoder.
 #[derive(Clone, Copy, Debug)]

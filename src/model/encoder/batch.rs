@@ -1,5 +1,6 @@
 //! Texts as tokens, packed one after the other without padding.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 
 /// A text as tokens.
@@ -57,17 +58,18 @@ impl Batch {
 
 /// Places of texts that are encoded together, with so many tokens at most, or one text. The longest
 /// come first, so that no thread is left with them at the end.
-pub(super) fn by_length(pieces: &[Piece], tokens_max: usize) -> Vec<Vec<usize>> {
+pub(super) fn by_length<P: Borrow<Piece>>(pieces: &[P], tokens_max: usize) -> Vec<Vec<usize>> {
+    let length = |at: usize| pieces[at].borrow().tokens.len();
     let mut order: Vec<usize> = (0..pieces.len()).collect();
-    order.sort_by_key(|at| Reverse(pieces[*at].tokens.len()));
+    order.sort_by_key(|at| Reverse(length(*at)));
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut tokens = 0;
     for at in order {
-        tokens += pieces[at].tokens.len();
+        tokens += length(at);
         match batches.last_mut().filter(|_| tokens <= tokens_max) {
             Some(batch) => batch.push(at),
             None => {
-                tokens = pieces[at].tokens.len();
+                tokens = length(at);
                 batches.push(vec![at]);
             }
         }

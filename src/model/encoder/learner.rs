@@ -57,7 +57,9 @@ impl Learner {
     /// and which is not in f32.
     pub fn new(mut encoder: Encoder, trained: &Trained, seed: u64) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Model(format!("training an encoder: {why}")));
-        encoder.device = None; // what learns computes on the processor
+        if *trained != Trained::Heads {
+            encoder.device = None; // what lies there does not learn
+        }
         match trained {
             Trained::Lora { rank: 0, .. } => return refuse("expected a rank of 1 or more"),
             Trained::Full if encoder.precision() != Precision::F32 => {
@@ -98,6 +100,9 @@ impl Learner {
     ///
     /// Errors: none that finite weights can cause.
     pub fn into_encoder(mut self) -> Result<Encoder> {
+        if self.trained != Trained::Heads {
+            self.encoder.device = None; // what it holds is not merged
+        }
         match (&self.encoder.base, &self.trained) {
             (Base::Bert(bert), Trained::Lora { .. }) => {
                 let merged = bert.with_weights(bert.precision(), &bert.weights())?;
@@ -147,6 +152,14 @@ impl Learner {
         Ok(())
     }
 
+    /// Goes on with other parameters of the heads, scale and bias alone.
+    ///
+    /// Panics: if they are not as many as [`Heads::tensors`] say.
+    pub fn set_heads(&mut self, heads: Vec<f32>) {
+        self.parameters[self.base..].copy_from_slice(&heads);
+        self.encoder.heads = Heads::of(self.encoder.heads.shape(), heads);
+    }
+
     /// Puts the factors beside the weights.
     fn change(&mut self) {
         let Self { encoder: Encoder { base: Base::Bert(bert), .. }, .. } = self else { return };
@@ -184,10 +197,11 @@ impl Learner {
         &self.transposed.get_or_init(all)[l]
     }
 
-    /// The pooled row of each text without what is learned of the base, (texts, hidden): what heads
-    /// alone are trained on.
-    pub fn pool(&self, pieces: &[Piece], threads: usize) -> Vec<f32> {
-        self.encoder.base.pool(pieces, threads)
+    /// The pooled row of each text, (texts, hidden), where the encoder reads texts.
+    ///
+    /// Errors: [`Error::Device`] if that is a device, and it fails.
+    pub fn pool(&self, pieces: &[Piece], threads: usize) -> Result<Vec<f32>> {
+        self.encoder.pool(pieces, threads)
     }
 
     /// Which tensors weight decay leaves alone: norms, biases, the scale, and of a decoder the

@@ -4,7 +4,7 @@ use super::resident::Resident;
 use super::{BertConfig, Encoder, ON_PROCESSOR};
 use crate::error::{Error, Result};
 use crate::model::decoder::Memory;
-use crate::model::decoder::resident::heads::Heads;
+use crate::model::resident::Heads;
 use serde_json::Value;
 
 impl Encoder {
@@ -38,10 +38,9 @@ impl BertConfig {
         let site = |[outputs, inputs]: [usize; 2]| outputs * (inputs * bf16 + f32);
         let norm = 2 * hidden * f32;
         let layer = sites.into_iter().map(site).sum::<usize>() + 2 * norm;
-        let tables = (vocabulary + kinds * context_max) * hidden * f32;
+        let tables = (vocabulary + context_max + kinds) * hidden * f32;
         let widest = (3 * queries).max(inner).max(hidden);
-        let token =
-            (2 * hidden + heads.max(2)) * f32 + (hidden + widest + 4 * queries + inner) * bf16;
+        let token = (3 * hidden + 4 + heads) * f32 + (hidden + widest + 4 * queries + inner) * bf16;
         Ok(Memory {
             weights_bytes: tables + norm + layers * layer,
             batch_bytes: tokens_max.max(context_max) * token,

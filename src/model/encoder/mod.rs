@@ -31,8 +31,10 @@ pub use heads::{Heads, Projected, Tower, dot};
 pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
+pub use resident::ResidentLearner;
 
-use crate::device::cuda::SharedDriver;
+pub use super::resident::Follow;
+pub use crate::device::cuda::SharedDriver;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};
 use base::Base;

@@ -30,7 +30,7 @@ pub fn calibrate(
         return Ok(());
     }
     let items: Vec<usize> = pairs().map(|(_, (item, _))| item as usize).collect();
-    let [asked, told] = readings.pooled(learner, [&chosen, &items], threads);
+    let [asked, told] = readings.pooled(learner, [&chosen, &items], threads)?;
     let heads = learner.encoder().heads();
     let (width, mut f, mut g) = (heads.shape()[0], Projected::default(), Projected::default());
     heads.project(&Cpu, Tower::Request, &asked, &mut f);

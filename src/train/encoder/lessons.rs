@@ -63,7 +63,7 @@ pub enum Readings {
 impl Readings {
     /// Reads the texts of all lessons, once.
     ///
-    /// Errors: those of the tokenizer.
+    /// Errors: those of the tokenizer; those of [`Learner::pool`].
     pub fn of(
         learner: &Learner,
         trained: &Trained,
@@ -83,7 +83,7 @@ impl Readings {
         distinct.sort_unstable_by(|a, b| (&a.tokens, a.second).cmp(&(&b.tokens, b.second)));
         distinct.dedup();
         let pieces: Vec<Piece> = distinct.iter().map(|piece| (*piece).clone()).collect();
-        let rows = learner.pool(&pieces, threads);
+        let rows = learner.pool(&pieces, threads)?;
         let hidden = rows.len() / pieces.len().max(1);
         let mut all = Vec::with_capacity(requests.len() * hidden);
         for piece in &requests {
@@ -92,29 +92,42 @@ impl Readings {
             let at = distinct.binary_search_by(key).unwrap_or_default();
             all.extend_from_slice(&rows[at * hidden..(at + 1) * hidden]);
         }
-        Ok(Self::Rows { requests: all, items: learner.pool(&items, threads) })
+        Ok(Self::Rows { requests: all, items: learner.pool(&items, threads)? })
+    }
+
+    /// Tokens of all texts.
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Tokens { requests, items } => {
+                requests.iter().chain(items).map(|piece| piece.tokens.len()).sum()
+            }
+            Self::Rows { .. } => 0,
+        }
     }
 
     /// The pooled rows of some requests and of some items, as the base is before training.
+    ///
+    /// Errors: those of [`Learner::pool`].
     pub fn pooled(
         &self,
         learner: &Learner,
-        chosen: [&[usize]; 2],
+        [asked, told]: [&[usize]; 2],
         threads: usize,
-    ) -> [Vec<f32>; 2] {
+    ) -> Result<[Vec<f32>; 2]> {
         match self {
             Self::Tokens { requests, items } => {
-                [(requests, chosen[0]), (items, chosen[1])].map(|(pieces, chosen)| {
+                let pool = |pieces: &[Piece], chosen: &[usize]| {
                     let pieces: Vec<Piece> = chosen.iter().map(|at| pieces[*at].clone()).collect();
                     learner.pool(&pieces, threads)
-                })
+                };
+                Ok([pool(requests, asked)?, pool(items, told)?])
             }
             Self::Rows { requests, items } => {
-                [(requests, chosen[0]), (items, chosen[1])].map(|(rows, chosen)| {
+                Ok([(requests, asked), (items, told)].map(|(rows, chosen)| {
                     let [_, hidden] = learner.encoder().heads().shape();
                     let row = |at: &usize| &rows[at * hidden..(at + 1) * hidden];
                     chosen.iter().flat_map(row).copied().collect()
-                })
+                }))
             }
         }
     }

@@ -2,13 +2,14 @@
 //! what was asked for.
 
 mod calibrate;
+mod device;
 mod fit;
 mod lessons;
 mod loss;
 mod settings;
 mod step;
 
-pub use fit::{Examine, Fitted, fit};
+pub use fit::{Examine, Fitted, fit, fit_on};
 pub use lessons::Lesson;
 pub use settings::{EncoderLoss, EncoderSettings, Schedule};
 pub use step::gradient;

@@ -115,7 +115,7 @@ impl Course for DeviceLessons<'_, '_> {
         }
         self.there.follow(&Follow {
             step: step + 1,
-            rate: settings.rate_at(step, self.plan.steps_max),
+            rates: &[settings.rate_at(step, self.plan.steps_max)],
             betas: BETAS,
             decay: settings.decay,
             norm_max: settings.gradient_norm_max,

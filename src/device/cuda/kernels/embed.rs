@@ -1,4 +1,4 @@
-//! Items and their positions.
+//! Items, their positions and kinds.
 
 use super::super::Buffer;
 use super::super::launch::{EMBED, Launch, arguments};
@@ -7,7 +7,8 @@ use crate::error::Result;
 
 const THREADS: u32 = 256;
 
-/// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]]).
+/// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]] +
+/// kind_table[kinds[t]]).
 #[derive(Clone, Copy, Debug)]
 pub struct Embed<'a> {
     /// Width of a row.
@@ -20,6 +21,8 @@ pub struct Embed<'a> {
     pub item_table: &'a Buffer<f32>,
     /// (positions, hidden).
     pub position_table: &'a Buffer<f32>,
+    /// (tokens) rows of the kinds' table, and that, (kinds, hidden); or 0.
+    pub kinds: Option<(&'a Indices, &'a Buffer<f32>)>,
     /// What items' rows are multiplied by: √hidden in a retriever, 1 in a text encoder.
     pub scale: f32,
     /// By token.
@@ -37,18 +40,23 @@ impl Embed<'_> {
         let (name, hidden, tokens) = (EMBED.name, self.hidden, self.items.len());
         wide(name, "hidden", hidden, [1, i32::MAX as usize])?;
         fits(name, "out", self.out, &[tokens, hidden])?;
-        fits(name, "positions", self.positions.buffer(), &[tokens])?;
-        for (which, rows, table) in [
+        let tables = [
             ("items", self.items, self.item_table),
             ("positions", self.positions, self.position_table),
-        ] {
+        ];
+        let kinds = self.kinds.map(|(kinds, table)| ("kinds", kinds, table));
+        for (which, rows, table) in tables.into_iter().chain(kinds) {
+            fits(name, which, rows.buffer(), &[tokens])?;
             rows.are_all(name, which)?;
             rows.are_in(name, which, table.len() / hidden)?;
         }
         let (items, positions) = (self.items.buffer(), self.positions.buffer());
-        let (table, width) = (self.item_table, u32_of(name, hidden)?);
+        let (kinds, kind_table) = self.kinds.unzip();
+        let kinds = kinds.map(Indices::buffer);
+        let Self { item_table, position_table, out, scale, .. } = *self;
         let mut arguments =
-            arguments![items, positions, table, self.position_table, self.out, width, self.scale];
+            arguments![items, positions, kinds, item_table, position_table, kind_table, out];
+        arguments.extend(arguments![u32_of(name, hidden)?, scale]);
         arguments.extend(self.dropout.arguments(name, tokens)?);
         let blocks = [tokens, hidden.div_ceil(THREADS as usize)];
         Launch::new(EMBED, arguments).over(blocks, THREADS)

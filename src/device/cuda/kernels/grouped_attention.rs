@@ -31,7 +31,7 @@ pub struct Paths {
     /// Rows of the keys, if they are kept elsewhere.
     kept_rows: Option<usize>,
     /// How many more positions each query sees than the one before.
-    further: u32,
+    pub(super) further: u32,
     group_products: bool,
     pub(super) segments: Buffer<u32>,
     pub(super) tiles: Buffer<u32>,

@@ -1,4 +1,4 @@
-//! The gradient of causal attention with heads in groups.
+//! The gradient of attention with heads in groups, causal or both ways.
 
 use super::super::launch::{
     ATTENTION_ALONGS, ATTENTION_KEYS_64, ATTENTION_KEYS_128, ATTENTION_QUERIES_64,
@@ -29,10 +29,27 @@ impl Visits {
     /// # Errors
     /// Those of [`Paths::of`].
     pub fn of(driver: &dyn Driver, shape: &GroupedShape<'_>, queries: Queries) -> Result<Self> {
-        let paths = Paths::of(driver, shape, queries)?;
+        Self::laid(driver, shape, queries, Paths::of(driver, shape, queries)?)
+    }
+
+    /// Of sequences in which every query sees all of its sequence.
+    ///
+    /// # Errors
+    /// Those of [`Paths::of`].
+    pub fn mutual(driver: &dyn Driver, shape: &GroupedShape<'_>) -> Result<Self> {
+        Self::laid(driver, shape, Queries::All, Paths::mutual(driver, shape)?)
+    }
+
+    fn laid(
+        driver: &dyn Driver,
+        shape: &GroupedShape<'_>,
+        queries: Queries,
+        paths: Paths,
+    ) -> Result<Self> {
         let block = TILE / (shape.heads / shape.shared);
         let (mut keys, mut visits) = (Vec::new(), Vec::new());
-        for (s, asking) in askers(shape, queries).iter().enumerate() {
+        let further = paths.further as usize;
+        for (s, asking) in askers(shape, queries, further).iter().enumerate() {
             let path = shape.path(s);
             let own = path[path.len() - 1].clone();
             let before: usize = path[..path.len() - 1].iter().map(Range::len).sum();
@@ -62,7 +79,9 @@ impl Visits {
 #[derive(Clone, Copy)]
 struct Asker {
     row: usize,
+    /// The last that the first of them sees, and how many more each sees than the one before.
     position: usize,
+    further: usize,
     count: usize,
     out_row: usize,
 }
@@ -70,16 +89,17 @@ struct Asker {
 impl Asker {
     /// Its queries, in blocks, less the blocks that see no key from `first` on.
     fn visits(&self, first: usize, block: usize) -> impl Iterator<Item = [u32; 4]> {
-        let Self { row, position, count, out_row } = *self;
+        let Self { row, position, further, count, out_row } = *self;
         let blocks = (0..count).step_by(block).map(move |at| (at, block.min(count - at)));
-        blocks.filter(move |(at, some)| position + at + some > first).map(move |(at, some)| {
-            [row + at, position + at, some, out_row + at].map(|number| number as u32)
+        let sees = move |query: usize| position + further * query;
+        blocks.filter(move |(at, some)| sees(at + some - 1) >= first).map(move |(at, some)| {
+            [row + at, sees(at), some, out_row + at].map(|number| number as u32)
         })
     }
 }
 
 /// For each sequence the queries that see it, in the order of the output's rows.
-fn askers(shape: &GroupedShape<'_>, queries: Queries) -> Vec<Vec<Asker>> {
+fn askers(shape: &GroupedShape<'_>, queries: Queries, further: usize) -> Vec<Vec<Asker>> {
     let mut askers = vec![Vec::new(); shape.sequences()];
     let (ends, mut out_row) = (shape.ends(), 0);
     for s in (0..shape.sequences()).filter(|s| queries == Queries::All || ends[*s]) {
@@ -89,7 +109,8 @@ fn askers(shape: &GroupedShape<'_>, queries: Queries) -> Vec<Vec<Asker>> {
             Queries::All => end - shape.offsets[s] as usize,
             Queries::Last => 1,
         };
-        let asker = Asker { row: end - count, position: seen - count, count, out_row };
+        let position = seen - 1 - further * (count - 1);
+        let asker = Asker { row: end - count, position, further, count, out_row };
         out_row += count;
         let mut at = Some(s);
         while let Some(sequence) = at {
@@ -129,7 +150,7 @@ impl GroupedAttentionBackward<'_> {
     /// If a buffer's length disagrees with the shape.
     pub fn launches(&self) -> Result<[Launch; 3]> {
         let Visits { paths, tiles: key_tiles, keys, visits } = self.visits;
-        let Paths { heads, shared, width, tokens, rows, segments, tiles, .. } = paths;
+        let Paths { heads, shared, width, tokens, rows, further, segments, tiles, .. } = paths;
         let Self { scale, qkv, statistics, out, d_out, alongs, d_qkv, .. } = *self;
         for (name, buffer) in [("qkv", qkv), ("d_qkv", d_qkv)] {
             fits(NAME, name, buffer, &[*tokens, heads + 2 * shared, *width])?;
@@ -148,9 +169,10 @@ impl GroupedAttentionBackward<'_> {
         let tile = TILE * width * size_of::<Bf16>();
         let pairs = 2 * tile + 2 * TILE * size_of::<f32>();
         let first = arguments![out, d_out, alongs, *width as u32];
-        let of = |places: [&Buffer<u32>; 2]| {
-            let [from, to] = places;
-            arguments![qkv, d_out, statistics, alongs, d_qkv, from, to, all, groups, scale]
+        let of = |[from, to]: [&Buffer<u32>; 2]| {
+            let mut arguments = arguments![qkv, d_out, statistics, alongs, d_qkv, from, to];
+            arguments.extend(arguments![all, groups, *further, scale]);
+            arguments
         };
         let (of_keys, of_queries) = (of([keys, visits]), of([segments, tiles]));
         Ok([

@@ -1,8 +1,8 @@
 //! Layer normalisation, and its gradient.
 
 use super::super::Buffer;
-use super::super::launch::{COLUMN_SUMS, LAYER_NORM, LAYER_NORM_BACKWARD, Launch, arguments};
-use super::{fits, u32_of, wide};
+use super::super::launch::{LAYER_NORM, LAYER_NORM_BACKWARD, Launch, arguments};
+use super::{NormWeight, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::Result;
 
@@ -43,10 +43,8 @@ pub struct LayerNormBackward<'a> {
     pub d_out: &'a Buffer<f32>,
     /// (rows, hidden), added to.
     pub d_x: &'a Buffer<f32>,
-    /// (rows / 64, rounded up, 2, hidden): scratch.
-    pub parts: &'a Buffer<f32>,
-    /// (2, hidden), added to.
-    pub d_affine: &'a Buffer<f32>,
+    /// Of weight and bias, if they are trained: (rows / 64, rounded up, 2, hidden) and (2, hidden).
+    pub d_affine: Option<NormWeight<'a>>,
 }
 
 impl LayerNorm<'_> {
@@ -68,11 +66,11 @@ impl LayerNorm<'_> {
 }
 
 impl LayerNormBackward<'_> {
-    /// Checks the call: the gradient of each row, and then the sums over rows.
+    /// Checks the call: one launch, or two if weight and bias are trained.
     ///
     /// # Errors
     /// If a buffer's length disagrees with the shape.
-    pub fn launches(&self) -> Result<[Launch; 2]> {
+    pub fn launches(&self) -> Result<Vec<Launch>> {
         let (name, NormShape { rows, hidden }) = (LAYER_NORM_BACKWARD.name, self.shape);
         let blocks = rows.div_ceil(ROWS);
         wide(name, "hidden", hidden, [1, HIDDEN_MAX])?;
@@ -81,15 +79,16 @@ impl LayerNormBackward<'_> {
         fits(name, "statistics", self.statistics, &[rows, 2])?;
         fits(name, "d_out", self.d_out, &[rows, hidden])?;
         fits(name, "d_x", self.d_x, &[rows, hidden])?;
-        fits(name, "parts", self.parts, &[blocks, 2, hidden])?;
-        fits(name, "d_affine", self.d_affine, &[2, hidden])?;
-        let Self { x, affine, statistics, d_out, d_x, parts, d_affine, .. } = *self;
+        let parts = self.d_affine.map(|to| to.parts);
+        parts.map_or(Ok(()), |parts| fits(name, "parts", parts, &[blocks, 2, hidden]))?;
+        let Self { x, affine, statistics, d_out, d_x, .. } = *self;
         let (rows, columns) = (u32_of(name, rows)?, hidden as u32);
         let arguments = arguments![x, affine, statistics, d_out, d_x, parts, rows, columns];
-        let sums = arguments![parts, d_affine, u32_of(name, blocks)?, 2 * columns];
-        Ok([
-            Launch::new(LAYER_NORM_BACKWARD, arguments).over([blocks, 1], THREADS)?,
-            Launch::new(COLUMN_SUMS, sums).over([(2 * hidden).div_ceil(256), 1], 256)?,
-        ])
+        let mut launches =
+            vec![Launch::new(LAYER_NORM_BACKWARD, arguments).over([blocks, 1], THREADS)?];
+        if let Some(to) = self.d_affine {
+            launches.push(to.sums(name, [blocks, 2 * hidden])?);
+        }
+        Ok(launches)
     }
 }

@@ -207,7 +207,7 @@ impl Adapters {
     }
 
     /// Rows (rows, inputs) times the weight, to (rows, [`Adapters::columns`]). What comes back is
-    /// what [`LoraSums::row_scales`] has to be; in `room` rows become FP8, if the weight is in it.
+    /// what [`LoraSums::row_scales`] has to be; in `room` rows become FP8, if the weight is.
     ///
     /// # Errors
     /// If there is no room, or the device failed.
@@ -215,7 +215,7 @@ impl Adapters {
         &self,
         driver: &dyn Driver,
         x: &Buffer<Bf16>,
-        room: &Fp8Rows,
+        room: Option<&Fp8Rows>,
         sums: &Buffer<Bf16>,
     ) -> Result<Option<Buffer<f32>>> {
         let size = [x.len() / self.inputs, self.columns(), self.inputs];
@@ -225,6 +225,9 @@ impl Adapters {
                 Ok(None)
             }
             Weight::Fp8(weight) => {
+                let room = room.ok_or_else(|| {
+                    Error::Device("adapters: there is no room for rows to become FP8".into())
+                })?;
                 let x = room.quantise(driver, x, self.inputs)?;
                 driver.product(&Product::new(size, &x.numbers, &weight.numbers, sums)?)?;
                 Ok(Some(x.scales))

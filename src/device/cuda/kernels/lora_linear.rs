@@ -1,7 +1,8 @@
 //! A product with each row's adapter, and what follows it.
 
 use super::super::launch::{
-    LORA_GATED, LORA_GELU, LORA_LINEAR, LORA_QKV, LORA_RESIDUAL, Launch, arguments,
+    LORA_GATED, LORA_GELU, LORA_GELU_BACKWARD, LORA_LINEAR, LORA_QKV, LORA_RESIDUAL, Launch,
+    arguments,
 };
 use super::super::{Bf16, Buffer};
 use super::{EIGHT, Indices, LoraSums, fits, u32_of, wide};
@@ -23,6 +24,15 @@ pub struct LoraGelu<'a> {
     pub sums: LoraSums<'a>,
     /// (rows, outputs).
     pub out: &'a Buffer<Bf16>,
+}
+
+/// The gradient of [`LoraGelu`] by the sums with their adapters and bias: d · gelu' of them.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraGeluBackward<'a> {
+    /// As forward.
+    pub sums: LoraSums<'a>,
+    /// (rows, outputs): the gradient by what came out, which becomes that by what went in.
+    pub d: &'a Buffer<Bf16>,
 }
 
 /// out[r] = residual[from[r]] + the sums with their adapters and bias.
@@ -86,6 +96,18 @@ impl LoraGelu<'_> {
         let outputs = self.sums.adapters.outputs();
         fits(LORA_GELU.name, "out", self.out, &[self.sums.rows, outputs])?;
         self.sums.launch(LORA_GELU, outputs, arguments![self.out])
+    }
+}
+
+impl LoraGeluBackward<'_> {
+    /// Checks the call.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape.
+    pub fn launch(&self) -> Result<Launch> {
+        let outputs = self.sums.adapters.outputs();
+        fits(LORA_GELU_BACKWARD.name, "d", self.d, &[self.sums.rows, outputs])?;
+        self.sums.launch(LORA_GELU_BACKWARD, outputs, arguments![self.d])
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::Result;
 
 /// Rows that a block adds up.
 const ROWS: usize = 64;
+/// Columns of a block that adds up what blocks have left.
+const SUMS_THREADS: u32 = 256;
 
 /// The gradient of [`super::RmsNorm`]. `d_x` is added to, since x also flows past the norm.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +31,24 @@ pub struct RmsNormBackward<'a> {
     pub d_weight: Option<NormWeight<'a>>,
 }
 
-/// Where a norm's weight's gradient goes.
+/// Where a norm's weight's gradient goes; of a layer norm, also its bias's.
 #[derive(Clone, Copy, Debug)]
 pub struct NormWeight<'a> {
     /// (rows / 64, rounded up, hidden): scratch.
     pub parts: &'a Buffer<f32>,
     /// (hidden), added to.
     pub d_weight: &'a Buffer<f32>,
+}
+
+impl NormWeight<'_> {
+    /// The launch that adds up what blocks have left, (blocks, columns).
+    pub(super) fn sums(&self, kernel: &str, [blocks, columns]: [usize; 2]) -> Result<Launch> {
+        fits(kernel, "d_weight", self.d_weight, &[columns])?;
+        let sizes = [u32_of(kernel, blocks)?, u32_of(kernel, columns)?];
+        let arguments = arguments![self.parts, self.d_weight, sizes[0], sizes[1]];
+        let blocks = columns.div_ceil(SUMS_THREADS as usize);
+        Launch::new(COLUMN_SUMS, arguments).over([blocks, 1], SUMS_THREADS)
+    }
 }
 
 impl RmsNormBackward<'_> {
@@ -60,11 +73,8 @@ impl RmsNormBackward<'_> {
         let threads = (hidden / EIGHT).next_multiple_of(WARP) as u32;
         let mut launches =
             vec![Launch::new(RMS_NORM_BACKWARD, arguments).over([blocks, 1], threads)?];
-        if let Some(NormWeight { parts, d_weight }) = self.d_weight {
-            fits(name, "d_weight", d_weight, &[hidden])?;
-            let arguments = arguments![parts, d_weight, u32_of(name, blocks)?, columns];
-            let sums = Launch::new(COLUMN_SUMS, arguments).over([hidden.div_ceil(256), 1], 256)?;
-            launches.push(sums);
+        if let Some(to) = self.d_weight {
+            launches.push(to.sums(name, [blocks, hidden])?);
         }
         Ok(launches)
     }

@@ -1,30 +1,20 @@
 //! A decoder's backward pass on a device, as launches and products: the same steps as on the
 //! processor.
-//!
-//! With r = x · downᵀ, which the forward product leaves beside its sums, and scale s,
-//!
-//! ```text
-//! d_r = s · d_out · up        d_up   += s · d_outᵀ · r
-//! d_x = d_out · W + d_r · down    d_down += d_rᵀ · x
-//! ```
-//!
-//! and without adapters d_W += d_outᵀ · x. All of them are products of matrices; what is between
-//! them is bf16, the gradients are f32.
 
-use super::learner::{ResidentLearner, clear};
-use super::pass::{After, Placed, Sums};
+use super::Resident;
+use super::learner::ResidentLearner;
+use super::pass::{After, Placed};
 use super::room::{Place, Size};
-use super::sections::TrainedSite;
-use super::{Multiplied, Resident};
 use crate::device::Queries;
 use crate::device::cuda::kernels::{
     CandidateLogitsBackward, GatedBackward, GroupedAttentionBackward, Indices, LookupBackward,
     LoraLinear, NormWeight, OwnRows, RmsNormBackward, RotaryBackward, Round, Spread, Uses, Visits,
 };
-use crate::device::cuda::{Bf16, Buffer, Driver, Form, Product};
+use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::shape::{GatedShape, NormShape};
 use crate::error::Result;
 use crate::model::decoder::{Batch, DecoderConfig, Learner};
+use crate::model::resident::{SiteBackward, SiteRoom, clear};
 use std::ops::Range;
 
 /// Rows of a block of the norm's gradient.
@@ -50,10 +40,9 @@ pub struct LearningRoom {
     d_gated: Buffer<Bf16>,
     gate_up: Buffer<Bf16>,
     d_gate_up: Buffer<Bf16>,
-    d_ranks: Buffer<Bf16>,
     /// A norm's weight's gradient, by blocks.
     parts: Buffer<f32>,
-    ones: Buffer<Bf16>,
+    sites: SiteRoom,
 }
 
 impl LearningRoom {
@@ -82,9 +71,8 @@ impl LearningRoom {
             d_gated: narrow(inner)?,
             gate_up: narrow(2 * inner)?,
             d_gate_up: narrow(2 * inner)?,
-            d_ranks: narrow(size.ranks)?,
             parts: Buffer::new(driver, tokens.div_ceil(NORM_ROWS) * hidden)?,
-            ones: Buffer::of(driver, &vec![Bf16::of(1.0); tokens])?,
+            sites: SiteRoom::new(driver, tokens, size.ranks)?,
         })
     }
 
@@ -178,10 +166,10 @@ impl ResidentLearner {
             self.forward_half_backward(half, after)?;
             self.attention_half_backward(with, half, d_stream)?;
         }
-        let (Some(uses), Some(place)) = (&with.looked_up, &self.sections.embeddings) else {
+        let (Some(uses), Some(place)) = (&with.looked_up, &self.places.embeddings) else {
             return Ok(());
         };
-        let d_rows = &self.gradient.slice(place.clone())?;
+        let d_rows = &self.parameters.gradient(place)?;
         let call = LookupBackward { hidden, scale: 1.0, uses, d_out: d_stream, d_rows };
         resident.driver.launch(&call.launch()?)
     }
@@ -194,8 +182,8 @@ impl ResidentLearner {
         let d_h = &room.d_normed.slice(0..prompts * hidden)?;
         let candidates = (&self.candidates, with.logits.len() / prompts);
         let forward = resident.head(&with.placed, h, candidates, &with.logits);
-        let place = self.sections.scored.as_ref();
-        let d_own = place.map(|place| self.gradient.slice(place.clone())).transpose()?;
+        let place = self.places.scored.as_ref();
+        let d_own = place.map(|place| self.parameters.gradient(place)).transpose()?;
         let d_own = with.scored.as_ref().zip(d_own.as_ref());
         let d_own = d_own.map(|(uses, d_own)| OwnRows { uses, d_own });
         let d_logits = &Buffer::of(driver, d_logits)?;
@@ -203,7 +191,7 @@ impl ResidentLearner {
         call.launches()?.iter().try_for_each(|launch| driver.launch(launch))?;
         clear(driver, d_last)?;
         let x = room.stream(resident.weights.layers.len(), prompts, hidden)?;
-        let trained = self.sections.last_norm.as_ref();
+        let trained = self.places.last_norm.as_ref();
         let weight = &resident.weights.last_norm;
         self.norm_backward((&x, &room.last_scales), (weight, trained), d_last)
     }
@@ -219,8 +207,7 @@ impl ResidentLearner {
         let d_gated = &room.d_gated.slice(0..rows * inner)?;
         self.site_backward((l, 3), rows, &place.gated, d_out, d_gated)?;
         let [.., gate_up, _] = &layer.sites;
-        let sums = place.sums[2].slice(0..rows * gate_up.adapters.columns())?;
-        let sums = &Sums { sums, row_scales: None };
+        let sums = &gate_up.left(rows, &place.sums[2])?;
         let x = &room.gate_up.slice(0..rows * 2 * inner)?;
         let call = LoraLinear { sums: gate_up.sums(rows, sums, after.chosen), out: x };
         driver.launch(&call.launch()?)?;
@@ -230,7 +217,7 @@ impl ResidentLearner {
         let d_normed = &room.d_normed.slice(0..rows * hidden)?;
         self.site_backward((l, 2), rows, &place.forward_normed, d_x, d_normed)?;
         let x = attended.slice(0..rows * hidden)?;
-        let trained = self.sections.layers[l].norms.as_ref().map(|[_, forward]| forward);
+        let trained = self.places.layers[l].norms.as_ref().map(|[_, forward]| forward);
         let weight = (&layer.forward_norm, trained);
         self.norm_backward((&x, &place.forward_scales), weight, d_stream)
     }
@@ -275,7 +262,7 @@ impl ResidentLearner {
         let d_normed = &room.d_normed.slice(0..tokens * hidden)?;
         self.site_backward((l, 0), tokens, &place.attention_normed, d_qkv, d_normed)?;
         let x = room.stream(l, tokens, hidden)?;
-        let trained = self.sections.layers[l].norms.as_ref().map(|[attention, _]| attention);
+        let trained = self.places.layers[l].norms.as_ref().map(|[attention, _]| attention);
         let weight = (&layer.attention_norm, trained);
         self.norm_backward((&x, &place.attention_scales), weight, d_stream)
     }
@@ -289,81 +276,12 @@ impl ResidentLearner {
         d_out: &Buffer<Bf16>,
         d_x: &Buffer<Bf16>,
     ) -> Result<()> {
-        let (driver, of) = (&*self.resident.driver, &self.resident.weights.layers[l].sites[site]);
-        let (outputs, inputs) = (of.adapters.outputs(), of.adapters.inputs());
-        let x = &x.slice(0..rows * inputs)?;
-        let turned = Form { b_turned: true, ..Form::default() };
-        let size = [rows, inputs, outputs];
-        driver.product(&Product::of(size, d_out, of.adapters.weight()?, d_x, turned)?)?;
-        match &self.sections.layers[l].sites[site] {
-            TrainedSite::Fixed => Ok(()),
-            TrainedSite::Weight { weight, bias } => {
-                self.sum_over_rows([outputs, inputs], rows, (d_out, x), weight)?;
-                let ones = &self.room.ones.slice(0..rows)?;
-                bias.as_ref().map_or(Ok(()), |bias| {
-                    self.sum_over_rows([1, outputs], rows, (ones, d_out), bias)
-                })
-            }
-            TrainedSite::Adapter { .. } => {
-                let sums = &self.room.place(l).0.sums[site];
-                self.factors_backward((l, site), rows, [x, sums, d_out, d_x])
-            }
-        }
-    }
-
-    /// The gradients of an adapter's factors, and what rows get through them.
-    fn factors_backward(
-        &self,
-        (l, site): (usize, usize),
-        rows: usize,
-        [x, sums, d_out, d_x]: [&Buffer<Bf16>; 4],
-    ) -> Result<()> {
-        let TrainedSite::Adapter { down, up, parts } = &self.sections.layers[l].sites[site] else {
-            return Ok(());
-        };
-        let (driver, scale) = (&*self.resident.driver, self.sections.scale);
-        let Multiplied { adapters, .. } = &self.resident.weights.layers[l].sites[site];
-        let (outputs, inputs, columns) =
-            (adapters.outputs(), adapters.inputs(), adapters.columns());
-        let ranks = columns - outputs;
-        let d_ranks = &self.room.d_ranks.slice(0..rows * ranks)?;
-        let form = Form { b_turned: true, scale, ..Form::default() };
-        let size = [rows, ranks, outputs];
-        driver.product(&Product::of(size, d_out, adapters.ups(), d_ranks, form)?)?;
-        let form = Form { b_turned: true, add: true, ..Form::default() };
-        let downs = &adapters.downs()?;
-        driver.product(&Product::of([rows, inputs, ranks], d_ranks, downs, d_x, form)?)?;
-        self.sum_over_rows([ranks, inputs], rows, (d_ranks, x), down)?;
-        for part in parts {
-            let form = Form {
-                a_turned: true,
-                b_turned: true,
-                apart: [outputs, columns, ranks],
-                scale,
-                add: true,
-            };
-            let a = &d_out.slice(part.outputs.start..rows * outputs)?;
-            let b = &sums.slice(outputs + part.ranks.start..rows * columns)?;
-            let first = up.start + part.outputs.start * ranks + part.ranks.start;
-            let c = &self.gradient.slice(first..up.end)?;
-            let size = [part.outputs.len(), part.ranks.len(), rows];
-            driver.product(&Product::of(size, a, b, c, form)?)?;
-        }
-        Ok(())
-    }
-
-    /// place += aᵀ · b, summed over the rows of both: the gradient of a weight.
-    fn sum_over_rows(
-        &self,
-        [outputs, inputs]: [usize; 2],
-        rows: usize,
-        (a, b): (&Buffer<Bf16>, &Buffer<Bf16>),
-        place: &Range<usize>,
-    ) -> Result<()> {
-        let form = Form { a_turned: true, b_turned: true, add: true, ..Form::default() };
-        let to = &self.gradient.slice(place.clone())?;
-        let product = Product::of([outputs, inputs, rows], a, b, to, form)?;
-        self.resident.driver.product(&product)
+        let Self { resident, places, parameters, room, .. } = self;
+        let with = &resident.weights.layers[l].sites[site];
+        let trained = &places.layers[l].sites[site];
+        let sums = &room.place(l).0.sums[site];
+        let room = &room.sites;
+        SiteBackward { parameters, room, with, trained, rows, x, sums, d_out }.run(d_x, false)
     }
 
     /// Adds to `d_x` what comes through a norm from `d_normed`, and to its weight's gradient.
@@ -376,7 +294,7 @@ impl ResidentLearner {
         let (driver, room, hidden) = (&*self.resident.driver, &self.room, weight.len());
         let shape = NormShape { rows: x.len() / hidden, hidden };
         let parts = &room.parts.slice(0..shape.rows.div_ceil(NORM_ROWS) * hidden)?;
-        let d_weight = trained.map(|place| self.gradient.slice(place.clone())).transpose()?;
+        let d_weight = trained.map(|place| self.parameters.gradient(place)).transpose()?;
         let d_weight = d_weight.as_ref().map(|d_weight| NormWeight { parts, d_weight });
         let statistics = &scales.slice(0..shape.rows)?;
         let d_out = &room.d_normed.slice(0..x.len())?;

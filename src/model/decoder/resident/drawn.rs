@@ -1,7 +1,8 @@
 //! A decoder whose weights look random, made on the device: for measurements of shapes whose
 //! weights are nowhere.
 
-use super::{Heads, Layer, Multiplied, OwnRows, Resident, Room, SharedDriver, Weights, size};
+use super::memory::size;
+use super::{Heads, Layer, Multiplied, OwnRows, Resident, Room, SharedDriver, Weights};
 use crate::device::cuda::Buffer;
 use crate::device::cuda::kernels::{Adapters, Draw};
 use crate::error::Result;

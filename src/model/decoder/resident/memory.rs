@@ -1,6 +1,5 @@
 //! How much of a device's memory a decoder takes.
 
-use super::heads::Heads;
 use super::shelf::{page_bytes, pages};
 use crate::device::Precision;
 use crate::error::Result;
@@ -8,6 +7,7 @@ use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
 use crate::model::decoder::source::Source;
 use crate::model::decoder::{DecoderConfig, load};
+use crate::model::resident::Heads;
 use std::ops::AddAssign;
 
 /// Ranks that kernels take together.

@@ -10,7 +10,6 @@
 
 mod backward;
 mod drawn;
-pub(in crate::model) mod heads;
 mod learner;
 mod memory;
 mod pass;
@@ -20,22 +19,22 @@ mod sections;
 mod shelf;
 
 pub use drawn::Drawn;
-pub use learner::{Follow, ResidentLearner};
+pub use learner::ResidentLearner;
 pub use memory::Memory;
 pub(super) use memory::{filled, grown};
 pub(super) use shelf::{PAGE, Page, Shelf};
 
 use super::layout::SITES;
-use super::source::{Place, Read, Source};
+use super::source::{Place, Source};
 use super::table::Rows as Replaced;
-use super::{Batch, Decoder, DecoderConfig, DecoderFiles, Prompt, fitting};
+use super::{Batch, Decoder, DecoderConfig, DecoderFiles, Prompt, fitting, load};
 pub use crate::device::cuda::SharedDriver;
-use crate::device::cuda::kernels::{Adapter, Adapters, Paths, Rows};
+use crate::device::cuda::kernels::{Paths, Rows};
 use crate::device::cuda::{Bf16, Buffer, Driver};
-use crate::device::{Lora, Matrix, Precision, Queries};
+use crate::device::{Precision, Queries};
 use crate::error::{Error, Result};
-use heads::Heads;
-use memory::size;
+pub use crate::model::resident::Follow;
+use crate::model::resident::{Given, Heads, Laid, Multiplied, unpacked};
 use pass::Placed;
 use room::{Room, Size};
 use std::collections::HashMap;
@@ -74,12 +73,6 @@ struct Layer {
     forward_norm: Buffer<f32>,
     /// In the order of [`SITES`].
     sites: [Multiplied; 4],
-}
-
-/// A weight with its adapters and bias.
-struct Multiplied {
-    adapters: Adapters,
-    bias: Option<Buffer<f32>>,
 }
 
 /// The rows of the embeddings that adapters replace, one after the other.
@@ -267,7 +260,16 @@ impl Weights {
         };
         let layer = |l: usize| {
             let [attention_norm, forward_norm] = from.norms(l)?;
-            let site = |at: usize| Multiplied::of(driver, heads, from, [l, at]);
+            let site = |at: usize| {
+                let given = Given {
+                    size: load::size(config, SITES[at]),
+                    read: &*from.matrix(Place::Site { layer: l, at }),
+                    bias: &from.bias(l, at)?,
+                    changes: &from.changes(l, at),
+                    fp8: from.precision() == Precision::Fp8,
+                };
+                Multiplied::of(driver, Laid { heads, site: at }, &given)
+            };
             Ok(Layer {
                 attention_norm: Buffer::of(driver, &attention_norm)?,
                 forward_norm: Buffer::of(driver, &forward_norm)?,
@@ -298,102 +300,4 @@ impl Weights {
         }
         Size { config, heads, columns, ranks, tokens, fp8 }
     }
-}
-
-/// A weight or a factor of a change of it, as it lies in a file, in the device's heads.
-#[derive(Clone, Copy)]
-struct Laid {
-    heads: Heads,
-    /// Its place in [`SITES`].
-    site: usize,
-}
-
-impl Laid {
-    /// A row of the weight, which `read` writes as it lies in a file.
-    fn row(self, read: &Read<'_>, row: usize, to: &mut [f32]) -> Result<()> {
-        match (self.site, self.heads.row(row)) {
-            (0, None) => to.fill(0.0),
-            (0, Some(row)) => read(row, to)?,
-            (1, _) if self.heads.width < self.heads.wide => {
-                let mut narrow = vec![0.0; to.len() / self.heads.wide * self.heads.width];
-                read(row, &mut narrow)?;
-                self.heads.spread(&narrow, to);
-            }
-            _ => read(row, to)?,
-        }
-        Ok(())
-    }
-
-    /// (outputs, columns).
-    fn outputs<T: Copy + Default>(&self, from: Vec<T>, columns: usize) -> Vec<T> {
-        match self.site {
-            0 => self.heads.rows(&from, columns),
-            _ => from,
-        }
-    }
-
-    fn factors(&self, lora: &Lora) -> Factors {
-        let (down, up, scale) = lora.factors();
-        let ranks = down.outputs();
-        let (down, up) = (self.inputs(unpacked(down)), self.outputs(unpacked(up), ranks));
-        Factors { ranks, down, up, scale }
-    }
-
-    /// (rows, inputs).
-    fn inputs<T: Copy + Default>(&self, from: Vec<T>) -> Vec<T> {
-        match self.site {
-            1 => self.heads.columns(&from),
-            _ => from,
-        }
-    }
-}
-
-/// A change of a weight, in the device's heads.
-struct Factors {
-    ranks: usize,
-    down: Vec<f32>,
-    up: Vec<f32>,
-    scale: f32,
-}
-
-impl Factors {
-    fn adapter(&self) -> Adapter<'_> {
-        Adapter { ranks: self.ranks, down: &self.down, up: &self.up, scale: self.scale }
-    }
-}
-
-impl Multiplied {
-    fn of(
-        driver: &dyn Driver,
-        heads: Heads,
-        from: &dyn Source,
-        [layer, at]: [usize; 2],
-    ) -> Result<Self> {
-        let laid = Laid { heads, site: at };
-        let (size, read) =
-            (size(from.config(), heads, SITES[at]), from.matrix(Place::Site { layer, at }));
-        let mut row = |row: usize, to: &mut [f32]| laid.row(&*read, row, to);
-        let bias = laid.outputs(from.bias(layer, at)?, 1);
-        let changes = from.changes(layer, at);
-        let factors: Vec<Option<Factors>> =
-            changes.iter().map(|lora| Some(laid.factors(lora.as_ref()?))).collect();
-        let adapters: Vec<Option<Adapter<'_>>> =
-            factors.iter().map(|factors| factors.as_ref().map(Factors::adapter)).collect();
-        let mut adapters = Adapters::of_rows(driver, &mut row, size, &adapters)?;
-        if from.precision() == Precision::Fp8 {
-            adapters = adapters.in_fp8(driver)?;
-        }
-        Ok(Self {
-            adapters,
-            bias: (!bias.is_empty()).then(|| Buffer::of(driver, &bias)).transpose()?,
-        })
-    }
-}
-
-/// A matrix row by row.
-fn unpacked(matrix: &Matrix) -> Vec<f32> {
-    let mut rows = vec![0.0; matrix.outputs() * matrix.inputs()];
-    let width = matrix.inputs().max(1);
-    rows.chunks_exact_mut(width).enumerate().for_each(|(row, to)| matrix.row(row, to));
-    rows
 }

@@ -3,10 +3,10 @@
 
 use super::room::{Place, Room};
 use super::shelf::Shelf;
-use super::{Layer, Multiplied, Resident};
+use super::{Layer, Resident};
 use crate::device::cuda::kernels::{
     CandidateLogits, GroupedAttention, Indices, Keep, Lookup, LoraGated, LoraQkv, LoraResidual,
-    LoraSums, Paths, RmsNorm, Rows,
+    Paths, RmsNorm, Rows,
 };
 use crate::device::cuda::{Bf16, Buffer};
 use crate::device::shape::{GroupedShape, NormShape};
@@ -173,7 +173,8 @@ impl Resident {
         let to = (&place.attention_normed, &place.attention_scales);
         let normed = self.norm(stream, &layer.attention_norm, to)?;
         let [qkv, output, ..] = &layer.sites;
-        let sums = &self.product(place, &normed, tokens, (layer, 0))?;
+        let room = Some(&place.quantised);
+        let sums = &qkv.product(driver, (tokens, &normed), room, &place.sums[0])?;
         let out = &place.qkv.slice(0..tokens * qkv.adapters.outputs())?;
         let sums = qkv.sums(tokens, sums, &placed.by_token);
         let (turned, table) = (heads + shared, &self.weights.angles);
@@ -190,7 +191,7 @@ impl Resident {
         let scale = self.heads.scale();
         let call = GroupedAttention { paths, scale, qkv: out, kept, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
-        let sums = &self.product(place, mixed, count, (layer, 1))?;
+        let sums = &output.product(driver, (count, mixed), room, &place.sums[1])?;
         let sums = output.sums(count, sums, chosen);
         driver.launch(&LoraResidual { sums, residual: stream, from, out: attended }.launch()?)
     }
@@ -207,11 +208,12 @@ impl Resident {
         let [.., gate_up, down] = &layer.sites;
         let to = (&place.forward_normed, &place.forward_scales);
         let normed = self.norm(attended, &layer.forward_norm, to)?;
-        let sums = &self.product(place, &normed, count, (layer, 2))?;
+        let room = Some(&place.quantised);
+        let sums = &gate_up.product(driver, (count, &normed), room, &place.sums[2])?;
         let gated = &place.gated.slice(0..count * self.config.inner)?;
         let sums = gate_up.sums(count, sums, chosen);
         driver.launch(&LoraGated { sums, out: gated }.launch()?)?;
-        let sums = &self.product(place, gated, count, (layer, 3))?;
+        let sums = &down.product(driver, (count, gated), room, &place.sums[3])?;
         let sums = down.sums(count, sums, chosen);
         driver.launch(&LoraResidual { sums, residual: attended, from: None, out }.launch()?)
     }
@@ -230,37 +232,5 @@ impl Resident {
         let call = RmsNorm { shape, stream, delta, weight, epsilon, out: &out, statistics };
         self.driver.launch(&call.launch()?)?;
         Ok(out)
-    }
-
-    /// Rows times a weight and the downs of its adapters: one of a layer's, to its place.
-    fn product(
-        &self,
-        place: &Place,
-        x: &Buffer<Bf16>,
-        rows: usize,
-        (layer, site): (&Layer, usize),
-    ) -> Result<Sums> {
-        let with = &layer.sites[site].adapters;
-        let sums = place.sums[site].slice(0..rows * with.columns())?;
-        let row_scales = with.multiply(&*self.driver, x, &place.quantised, &sums)?;
-        Ok(Sums { sums, row_scales })
-    }
-}
-
-/// What a product has left, and what each of its rows is multiplied by if it was one of FP8 rows.
-pub struct Sums {
-    pub sums: Buffer<Bf16>,
-    pub row_scales: Option<Buffer<f32>>,
-}
-
-impl Multiplied {
-    pub(super) fn sums<'a>(
-        &'a self,
-        rows: usize,
-        Sums { sums, row_scales }: &'a Sums,
-        chosen: &'a Indices,
-    ) -> LoraSums<'a> {
-        let (adapters, bias) = (&self.adapters, self.bias.as_ref());
-        LoraSums { rows, sums, adapters, chosen, bias, row_scales: row_scales.as_ref() }
     }
 }

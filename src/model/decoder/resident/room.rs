@@ -1,10 +1,10 @@
 //! What a decoder's passes compute in, on a device.
 
-use super::heads::Heads;
 use crate::device::cuda::kernels::Fp8Rows;
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
 use crate::model::decoder::DecoderConfig;
+use crate::model::resident::Heads;
 
 /// What a layer computes, as its backward pass reads it.
 pub struct Place {

@@ -1,0 +1,177 @@
+//! An encoder that learns on a device: the base computes there, and what is trained of it and of
+//! the heads lies there. The heads, which are small, compute on the processor.
+
+use super::Resident;
+use super::backward::{Learned, LearningRoom};
+use super::sections::{self, Places};
+use crate::device::cuda::{Buffer, SharedDriver};
+use crate::error::{Error, Result};
+use crate::model::encoder::batch::by_length;
+use crate::model::encoder::{Batch, Learner, Piece};
+use crate::model::resident::{Follow, Parameters, TrainedSite};
+use std::sync::Arc;
+
+/// An encoder that learns on a device.
+pub struct ResidentLearner {
+    pub(super) resident: Arc<Resident>,
+    pub(super) places: Places,
+    pub(super) parameters: Parameters,
+    pub(super) room: LearningRoom,
+}
+
+impl ResidentLearner {
+    /// Copies a learner to a device, with room for batches of so many tokens, or of one text; texts
+    /// that the learner's encoder reads are read there from now on, with the weights as they are.
+    ///
+    /// Errors: [`Error::Device`] for what [`super::super::Encoder::device_refusal`] says, and if
+    /// the device has too little memory or fails.
+    pub fn of(driver: SharedDriver, learner: &mut Learner, tokens_max: usize) -> Result<Self> {
+        let Some(bert) = learner.encoder.bert() else {
+            return Err(Error::Device(learner.encoder.device_refusal().unwrap_or_default()));
+        };
+        let mut resident = Resident::of(driver, bert, tokens_max)?;
+        let driver = Arc::clone(&resident.driver);
+        let (sections, places) = sections::lay(&resident, learner)?;
+        let parameters = Parameters::of(Arc::clone(&driver), sections, learner.parameters())?;
+        read_trained(&mut resident, &places, &parameters)?;
+        let room = LearningRoom::new(&*driver, resident.size(resident.tokens_max))?;
+        let resident = Arc::new(resident);
+        learner.encoder.device = Some(Arc::clone(&resident));
+        Ok(Self { resident, places, parameters, room })
+    }
+
+    /// Goes on with other parameters, as [`Learner::parameters`] has them.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn set(&mut self, parameters: &[f32]) -> Result<()> {
+        self.parameters.set(parameters)
+    }
+
+    /// Goes on with other moments: the gradients' running mean, and their squares'.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn set_moments(&mut self, moments: [&[f32]; 2]) -> Result<()> {
+        self.parameters.set_moments(moments)
+    }
+
+    /// Copies the parameters and both moments from the device.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn read(&self, to: [&mut [f32]; 3]) -> Result<()> {
+        self.parameters.read(to)
+    }
+
+    /// Copies the gradient from the device.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn read_gradient(&self, to: &mut [f32]) -> Result<()> {
+        self.parameters.read_gradient(to)
+    }
+
+    /// Adds the base's gradient by some texts. `loss` is given their pooled rows (texts, hidden)
+    /// and writes the gradient by them, which is 0 before. Texts that do not fit into one batch are
+    /// read twice: before the loss is known, and after it. Returns the operations of one reading
+    /// and of the gradients.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn learn(
+        &mut self,
+        learner: &Learner,
+        pieces: &[&Piece],
+        loss: &mut dyn FnMut(&[f32], &mut [f32]),
+    ) -> Result<u64> {
+        let hidden = self.resident.config.hidden;
+        let row = |at: usize| at * hidden..(at + 1) * hidden;
+        let cut = by_length(pieces, self.resident.tokens_max);
+        let batch = |some: &[usize]| Batch::of(some.iter().map(|at| pieces[*at]));
+        let mut pooled = vec![0.0; pieces.len() * hidden];
+        let mut latest = None;
+        for some in &cut {
+            let (learned, rows) = self.forward(&batch(some))?;
+            let rows = rows.read(&*self.resident.driver)?;
+            for (at, from) in some.iter().zip(rows.chunks_exact(hidden)) {
+                pooled[row(*at)].copy_from_slice(from);
+            }
+            latest = Some(learned);
+        }
+        let mut d_pooled = vec![0.0; pooled.len()];
+        loss(&pooled, &mut d_pooled);
+        let mut flops = 0;
+        // Backwards: what the layers have computed of the latest batch is still there.
+        for some in cut.iter().rev() {
+            let batch = batch(some);
+            let learned = match latest.take() {
+                Some(learned) => learned,
+                None => self.forward(&batch)?.0,
+            };
+            let d_rows: Vec<f32> =
+                some.iter().flat_map(|at| &d_pooled[row(*at)]).copied().collect();
+            self.backward(&learned, &d_rows)?;
+            flops += learner.flops(&batch);
+        }
+        Ok(flops)
+    }
+
+    /// A batch, and its pooled rows.
+    fn forward(&self, batch: &Batch) -> Result<(Learned, Buffer<f32>)> {
+        let learned = Learned::of(&self.resident, batch, self.places.tables.is_some())?;
+        let rows = self.resident.forward(&self.room.forward, &learned.placed)?;
+        Ok((learned, rows))
+    }
+
+    /// Writes the heads' gradient, as their parameters lie.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn write_heads_gradient(&mut self, gradient: &[f32]) -> Result<()> {
+        let mut start = 0;
+        for place in &self.places.heads {
+            let end = start + place.len();
+            self.parameters
+                .gradient(place)?
+                .write(&*self.resident.driver, &gradient[start..end])?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Copies the heads' parameters from the device.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn heads(&self) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for place in &self.places.heads {
+            all.extend(self.parameters.weights(place)?.read(&*self.resident.driver)?);
+        }
+        Ok(all)
+    }
+
+    /// Takes the optimiser's step, and leaves a gradient of zeros.
+    ///
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn follow(&mut self, with: &Follow<'_>) -> Result<()> {
+        self.parameters.follow(with)
+    }
+}
+
+/// Makes kernels read tables, norms and biases where they are trained.
+fn read_trained(resident: &mut Resident, places: &Places, parameters: &Parameters) -> Result<()> {
+    let weights = &mut resident.weights;
+    for (table, place) in weights.tables.iter_mut().zip(places.tables.iter().flatten()) {
+        *table = parameters.weights(place)?;
+    }
+    if let Some(first_norm) = &places.first_norm {
+        weights.first_norm = parameters.weights(first_norm)?;
+    }
+    for (layer, trained) in weights.layers.iter_mut().zip(&places.layers) {
+        if let Some([attention, last]) = &trained.norms {
+            layer.attention_norm = parameters.weights(attention)?;
+            layer.last_norm = parameters.weights(last)?;
+        }
+        for (site, trained) in layer.sites.iter_mut().zip(&trained.sites) {
+            if let TrainedSite::Weight { bias: Some(bias), .. } = trained {
+                site.bias = Some(parameters.weights(bias)?);
+            }
+        }
+    }
+    Ok(())
+}
