@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! gpu kernels FOLDER          every kernel: time, and its share of the bound
-//! gpu decoder FOLDER          a decoder of Llama 3's 8 billion: tokens a second, the price of LoRA
+//! gpu decoder FOLDER          a decoder of Llama 3's 8 billion: tokens a second, what LoRA costs,
+//!                             what FP8 gains, and whether the device waits for the host
+//! gpu training FOLDER         a step of its adapters, over eight of its layers
 //! gpu search FOLDER           the best 100 of 10 million items for 1024 users
 //! gpu lists FOLDER A B APART  the lists of two runs, places' scores at most so far apart
 //! ```
@@ -19,14 +21,15 @@ mod parts;
 use parts::cases::{Bench, LARGE};
 use parts::rates::{Rates, cold, flush};
 use parts::table::rates_line;
-use parts::{decoder, families, lists, search};
+use parts::{decoder, families, lists, search, timeline, training};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use steerage::device::cuda::Nvidia;
 use steerage::error::{Error, Result};
 
-const USAGE: &str = "usage: gpu kernels|decoder|search FOLDER, or gpu lists FOLDER A B APART";
+const USAGE: &str =
+    "usage: gpu kernels|decoder|training|search FOLDER, or gpu lists FOLDER A B APART";
 
 fn main() -> ExitCode {
     // Cargo says `--bench`.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["kernels", folder] => opened(folder).and_then(|device| kernels(&device)),
         ["decoder", folder] => opened(folder).and_then(scorer),
+        ["training", folder] => opened(folder).and_then(learner),
         ["search", folder] => opened(folder).and_then(|device| searched(&device)),
         ["lists", _, here, there, apart] => compared(here, there, apart),
         _ => Err(Error::Input(USAGE.into())),
@@ -129,13 +133,33 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
             100.0 * (scored.seconds / alone - 1.0)
         ));
     }
-    let on = decoder::read_on(device, &setting)?;
+    let on = decoder::read_on(device.clone(), &setting)?;
     lines.push(format!(
         "{:26} {:8.0} tokens/s, {:.2} ms for one of each prompt: {:3.0} % of the bandwidth",
         "reading on, base alone",
         setting.prompts as f64 / on.step_seconds,
         1e3 * on.step_seconds,
         100.0 * on.step_bytes as f64 / on.step_seconds / rates.bytes
+    ));
+    lines.extend(timeline::lines(&timeline::run(device, &setting)?));
+    Ok(lines)
+}
+
+fn learner(device: Nvidia) -> Result<Vec<String>> {
+    let (rates, mut lines) = measured(&device)?;
+    let setting = training::llama_8b_layers();
+    let stepped = training::step(Arc::new(device), &setting)?;
+    lines.push(format!(
+        "{} prompts of {} tokens, {} layers, LoRA of rank {} on all seven projections: a step of \
+         {:.1} ms, {:.0} tokens/s, {:.0} TFLOP/s: {:.0} % of the products' rate",
+        setting.prompts,
+        setting.tokens,
+        setting.config.layers,
+        setting.rank,
+        1e3 * stepped.seconds,
+        stepped.tokens_per_s,
+        stepped.flops_per_s / 1e12,
+        100.0 * stepped.flops_per_s / rates.bf16
     ));
     Ok(lines)
 }

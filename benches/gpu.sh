@@ -6,11 +6,11 @@
 #   benches/gpu.sh --pack               builds what is carried into target/gpu, 35 MB
 #   benches/gpu.sh FOLDER [PART…]       runs there, and writes everything to FOLDER
 #
-# Parts: check sanitize kernels decoder search demo peft; all of them if none is named. There is no
-# need of a network, of CUDA's compiler or of Rust where it runs: carry the tree with target/gpu (and
-# STEERAGE_PACK says where else it is). Needed are NVIDIA's driver, and NVRTC and cuBLASLt, of the
-# toolkit or of the wheels nvidia-cuda-nvrtc and nvidia-cublas, whose folders are found through
-# Python and added to LD_LIBRARY_PATH. PEFT's part needs torch, transformers and peft.
+# Parts: check sanitize kernels decoder training search demo peft; all of them if none is named.
+# There is no need of a network, of CUDA's compiler or of Rust where it runs: carry the tree with
+# target/gpu (and STEERAGE_PACK says where else it is). Needed are NVIDIA's driver, and NVRTC and
+# cuBLASLt, of the toolkit or of the wheels nvidia-cuda-nvrtc and nvidia-cublas, whose folders are
+# found through Python and added to LD_LIBRARY_PATH. PEFT's part needs torch, transformers and peft.
 set -u
 usage="usage: benches/gpu.sh FOLDER [PART...], or benches/gpu.sh --pack"
 [ $# -ge 1 ] || { echo "$usage" >&2; exit 2; }
@@ -41,10 +41,10 @@ fi
 
 folder=$1
 shift
-parts=${*:-check sanitize kernels decoder search demo peft}
+parts=${*:-check sanitize kernels decoder training search demo peft}
 for part in $parts; do
     case $part in
-        check | sanitize | kernels | decoder | search | demo | peft) ;;
+        check | sanitize | kernels | decoder | training | search | demo | peft) ;;
         *) echo "no part \"$part\": $usage" >&2; exit 2 ;;
     esac
 done
@@ -137,7 +137,7 @@ for part in $parts; do
                 echo "sanitize: compute-sanitizer is not here" | tee -a "$folder/steps.txt"
             fi
             unset REQUIRE_CUDA ;;
-        kernels | decoder | search) step "$part" 400 "$bin/gpu" "$part" "$folder" ;;
+        kernels | decoder | training | search) step "$part" 400 "$bin/gpu" "$part" "$folder" ;;
         demo)
             if demo cpu cpu && demo cuda cuda:0; then
                 set -- "$folder"/runs/lists-cpu-* "$folder"/runs/lists-cuda-*
@@ -153,7 +153,7 @@ for part in $parts; do
 done
 
 echo
-for name in machine kernels decoder peft search lists steps; do
+for name in machine kernels decoder training peft search lists steps; do
     [ -e "$folder/$name.txt" ] && { echo "== $name"; cat "$folder/$name.txt"; }
 done
 grep -h 'cases failed$\|^FAILED' "$folder"/check.log "$folder"/sanitize-*.log 2>/dev/null

@@ -7,7 +7,7 @@ use crate::cuda::{Device, Order};
 use parts::cases::{Bench, TINY};
 use parts::rates::Rates;
 use parts::table::{Row, Unit};
-use parts::{decoder, families, lists, search};
+use parts::{decoder, families, lists, search, timeline, training};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -60,6 +60,43 @@ fn a_drawn_decoder_is_scored_and_a_search_compared() {
     let mut bench = Bench::new(&other, &by_hand, TINY);
     search::run(&mut bench, search::TINY).unwrap();
     assert_eq!(bench.rows.len(), 2);
+}
+
+/// The emulated device is done when it has been told.
+impl timeline::Clocked for Device {
+    type Moment = Instant;
+
+    fn mark(&self) -> Result<Instant> {
+        Ok(Instant::now())
+    }
+
+    fn seconds(&self, from: &Instant, to: &Instant) -> Result<f64> {
+        Ok(to.duration_since(*from).as_secs_f64())
+    }
+}
+
+#[test]
+fn a_timeline_has_a_line_for_each_batch() {
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let batches = timeline::run(Arc::new(device), &decoder::tiny()).unwrap();
+    assert_eq!(batches.len(), 2, "{batches:?}"); // three prompts, two of which fit
+    for batch in &batches {
+        assert!(batch.idle >= 0.0 && batch.idle < batch.lasted, "{batch:?}");
+    }
+    assert!(batches[0].waited == 0.0 && batches[1].waited > 0.0);
+    let batch = |waited, idle| timeline::Batch { waited, lasted: 0.010, idle };
+    let lines = timeline::lines(&[batch(0.0, 0.001), batch(0.005, 0.0)]);
+    assert_eq!(lines.last().unwrap(), "busy for 76.00 % of the time");
+    assert_eq!(lines[2], "    2              5000 us     10.00 ms         0 us");
+}
+
+#[test]
+fn adapters_of_a_drawn_decoder_learn() {
+    let Some(device) = Device::open(Order::ALL[0], None) else { return };
+    let setting = decoder::Setting { repeat: 3, ..decoder::tiny() };
+    let stepped = training::step(Arc::new(device), &setting).unwrap();
+    assert!(stepped.seconds > 0.0 && stepped.flops_per_s > 0.0);
+    assert!(stepped.losses[1] < stepped.losses[0], "{stepped:?}");
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub fn read_on(driver: SharedDriver, setting: &Setting) -> Result<ReadOn> {
 }
 
 /// Tokens that look random, none shared.
-fn prompts(setting: &Setting, adapters: u32) -> Vec<Prompt> {
+pub fn prompts(setting: &Setting, adapters: u32) -> Vec<Prompt> {
     let Setting { config, tokens, .. } = setting;
     let token = |p: usize, t: usize| mix64((p * tokens + t) as u64) % config.vocabulary as u64;
     let prompt = |p: usize| Prompt {

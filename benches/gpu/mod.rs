@@ -8,3 +8,5 @@ pub mod lists;
 pub mod rates;
 pub mod search;
 pub mod table;
+pub mod timeline;
+pub mod training;
