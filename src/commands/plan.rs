@@ -81,6 +81,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             let seconds = reranker_seconds(spec, &prepared) / workers;
             let opened = train_reranker::open(job, spec, store, prepared, trained)?;
             status(&opened.run, 1, text)?;
+            learning(&spec.device, train_reranker::memory(spec, &opened)?, "the decoder", text);
             let steps = "examples ─► prompts ─► gradients ─► AdamW ─► checkpoint";
             graph(steps, seconds, text);
         }
@@ -88,6 +89,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
         Kind::TrainEncoder(spec) => {
             let opened = train_encoder::open(job, spec, store, labels(job, upstream)?)?;
             status(&opened.run, 1, text)?;
+            learning(&spec.device, train_encoder::memory(spec, &opened)?, "the encoder", text);
             let seconds = encoder_seconds(spec, &opened.labelled) / workers;
             graph("requests, items ─► gradients ─► AdamW ─► checkpoint", seconds, text);
         }
@@ -184,6 +186,13 @@ fn labelled(
     text.push_str(&estimate.to_string());
     graph("read ─► request ─► judge ─► write ─► commit", estimate.seconds, text);
     Ok(())
+}
+
+/// What learning will take of a job's device, if it has one.
+fn learning(on: &DeviceSpec, memory: Option<Memory>, what: &str, text: &mut String) {
+    if let Some(memory) = memory {
+        device(on, memory, [what, "8192 tokens and their gradients"], text);
+    }
 }
 
 /// What a job will take of its device's memory: of what stays there, and of its batches.

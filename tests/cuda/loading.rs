@@ -20,7 +20,7 @@ const APART: u64 = 1 << 40;
 
 /// A device that computes nothing, and keeps what was written where.
 #[derive(Default)]
-pub struct Written {
+struct Written {
     /// Of each memory that was taken.
     memories: Mutex<Vec<Vec<u8>>>,
     /// The lengths of what was written.
@@ -64,7 +64,7 @@ impl Driver for Written {
 
 impl Written {
     /// What was taken, in bytes.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.memories.lock().unwrap().iter().map(Vec::len).sum()
     }
 }

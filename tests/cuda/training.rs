@@ -8,10 +8,11 @@ use crate::decoder::{MODELS, golden};
 use crate::models::Shelf;
 use std::sync::Arc;
 use steerage::device::Precision;
+use steerage::device::cuda::Counted;
 use steerage::error::Result;
 use steerage::model::adapter::Adapter;
 use steerage::model::decoder::{
-    Batch, Decoder, Learner, Prompt, ResidentLearner, SharedDriver, Trained,
+    Batch, Decoder, Learner, Memory, Prompt, ResidentLearner, SharedDriver, Trained,
 };
 use steerage::train::rank_net::{pairs, rank_net};
 use steerage::train::reranker::{Contrast, Fitted, Measured, RerankerSettings, fit_on};
@@ -34,6 +35,22 @@ fn learner(model: &str, full: bool, precision: Precision) -> Learner {
     let mut learner = Learner::new(decoder, &trained, &labels, 0).unwrap();
     learner.set(adapter.weights()).unwrap();
     learner
+}
+
+/// Within a share: what lies between parts is not counted.
+#[test]
+fn what_learning_is_planned_to_take_is_what_a_device_is_asked_for() {
+    for (full, kept_bytes_max) in [(true, 0), (false, 0), (false, 1 << 30)] {
+        let learner = learner("qwen2", full, Precision::F32);
+        let adapter = learner.adapter().map(Adapter::config);
+        let config = learner.decoder().config();
+        let planned = Memory::learning(config, adapter, 2048, kept_bytes_max).unwrap();
+        let device = Arc::<Counted>::default();
+        ResidentLearner::of(device.clone(), &learner, 2048, kept_bytes_max).unwrap();
+        let planned = (planned.weights_bytes + planned.batch_bytes) as f64;
+        let off = device.bytes() as f64 / planned - 1.0;
+        assert!(off.abs() < 0.03, "{full} {kept_bytes_max}: {off}");
+    }
 }
 
 /// The gradient of the pairwise loss of some prompts, a batch for each piece.

@@ -117,6 +117,22 @@ pub fn run(
     put(opened, &fitted.encoder, &facts)
 }
 
+/// What learning takes on the job's device, if it has one.
+///
+/// Errors: a folder that cannot be read; an encoder that a device does not take.
+pub fn memory(spec: &TrainEncoderSpec, opened: &Opened) -> Result<Option<Memory>> {
+    if spec.device.is_cpu() {
+        return Ok(None);
+    }
+    let trained = settings(spec, 1).trained;
+    let memory = match &opened.folder {
+        Some(folder) => Encoder::learning_memory(folder, &trained, encoder::TOKENS)?,
+        // No more words than are allowed.
+        None => new_config(spec, spec.base.words_max).learning_memory(&trained, encoder::TOKENS)?,
+    };
+    Ok(Some(memory))
+}
+
 /// The encoder that training begins with.
 fn base(
     spec: &TrainEncoderSpec,
@@ -137,8 +153,15 @@ fn base(
     let all = said.chain(texts).map(String::as_str);
     let json = words::tokenizer(all, base.words_max)?;
     let tokenizer = Tokenizer::parse("tokenizer.json", &json)?;
-    let config = BertConfig {
-        vocabulary: tokenizer.vocabulary(),
+    let config = new_config(spec, tokenizer.vocabulary());
+    Encoder::random(config, &json, base.width, base.tokens_max, seed)
+}
+
+/// The dimensions of a new encoder.
+fn new_config(spec: &TrainEncoderSpec, vocabulary: usize) -> BertConfig {
+    let base = &spec.base;
+    BertConfig {
+        vocabulary,
         hidden: base.hidden,
         inner: base.inner,
         layers: base.layers,
@@ -146,8 +169,7 @@ fn base(
         context_max: base.tokens_max,
         kinds: 2,
         epsilon: 1e-12,
-    };
-    Encoder::random(config, &json, base.width, base.tokens_max, seed)
+    }
 }
 
 fn settings(spec: &TrainEncoderSpec, threads: usize) -> EncoderSettings {

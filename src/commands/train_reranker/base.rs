@@ -1,14 +1,15 @@
 //! The decoder that a re-ranker begins with: a folder's, or a new one.
 
-use super::Opened;
+use super::{Opened, learned};
 use crate::commands::rerank::attribute;
 use crate::device::Precision;
 use crate::error::{Error, Result};
-use crate::model::decoder::{Decoder, DecoderConfig, DecoderFiles, Rope};
+use crate::model::decoder::{Decoder, DecoderConfig, DecoderFiles, Memory, Rope, Trained};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::words;
 use crate::spec::{PromptSpec, TrainRerankerSpec};
 use crate::stage::prompt::{PromptSettings, Prompter, TEMPLATE};
+use crate::train::reranker::TOKENS;
 use crate::types::Catalogue;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,35 @@ impl Base {
         let decoder = Decoder::random(new_config(spec, vocabulary), spec.train.seed)?;
         Ok(Base { decoder, prompter, tokenizer: Some(json) })
     }
+}
+
+/// What learning takes on the job's device, if it has one.
+///
+/// Errors: a folder or a template that cannot be used; a decoder that a device does not take.
+pub fn memory(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Option<Memory>> {
+    if spec.device.is_cpu() {
+        return Ok(None);
+    }
+    let catalogue = &opened.prepared.catalogue;
+    let (config, prompter) = match &opened.folder {
+        Some(folder) => {
+            let (mut config, prompter) =
+                (DecoderConfig::open(folder)?, folder_prompter(spec, folder, catalogue)?);
+            config.vocabulary += prompter.meanings()?.len();
+            (config, prompter)
+        }
+        None => {
+            let prompter = new_prompter(spec, &new_words(spec, catalogue)?, catalogue)?;
+            (new_config(spec, prompter.vocabulary()), prompter)
+        }
+    };
+    let learned = learned(spec, prompter.control_tokens());
+    let adapter = match &learned {
+        Trained::Adapter(config) => Some(config),
+        Trained::Full => None,
+    };
+    let (tokens, kept) = (TOKENS.max(spec.prompt.tokens_max), spec.train.kept_mib_max << 20);
+    Memory::learning(&config, adapter, tokens, kept).map(Some)
 }
 
 /// The folder's decoder with a row more for each control token: the mean of the rows of its name.

@@ -5,6 +5,7 @@ mod gather;
 mod learned;
 mod weight;
 
+pub use base::memory;
 pub use learned::{Loaded, Reranker};
 
 use super::devices;

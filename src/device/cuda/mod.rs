@@ -7,6 +7,7 @@
 
 mod buffer;
 mod compile;
+mod counted;
 mod driver;
 mod element;
 mod items;
@@ -19,6 +20,7 @@ mod staging;
 
 pub use buffer::{Buffer, View, WriteRow};
 pub use compile::{Compiled, Compiler};
+pub use counted::Counted;
 pub use driver::{Driver, Form, Memory, Output, Product, SharedDriver};
 pub use element::{Bf16, Element, Kind};
 pub use items::{Asked, Items};

@@ -2,13 +2,13 @@
 //! them to a device asks for the same rows, one at a time.
 
 use super::layout::{self, Projection, SITES};
-use super::resident::{filled, grown};
+use super::resident::grown;
 use super::table::Rows;
 use super::{Decoder, DecoderConfig, load};
 use crate::device::{Lora, Matrix, Precision};
 use crate::error::Result;
 use crate::model::adapter::Adapter;
-use crate::model::resident::Read;
+use crate::model::resident::{Read, filled};
 
 /// Where weights come from: writes a row of a tensor by its name.
 pub type Fill<'a> = dyn Fn(&str, usize, &mut [f32]) -> Result<()> + 'a;

@@ -8,7 +8,7 @@ mod sections;
 mod sites;
 
 pub use heads::Heads;
-pub use multiplied::{Given, Laid, Multiplied, Read, unpacked};
-pub use parameters::{Follow, Parameters, clear};
+pub use multiplied::{Given, Laid, Multiplied, Read, filled, unpacked};
+pub use parameters::{Follow, Parameters, STATE, clear};
 pub use sections::{Sections, TrainedPart, TrainedSite, counted};
 pub use sites::{SiteBackward, SiteRoom};

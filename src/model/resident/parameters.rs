@@ -23,6 +23,9 @@ pub struct Follow<'a> {
     pub norm_max: f32,
 }
 
+/// Numbers that are kept of each parameter: itself, its gradient, and two moments.
+pub const STATE: usize = 4;
+
 /// What is trained.
 pub struct Parameters {
     pub driver: SharedDriver,

@@ -16,7 +16,7 @@ use crate::train::update::{Moments, Update};
 pub(super) const BETAS: (f32, f32) = (0.9, 0.999);
 
 /// Tokens that a device reads together.
-pub(super) const TOKENS: usize = 8192;
+pub const TOKENS: usize = 8192;
 
 /// What came of the training of an encoder.
 #[derive(Clone)]

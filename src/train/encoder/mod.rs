@@ -9,7 +9,7 @@ mod loss;
 mod settings;
 mod step;
 
-pub use fit::{Examine, Fitted, fit, fit_on};
+pub use fit::{Examine, Fitted, TOKENS, fit, fit_on};
 pub use lessons::Lesson;
 pub use settings::{EncoderLoss, EncoderSettings, Schedule};
 pub use step::gradient;

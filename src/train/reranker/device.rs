@@ -12,7 +12,7 @@ use crate::train::update::Moments;
 use std::ops::Range;
 
 /// Tokens that are learned from together. Fixed: the gradient is summed from batch to batch.
-const TOKENS: usize = 8192;
+pub const TOKENS: usize = 8192;
 
 /// A decoder on a device, and what it learns from.
 pub(super) struct DeviceLessons<'a, 'b> {

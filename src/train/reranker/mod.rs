@@ -6,5 +6,6 @@ mod fit;
 mod settings;
 mod step;
 
+pub use device::TOKENS;
 pub use fit::{Example, Fitted, Measured, fit, fit_on};
 pub use settings::{Contrast, RerankerSettings};

@@ -1,17 +1,17 @@
 //! How much of a device's memory a decoder takes.
 
+use super::backward::LearningRoom;
+use super::room::{Room, Size};
 use super::shelf::{page_bytes, pages};
 use crate::device::Precision;
+use crate::device::cuda::Counted;
 use crate::error::Result;
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
 use crate::model::decoder::source::Source;
 use crate::model::decoder::{DecoderConfig, load};
-use crate::model::resident::Heads;
+use crate::model::resident::{Heads, STATE, filled};
 use std::ops::AddAssign;
-
-/// Ranks that kernels take together.
-const RANKS: usize = 16;
 
 /// What a model takes on a device, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl AddAssign for Memory {
 
 impl Memory {
     /// Of a decoder with its adapters, for batches of so many tokens.
-    pub(super) fn of(source: &dyn Source, heads: Heads, tokens_max: usize) -> Self {
+    pub(super) fn of(source: &dyn Source, heads: Heads, tokens_max: usize) -> Result<Self> {
         Self::planned(source.config(), heads, (source.grown(), source.precision()), tokens_max)
     }
 
@@ -45,7 +45,7 @@ impl Memory {
         tokens_max: usize,
     ) -> Result<Self> {
         let heads = Heads::new(config.width)?;
-        Ok(Self::planned(config, heads, (grown(adapters), precision), tokens_max))
+        Self::planned(config, heads, (grown(adapters), precision), tokens_max)
     }
 
     /// What [`super::Resident::keeping`] takes for so many bytes and batches of so many tokens.
@@ -56,6 +56,39 @@ impl Memory {
         Ok(pages(page, tokens_max, bytes) * page)
     }
 
+    /// Of a decoder that learns, with batches of so many tokens: parameters, gradient and moments
+    /// with the weights, what the backward pass needs with the batches. Without an adapter, every
+    /// weight is trained.
+    ///
+    /// Errors: those of [`Memory::expected`].
+    pub fn learning(
+        config: &DecoderConfig,
+        adapter: Option<&AdapterConfig>,
+        tokens_max: usize,
+        kept_bytes_max: usize,
+    ) -> Result<Self> {
+        let heads = Heads::new(config.width)?;
+        let (ranks, own) = grown(adapter);
+        let mut memory = Self::planned(config, heads, ((ranks, own), Precision::Bf16), tokens_max)?;
+        let place = planned_size(config, heads, (ranks, Precision::Bf16), tokens_max);
+        let counted = Counted::default();
+        LearningRoom::new(&counted, place, kept_bytes_max)?;
+        memory.batch_bytes += counted.bytes();
+        let sizes = SITES.map(|parts| size(config, heads, parts));
+        let trained = |([outputs, inputs], ranks): ([usize; 2], usize)| match adapter {
+            Some(_) => ranks * (outputs + inputs),
+            None => outputs * inputs,
+        };
+        let layer: usize = sizes.into_iter().zip(ranks).map(trained).sum();
+        let (rows, norms) = match adapter {
+            Some(_) => (own, 0),
+            None => (tables(config), 2 * config.layers + 1),
+        };
+        let numbers = config.layers * layer + (rows + norms) * config.hidden;
+        memory.weights_bytes += STATE * numbers * size_of::<f32>();
+        Ok(memory)
+    }
+
     /// Of a decoder whose adapters have so many ranks at each site together, and so many rows of
     /// the embeddings. What is not in FP8 is in bf16 there.
     fn planned(
@@ -63,7 +96,7 @@ impl Memory {
         heads: Heads,
         ((ranks, own), precision): (([usize; 4], usize), Precision),
         tokens_max: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         let (bf16, f32) = (size_of::<u16>(), size_of::<f32>());
         let fp8 = precision == Precision::Fp8;
         let row = |inputs: usize| if fp8 { inputs + f32 } else { inputs * bf16 };
@@ -72,21 +105,36 @@ impl Memory {
             (outputs + ranks) * row(inputs) + ranks * outputs * bf16
         };
         let layer: usize = sizes.into_iter().zip(ranks).map(site).sum();
-        let tables = (2 - usize::from(config.tied)) * config.vocabulary + own;
         let positions = config.context_max.min(tokens_max);
         let norms = (2 * config.layers + 1) * config.hidden * f32;
         let weights_bytes = config.layers * layer
-            + tables * config.hidden * bf16
+            + (tables(config) + own) * config.hidden * bf16
             + positions * heads.wide * f32
             + norms;
-        let columns = sizes.iter().zip(ranks).map(|([outputs, _], ranks)| outputs + ranks).max();
-        let [qkv, mixed] = [sizes[0][0], sizes[1][1]];
-        let token = 2 * config.hidden * f32
-            + (1 + config.heads) * f32
-            + (config.hidden + columns.unwrap_or(0) + qkv + mixed + config.inner) * bf16
-            + if fp8 { row(config.hidden.max(config.inner).max(mixed)) } else { 0 };
-        Self { weights_bytes, batch_bytes: tokens_max * token }
+        let counted = Counted::default();
+        Room::new(&counted, planned_size(config, heads, (ranks, precision), tokens_max))?;
+        Ok(Self { weights_bytes, batch_bytes: counted.bytes() })
     }
+}
+
+/// Rows of the embeddings, and of the logits' matrix if it is another one.
+fn tables(config: &DecoderConfig) -> usize {
+    (2 - usize::from(config.tied)) * config.vocabulary
+}
+
+/// How large places are of a decoder that is not loaded yet.
+fn planned_size(
+    config: &DecoderConfig,
+    heads: Heads,
+    (ranks, precision): ([usize; 4], Precision),
+    tokens: usize,
+) -> Size<'_> {
+    let mut columns = ranks;
+    for (columns, parts) in columns.iter_mut().zip(SITES) {
+        *columns += size(config, heads, parts)[0];
+    }
+    let ranks = ranks.into_iter().max().unwrap_or(0);
+    Size { config, heads, columns, ranks, tokens, fp8: precision == Precision::Fp8 }
 }
 
 /// What adapters add to a decoder: ranks of each site, and rows of the embeddings.
@@ -100,11 +148,6 @@ pub fn grown<'a>(adapters: impl IntoIterator<Item = &'a AdapterConfig>) -> ([usi
         own += adapter.tokens.len();
     }
     (ranks, own)
-}
-
-/// Ranks as kernels take them.
-pub fn filled(ranks: usize) -> usize {
-    ranks.next_multiple_of(RANKS)
 }
 
 /// Outputs and inputs of weights that are kept as one, in the device's heads.
@@ -138,7 +181,7 @@ mod tests {
         };
         let heads = Heads::new(config.width).unwrap();
         let mut decoder = Decoder::random(config.clone(), 1).unwrap();
-        let bare = Memory::of(&decoder, heads, 100);
+        let bare = Memory::of(&decoder, heads, 100).unwrap();
         let bf16 = Precision::Bf16;
         assert_eq!(Memory::expected(&config, None, bf16, 100).unwrap(), bare);
         assert!(Memory::expected(&config, None, Precision::Fp8, 100).unwrap() != bare);
@@ -147,7 +190,7 @@ mod tests {
             let adapter = AdapterConfig { rank, alpha, rslora, targets, tokens, base };
             let expected = Memory::expected(&config, Some(&adapter), bf16, 100).unwrap();
             decoder.attach(&Adapter::new(adapter, &config, |_| 0.1));
-            assert_eq!(expected, Memory::of(&decoder, heads, 100));
+            assert_eq!(expected, Memory::of(&decoder, heads, 100).unwrap());
             assert!(expected.weights_bytes > bare.weights_bytes);
             decoder.detach();
         }

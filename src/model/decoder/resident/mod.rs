@@ -21,7 +21,7 @@ mod shelf;
 pub use drawn::Drawn;
 pub use learner::ResidentLearner;
 pub use memory::Memory;
-pub(super) use memory::{filled, grown};
+pub(super) use memory::grown;
 pub(super) use shelf::{PAGE, Page, Shelf};
 
 use super::layout::SITES;
@@ -124,7 +124,7 @@ impl Resident {
     fn copied(driver: SharedDriver, from: &dyn Source, tokens_max: usize) -> Result<Self> {
         let config = from.config().clone();
         let heads = Heads::new(config.width)?;
-        let needed = Memory::of(from, heads, tokens_max);
+        let needed = Memory::of(from, heads, tokens_max)?;
         let refused = |error: Error| match error {
             Error::Device(why) => Error::Device(format!(
                 "{why}; the decoder's weights need {} MiB, and batches of {tokens_max} tokens {}: \

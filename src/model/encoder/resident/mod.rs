@@ -10,7 +10,9 @@ mod pass;
 mod room;
 mod sections;
 
+pub(super) use backward::LearningRoom;
 pub use learner::ResidentLearner;
+pub(super) use room::{Room, Size};
 
 use super::BertConfig;
 use super::batch::{Batch, Piece, by_length};
@@ -20,7 +22,6 @@ use crate::device::cuda::{Buffer, Driver, SharedDriver};
 use crate::device::shape::GroupedShape;
 use crate::error::{Error, Result};
 use crate::model::resident::{Given, Heads, Laid, Multiplied};
-use room::{Room, Size};
 use std::sync::{Mutex, PoisonError};
 
 /// Rows that kernels read are as wide as a multiple of this.
