@@ -66,7 +66,6 @@ pub enum StepSpec {
         /// or `fp8`, for which devices have products that are twice as fast, at the cost of
         /// lists that differ somewhat. As its files have them when left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        // an arm without keeps its run
         precision: Option<PrecisionSpec>,
         /// Seed of the orders. Default 0.
         #[serde(default)]
