@@ -125,7 +125,7 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
         let alone = *base.get_or_insert(scored.seconds);
         lines.push(format!(
             "{name:26} {:8.0} tokens/s, {:6.1} prompts/s, {:4.0} TFLOP/s: {:3.0} % of the \
-             products' rate; {:+.1} % against the base",
+             bf16 products' rate; {:+.1} % against the base",
             scored.tokens_per_s,
             setting.prompts as f64 / scored.seconds,
             scored.flops_per_s / 1e12,

@@ -6,9 +6,8 @@
 // below 2⁻⁶ numbers lie 2⁻⁹ apart. Ties go to even. What is no number stays none.
 //
 // Shapes:  x (rows, hidden) bf16; out (rows, hidden) u8; scales (rows) f32.
-// Blocks:  one for each row; a thread holds eight or sixteen numbers of it in registers, the second
-//          eight as far from the first as all threads' first reach.
-// Limits:  hidden a multiple of 8, at most 16 numbers for each thread.
+// Blocks:  one for each row, which is read twice: for its largest number, and then from the cache.
+// Limits:  hidden a multiple of 8.
 // Bound:   memory: 3 · hidden bytes a row.
 // Source:  Micikevicius et al., FP8 Formats for Deep Learning (2022), §3.
 #include "common.cuh"
@@ -31,23 +30,17 @@ quantise(const bf16* __restrict__ x, u8* __restrict__ out, float* __restrict__ s
     BLOCK_MEMORY(float, parts, WARP);
     u64 row = (u64)blockIdx.x * hidden;
     u32 first = threadIdx.x * 8, apart = blockDim.x * 8;
-    float numbers[2][8] = {}, largest = 0.0f;
-#pragma unroll
-    for (int part = 0; part < 2; part++) {
-        u32 i = first + part * apart;
-        if (i < hidden) read_eight(numbers[part], x + row + i);
-        for (int j = 0; j < 8; j++) largest = fmaxf(largest, fabsf(numbers[part][j]));
+    float numbers[8], largest = 0.0f;
+    for (u32 i = first; i < hidden; i += apart) {
+        read_eight(numbers, x + row + i);
+        for (int j = 0; j < 8; j++) largest = fmaxf(largest, fabsf(numbers[j]));
     }
     largest = block_max(largest, parts);
     float factor = largest > 1e-30f ? FP8_LARGEST / largest : 0.0f;
-#pragma unroll
-    for (int part = 0; part < 2; part++) {
-        u32 i = first + part * apart;
-        if (i >= hidden) continue;
+    for (u32 i = first; i < hidden; i += apart) {
         Vector<u8, 8> bits;
-        for (int j = 0; j < 8; j++) {
-            bits.at[j] = (u8)to_fp8(numbers[part][j] * factor);
-        }
+        read_eight(numbers, x + row + i);
+        for (int j = 0; j < 8; j++) bits.at[j] = (u8)to_fp8(numbers[j] * factor);
         write<8>(out + row + i, bits);
     }
     if (threadIdx.x == 0) scales[blockIdx.x] = largest / FP8_LARGEST;

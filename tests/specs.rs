@@ -162,6 +162,35 @@ fn the_points_of_a_sweep_differ() {
     assert!(said.contains("sweep.weight: \"steered w=0.25\" is there twice"), "{said}");
 }
 
+/// A job that says nothing of it is the job that it was.
+#[test]
+fn a_precision_makes_another_job() {
+    let arm = |more: &str| {
+        format!(
+            "kind = \"rerank\"\nname = \"r\"\nsequences = \"run:p\"\nretriever = \"run:t\"\n\
+             [[arm]]\nname = \"a\"\n\
+             steps = [{{ method = \"token-control\", reranker = \"run:r\", weight = 1.0{more} }}]\n\
+             [[guide]]\nname = \"g\"\n[guide.decoder]\npath = \"p\"\n"
+        )
+    };
+    let written = |text: &str| match read(text.as_bytes(), &[]).unwrap().kind {
+        Kind::Rerank(spec) => serde_json::to_string(&spec).unwrap(),
+        other => panic!("expected a rerank job, found {}", other.name()),
+    };
+    let plain = written(&arm(""));
+    assert!(!plain.contains("precision"), "{plain}");
+    assert!(written(&arm(", precision = \"fp8\"")).contains("\"precision\":\"fp8\""));
+    let guide = format!("{}precision = \"fp8\"\n", arm(""));
+    assert!(written(&guide).contains("\"precision\":\"fp8\""));
+    let said = refusal(&arm(", precision = \"int8\""), &[]);
+    assert!(said.contains("int8"), "{said}");
+    let encoder = "kind = \"train-encoder\"\nname = \"e\"\nlabels = \"run:l\"\n\
+                   [base]\nprecision = \"fp8\"\n";
+    let said = refusal(encoder, &[]);
+    let expected = "base.precision: expected \"f32\" or \"bf16\", found \"fp8\"";
+    assert!(said.contains(expected), "{said}");
+}
+
 #[test]
 fn an_arm_that_cannot_be_read_does_not_hide_the_next() {
     let text = r#"

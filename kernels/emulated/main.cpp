@@ -175,8 +175,6 @@ static void obey(char letter, Reader& message, Memory& memory) {
         product<bf16, float>(message, memory);
     } else if (letter == '8') {
         product<u8, bf16>(message, memory);
-    } else if (letter == '9') {
-        product<u8, float>(message, memory);
     } else {
         fail("no message begins with %d", letter);
     }

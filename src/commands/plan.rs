@@ -189,9 +189,9 @@ fn labelled(
 }
 
 /// What learning will take of a job's device, if it has one.
-fn learning(on: &DeviceSpec, memory: Option<Memory>, what: &str, text: &mut String) {
-    if let Some(memory) = memory {
-        device(on, memory, [what, "8192 tokens and their gradients"], text);
+fn learning(on: &DeviceSpec, taken: Option<(Memory, String)>, what: &str, text: &mut String) {
+    if let Some((memory, batch)) = taken {
+        device(on, memory, [what, &batch], text);
     }
 }
 

@@ -172,8 +172,7 @@ impl Driver for Emulator {
         let letter = match (product.is_fp8(), product.kind()) {
             (false, Kind::Bf16) => b'P',
             (false, _) => b'Q',
-            (true, Kind::Bf16) => b'8',
-            (true, _) => b'9',
+            (true, _) => b'8',
         };
         let Form { a_turned, b_turned, apart, scale, add } = product.form();
         let sizes = product.size().into_iter().chain(apart).map(|size| size as u64);

@@ -99,10 +99,11 @@ fn what_learning_is_planned_to_take_is_what_a_device_is_asked_for() {
         }
         let planned = Encoder::learning_memory(folder.path(), &trained, 2048).unwrap();
         let device = Arc::<Counted>::default();
-        ResidentLearner::of(device.clone(), &mut learner, 2048).unwrap();
+        let there = ResidentLearner::of(device.clone(), &mut learner, 2048).unwrap();
         let planned = (planned.weights_bytes + planned.batch_bytes) as f64;
         let off = device.bytes() as f64 / planned - 1.0;
         assert!(off.abs() < 0.03, "{trained:?}: {off}");
+        drop(there);
     }
 }
 

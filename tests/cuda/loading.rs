@@ -7,11 +7,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use steerage::device::Precision;
-use steerage::device::cuda::{Driver, Launch, Memory, Product, View};
+use steerage::device::cuda::{Counted, Driver, Launch, Memory, Product, View};
 use steerage::error::Result;
 use steerage::model::adapter::Adapter;
 use steerage::model::decoder::{
-    Decoder, DecoderConfig, DecoderFiles, Prompt, Resident, Rope, SharedDriver,
+    Decoder, DecoderConfig, DecoderFiles, Memory as Planned, Prompt, Resident, Rope, SharedDriver,
 };
 
 const TOKENS_MAX: usize = 160;
@@ -189,4 +189,42 @@ fn what_is_long_is_copied_in_pieces_and_what_is_damaged_is_refused_alike() {
         assert_eq!(said, files.load().unwrap_err().to_string());
         assert!(said.contains("holds NaN or infinity"), "{said}");
     }
+}
+
+#[test]
+fn fp8_is_refused_before_anything_is_copied() {
+    let device = Arc::<Written>::default();
+    let fp8 = |model| files(model).kept_in(Some(Precision::Fp8));
+    let said = Resident::read(device.clone(), &fp8("llama3"), 64).err().unwrap().to_string();
+    assert!(said.contains("expected a device of compute capability 8.9"), "{said}");
+    assert!(!said.contains("MiB") && device.bytes() == 0, "{said}");
+    let device = Arc::<Counted>::default();
+    let said = Resident::read(device, &fp8("qwen2"), 64).err().unwrap().to_string();
+    assert!(said.contains("multiples of 16, found 32 and 72"), "{said}");
+}
+
+/// But for the rows of biases, which are not counted.
+#[test]
+fn what_is_planned_is_what_a_device_is_asked_for() {
+    let mut bytes = Vec::new();
+    for precision in [Precision::Bf16, Precision::Fp8] {
+        let files = files("llama3").kept_in(Some(precision));
+        let folders = expected("llama3").adapters;
+        let configs: Vec<_> = folders[1..]
+            .iter()
+            .map(|(name, ..)| {
+                let folder = golden("llama3").join(format!("adapter-{name}"));
+                Adapter::open(&folder, files.config()).unwrap().config().clone()
+            })
+            .collect();
+        let planned = Planned::expected(files.config(), &configs, precision, 512).unwrap();
+        let device = Arc::<Counted>::default();
+        let there = Resident::read(device.clone(), &files, 512).unwrap();
+        let off =
+            device.bytes() as f64 / (planned.weights_bytes + planned.batch_bytes) as f64 - 1.0;
+        assert!(off.abs() < 0.02, "{precision:?}: {off}");
+        bytes.push(planned.weights_bytes);
+        drop(there);
+    }
+    assert!(bytes[1] < bytes[0], "{bytes:?}");
 }

@@ -254,8 +254,7 @@ fn of_fp8(bits: u8) -> f32 {
     if bits >> 7 == 1 { -size } else { size }
 }
 
-/// As the processor makes them, bit for bit; the second half of the widest row is a thread's second
-/// eight.
+/// As the processor makes them, bit for bit; threads go over the widest row twice.
 #[test]
 fn rows_become_fp8_numbers() {
     for (rows, hidden) in [(4, 8), (3, 264), (3, 1032), (3, 8456)] {

@@ -46,10 +46,11 @@ fn what_learning_is_planned_to_take_is_what_a_device_is_asked_for() {
         let config = learner.decoder().config();
         let planned = Memory::learning(config, adapter, 2048, kept_bytes_max).unwrap();
         let device = Arc::<Counted>::default();
-        ResidentLearner::of(device.clone(), &learner, 2048, kept_bytes_max).unwrap();
+        let there = ResidentLearner::of(device.clone(), &learner, 2048, kept_bytes_max).unwrap();
         let planned = (planned.weights_bytes + planned.batch_bytes) as f64;
         let off = device.bytes() as f64 / planned - 1.0;
         assert!(off.abs() < 0.03, "{full} {kept_bytes_max}: {off}");
+        drop(there);
     }
 }
 

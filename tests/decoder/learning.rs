@@ -227,6 +227,8 @@ fn what_cannot_be_trained_is_refused() {
     let adapter = Trained::Adapter(config.clone());
     let said = refused(open(Precision::Bf16), &Trained::Full, &[1]);
     assert!(said.contains("expected f32"), "{said}");
+    let said = refused(open(Precision::Fp8), &adapter, &[1]);
+    assert!(said.contains("fp8, which has no gradients"), "{said}");
     let said = refused(open(Precision::F32), &adapter, &[]);
     assert!(said.contains("at least one label"), "{said}");
     let said = refused(open(Precision::F32), &adapter, &[90]);

@@ -1,6 +1,7 @@
 //! `jobs/README.md`: every field of every kind of job, out of the documentation in `src/spec`.
 //! `UPDATE_DOCS=1 cargo test specs` writes it; otherwise it is compared.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -34,7 +35,7 @@ const RERANK: &[&str] = &[
     "sweep.rs",
 ];
 
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 10] = [
     ("Every kind", &["mod.rs"]),
     ("`kind = \"prepare\"`", &["prepare.rs"]),
     ("`kind = \"train-retriever\"`", &["train_retriever.rs"]),
@@ -44,6 +45,7 @@ const SECTIONS: [(&str, &[&str]); 9] = [
     ("`kind = \"embed\"`", &["embed.rs"]),
     ("`kind = \"rerank\"`", RERANK),
     ("`kind = \"reachability\"`", &["reachability.rs"]),
+    ("What kinds share", &["precision.rs"]),
 ];
 
 /// Types that a job file does not see.
@@ -60,7 +62,7 @@ fn the_readme_of_jobs_says_every_field() {
             made.push_str(&section(&text));
         }
     }
-    let made = format!("{}\n", made.trim_end());
+    let made = format!("{}\n", linked(made).trim_end());
     let path = root.join("jobs/README.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &made).unwrap();
@@ -69,16 +71,29 @@ fn the_readme_of_jobs_says_every_field() {
     assert_eq!(there, made, "run `UPDATE_DOCS=1 cargo test specs` and look at the difference");
 }
 
+/// Without links to types that are told of elsewhere.
+fn linked(made: String) -> String {
+    let links = made.split("](#").skip(1).filter_map(|after| after.split(')').next());
+    let away = links.filter(|link| !made.contains(&format!("<a id=\"{link}\">")));
+    let away: BTreeSet<&str> = away.collect();
+    away.into_iter()
+        .fold(made.clone(), |made, name| made.replace(&format!("[{name}](#{name})"), name))
+}
+
 /// The tables of one file.
 fn section(text: &str) -> String {
     let mut out = String::new();
     let mut item: Option<Item> = None;
     let (mut doc, mut rename) = (String::new(), None);
     for line in text.lines() {
-        let inner = line.trim();
+        // A comment at the end of a line is none of its type.
+        let inner = line.split_once(" // ").map_or(line, |(field, _)| field).trim();
         if let Some(comment) = inner.strip_prefix("///") {
             let gap = if doc.is_empty() { "" } else { " " };
             doc = format!("{doc}{gap}{}", comment.trim());
+            continue;
+        }
+        if inner.starts_with("//") {
             continue;
         }
         if inner.starts_with("#[") {

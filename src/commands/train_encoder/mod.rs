@@ -102,8 +102,8 @@ pub fn run(
     let (there, taught) = (device.clone(), (&lessons[..], &texts[..]));
     let fitted = fit_on(there, &settings, begin()?, taught, &mut examine, &mut keeper)?;
     let placed = |encoder: Encoder| match &device {
-        Some(device) => encoder.on(device.clone(), DEVICE_TOKENS_MAX),
-        None => Ok(encoder),
+        Some(device) if !encoder.is_on_device() => encoder.on(device.clone(), DEVICE_TOKENS_MAX),
+        _ => Ok(encoder),
     };
     let measured = [placed(fitted.encoder.clone())?, placed(begin()?)?];
     let facts = Facts {
@@ -117,10 +117,10 @@ pub fn run(
     put(opened, &fitted.encoder, &facts)
 }
 
-/// What learning takes on the job's device, if it has one.
+/// What learning takes on the job's device, if it has one, and the batches that it is for.
 ///
 /// Errors: a folder that cannot be read; an encoder that a device does not take.
-pub fn memory(spec: &TrainEncoderSpec, opened: &Opened) -> Result<Option<Memory>> {
+pub fn memory(spec: &TrainEncoderSpec, opened: &Opened) -> Result<Option<(Memory, String)>> {
     if spec.device.is_cpu() {
         return Ok(None);
     }
@@ -130,7 +130,8 @@ pub fn memory(spec: &TrainEncoderSpec, opened: &Opened) -> Result<Option<Memory>
         // No more words than are allowed.
         None => new_config(spec, spec.base.words_max).learning_memory(&trained, encoder::TOKENS)?,
     };
-    Ok(Some(memory))
+    let gradients = if trained == Trained::Heads { "" } else { " and their gradients" };
+    Ok(Some((memory, format!("{} tokens{gradients}", encoder::TOKENS))))
 }
 
 /// The encoder that training begins with.

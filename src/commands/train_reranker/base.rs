@@ -45,10 +45,10 @@ impl Base {
     }
 }
 
-/// What learning takes on the job's device, if it has one.
+/// What learning takes on the job's device, if it has one, and the batches that it is for.
 ///
 /// Errors: a folder or a template that cannot be used; a decoder that a device does not take.
-pub fn memory(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Option<Memory>> {
+pub fn memory(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Option<(Memory, String)>> {
     if spec.device.is_cpu() {
         return Ok(None);
     }
@@ -71,7 +71,8 @@ pub fn memory(spec: &TrainRerankerSpec, opened: &Opened) -> Result<Option<Memory
         Trained::Full => None,
     };
     let (tokens, kept) = (TOKENS.max(spec.prompt.tokens_max), spec.train.kept_mib_max << 20);
-    Memory::learning(&config, adapter, tokens, kept).map(Some)
+    let memory = Memory::learning(&config, adapter, tokens, kept)?;
+    Ok(Some((memory, format!("{tokens} tokens and their gradients"))))
 }
 
 /// The folder's decoder with a row more for each control token: the mean of the rows of its name.

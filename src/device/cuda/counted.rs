@@ -8,12 +8,16 @@ use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A device of any size, which computes nothing and forgets what it is given.
+/// A device of any size and kind, which computes nothing and forgets what it is given.
 #[derive(Debug, Default)]
-pub struct Counted(AtomicUsize);
+pub struct Counted(Arc<AtomicUsize>);
 
+/// So many bytes of it.
 #[derive(Debug)]
-struct Nowhere;
+struct Nowhere {
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
 
 impl Memory for Nowhere {
     fn address(&self) -> u64 {
@@ -21,8 +25,14 @@ impl Memory for Nowhere {
     }
 }
 
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Counted {
-    /// What was taken of it, in bytes.
+    /// What is held of it, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -31,7 +41,7 @@ impl Counted {
 impl Driver for Counted {
     fn take(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
         self.0.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Arc::new(Nowhere))
+        Ok(Arc::new(Nowhere { bytes, held: Arc::clone(&self.0) }))
     }
 
     fn upload(&self, _: &[u8], _: &View) -> Result<()> {
@@ -49,6 +59,10 @@ impl Driver for Counted {
 
     fn product(&self, _: &Product) -> Result<()> {
         Ok(())
+    }
+
+    fn has_fp8(&self) -> bool {
+        true
     }
 
     fn synchronize(&self) -> Result<()> {

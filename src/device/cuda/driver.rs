@@ -106,7 +106,7 @@ impl Default for Form {
 
 impl Product {
     /// Shapes: a (rows, inputs), b (outputs, inputs), both bf16 or both FP8; c (rows, outputs),
-    /// bf16 or f32.
+    /// bf16, or of bf16 also f32.
     ///
     /// # Errors
     /// If a buffer is too short, or a dimension is 0.
@@ -152,10 +152,11 @@ impl Product {
         let operands = [a.view(), b.view(), c.view()].map(View::clone);
         let product = Self { size, operands, form };
         let fits = |size: usize| size.is_multiple_of(FP8_SIZES);
-        if product.is_fp8() && (form.a_turned || form.b_turned || !fits(outputs) || !fits(inputs)) {
+        let plain = !form.a_turned && !form.b_turned && product.kind() == Kind::Bf16;
+        if product.is_fp8() && !(plain && fits(outputs) && fits(inputs)) {
             return Err(Error::Device(format!(
                 "product: FP8: expected outputs and inputs that are multiples of {FP8_SIZES}, next \
-                 to each other, found {outputs} and {inputs}"
+                 to each other, and bf16 out of them, found {outputs} and {inputs}"
             )));
         }
         Ok(product)

@@ -127,7 +127,13 @@ impl Products {
         if let Some(algorithm) = chosen.get(&choice) {
             return Ok(*algorithm);
         }
-        let algorithm = Plan::new(product, size)?.choose(&self.handle, aligned)?;
+        let chosen_now = Plan::new(product, size)?.choose(&self.handle, aligned);
+        let algorithm = chosen_now.map_err(|error| {
+            let kind = if fp8 { "FP8" } else { "bf16" };
+            Error::Device(format!(
+                "{error}: for a product of {kind}, rows, outputs, inputs {size:?}"
+            ))
+        })?;
         chosen.insert(choice, algorithm);
         Ok(algorithm)
     }

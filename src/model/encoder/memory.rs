@@ -50,8 +50,10 @@ impl BertConfig {
         }
         let heads = Heads::new(self.width())?;
         let counted = Counted::default();
-        Room::passing(&counted, self.size(heads, [0; 4], tokens_max))?;
-        Ok(Memory { weights_bytes: self.weights_bytes(heads), batch_bytes: counted.bytes() })
+        let room = Room::passing(&counted, self.size(heads, [0; 4], tokens_max))?;
+        let batch_bytes = counted.bytes();
+        drop(room);
+        Ok(Memory { weights_bytes: self.weights_bytes(heads), batch_bytes })
     }
 
     /// As [`BertConfig::device_memory`], of one that learns: parameters, gradient and moments with
@@ -76,9 +78,9 @@ impl BertConfig {
         };
         memory.weights_bytes += STATE * numbers * size_of::<f32>();
         let (counted, size) = (Counted::default(), self.size(heads, ranks, tokens_max));
-        Room::passing(&counted, size)?;
-        LearningRoom::new(&counted, size)?;
+        let rooms = (Room::passing(&counted, size)?, LearningRoom::new(&counted, size)?);
         memory.batch_bytes = counted.bytes();
+        drop(rooms);
         Ok(memory)
     }
 

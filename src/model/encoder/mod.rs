@@ -92,6 +92,11 @@ impl Encoder {
         Ok(self)
     }
 
+    /// Whether its texts are read on a device.
+    pub fn is_on_device(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// What keeps its texts from being read on a device, if anything does.
     pub fn device_refusal(&self) -> Option<String> {
         match self.bert() {

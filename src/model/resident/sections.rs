@@ -105,7 +105,7 @@ impl Sections {
 
     /// Adds a site whose change is trained, the only one that the weight has.
     ///
-    /// Errors: none: the weight has it.
+    /// Errors: [`Error::Device`] for a weight in FP8.
     pub fn add_adapter(
         &mut self,
         laid: Laid,

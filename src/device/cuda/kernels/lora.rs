@@ -180,17 +180,8 @@ impl Adapters {
     /// If the device does not multiply FP8 numbers, there are more inputs than a row may have, or
     /// the device failed.
     pub fn in_fp8(self, driver: &dyn Driver) -> Result<Self> {
-        if !driver.has_fp8() {
-            return Err(Error::Device(
-                "precision = \"fp8\": expected a device of compute capability 8.9 or more, which \
-                 multiplies such numbers: use \"bf16\""
-                    .into(),
-            ));
-        }
         let Weight::Bf16(weight) = &self.weight else { return Ok(self) };
-        for (name, size) in [("outputs", self.outputs), ("inputs", self.inputs)] {
-            wide("precision = \"fp8\"", name, size, [FP8_SIZES, i32::MAX as usize])?;
-        }
+        check_fp8(driver, [self.outputs, self.inputs])?;
         let rows = Fp8Rows::new(driver, self.columns(), self.inputs)?;
         let rows = rows.quantise(driver, weight, self.inputs)?;
         let scales = rows.scales.slice(self.outputs..self.columns())?.read(driver)?;
@@ -202,8 +193,8 @@ impl Adapters {
                 up.iter_mut().zip(scales).for_each(|(up, s)| *up = Bf16::of(up.f32() * s));
             }
         }
-        self.ups.write(driver, &ups)?;
-        Ok(Self { weight: Weight::Fp8(rows), ..self })
+        let ups = Buffer::of(driver, &ups)?; // others may have the old ones
+        Ok(Self { weight: Weight::Fp8(rows), ups, ..self })
     }
 
     /// Rows (rows, inputs) times the weight, to (rows, [`Adapters::columns`]). What comes back is
@@ -294,6 +285,28 @@ fn long(kernel: &str, name: &str, matrix: &[f32], size: [usize; 2]) -> Result<()
         return Err(Error::Device(format!(
             "{kernel}: {name}: expected {size:?} numbers, found {}",
             matrix.len()
+        )));
+    }
+    Ok(())
+}
+
+/// That a device multiplies FP8 numbers, and weights of these outputs and inputs.
+///
+/// # Errors
+/// If it does not.
+pub fn check_fp8(driver: &dyn Driver, size: [usize; 2]) -> Result<()> {
+    if !driver.has_fp8() {
+        return Err(Error::Device(
+            "precision = \"fp8\": expected a device of compute capability 8.9 or more, which \
+             multiplies such numbers: use \"bf16\""
+                .into(),
+        ));
+    }
+    let [outputs, inputs] = size;
+    if !size.iter().all(|size| size.is_multiple_of(FP8_SIZES)) {
+        return Err(Error::Device(format!(
+            "precision = \"fp8\": expected weights whose outputs and inputs are multiples of \
+             {FP8_SIZES}, found {outputs} and {inputs}: use \"bf16\""
         )));
     }
     Ok(())

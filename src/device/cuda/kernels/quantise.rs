@@ -8,13 +8,11 @@ use crate::error::Result;
 
 /// Threads of a block, at most.
 const THREADS: usize = 1024;
-/// Numbers of a row: each thread has eight of them, or sixteen.
-const HIDDEN_MAX: usize = 2 * THREADS * EIGHT;
 
 /// out[r] = x[r] / scales[r] as E4M3, scales[r] = max |x[r]| / 448.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantise<'a> {
-    /// Dimensions: `hidden` a multiple of 8, at most 16384.
+    /// Dimensions: `hidden` a multiple of 8.
     pub shape: NormShape,
     /// (rows, hidden).
     pub x: &'a Buffer<Bf16>,
@@ -31,7 +29,7 @@ impl Quantise<'_> {
     /// If a buffer's length disagrees with the shape.
     pub fn launch(&self) -> Result<Launch> {
         let (name, NormShape { rows, hidden }) = (QUANTISE.name, self.shape);
-        wide(name, "hidden", hidden, [EIGHT, HIDDEN_MAX])?;
+        wide(name, "hidden", hidden, [EIGHT, i32::MAX as usize])?;
         fits(name, "x", self.x, &[rows, hidden])?;
         fits(name, "out", self.out, &[rows, hidden])?;
         fits(name, "scales", self.scales, &[rows])?;

