@@ -25,7 +25,7 @@ use parts::{decoder, families, lists, search, timeline, training};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use steerage::device::cuda::Nvidia;
+use steerage::device::cuda::{Nvidia, SharedDriver};
 use steerage::error::{Error, Result};
 
 const USAGE: &str =
@@ -141,14 +141,15 @@ fn scorer(device: Nvidia) -> Result<Vec<String>> {
         1e3 * on.step_seconds,
         100.0 * on.step_bytes as f64 / on.step_seconds / rates.bytes
     ));
-    lines.extend(timeline::lines(&timeline::run(device, &setting)?));
+    lines.extend(timeline::lines(&timeline::run(&device, &setting)?));
     Ok(lines)
 }
 
 fn learner(device: Nvidia) -> Result<Vec<String>> {
     let (rates, mut lines) = measured(&device)?;
     let setting = training::llama_8b_layers();
-    let stepped = training::step(Arc::new(device), &setting)?;
+    let device: SharedDriver = Arc::new(device);
+    let stepped = training::step(&device, &setting)?;
     lines.push(format!(
         "{} prompts of {} tokens, {} layers, LoRA of rank {} on all seven projections: a step of \
          {:.1} ms, {:.0} tokens/s, {:.0} TFLOP/s: {:.0} % of the products' rate",

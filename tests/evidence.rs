@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
-use steerage::device::cuda::KERNELS;
+use steerage::device::cuda::{KERNELS, SharedDriver};
 use steerage::error::Result;
 use steerage::store::part::lists::ListRow;
 use steerage::types::Key;
@@ -78,7 +78,7 @@ impl timeline::Clocked for Device {
 #[test]
 fn a_timeline_has_a_line_for_each_batch() {
     let Some(device) = Device::open(Order::ALL[0], None) else { return };
-    let batches = timeline::run(Arc::new(device), &decoder::tiny()).unwrap();
+    let batches = timeline::run(&Arc::new(device), &decoder::tiny()).unwrap();
     assert_eq!(batches.len(), 2, "{batches:?}"); // three prompts, two of which fit
     for batch in &batches {
         assert!(batch.idle >= 0.0 && batch.idle < batch.lasted, "{batch:?}");
@@ -94,7 +94,8 @@ fn a_timeline_has_a_line_for_each_batch() {
 fn adapters_of_a_drawn_decoder_learn() {
     let Some(device) = Device::open(Order::ALL[0], None) else { return };
     let setting = decoder::Setting { repeat: 3, ..decoder::tiny() };
-    let stepped = training::step(Arc::new(device), &setting).unwrap();
+    let device: SharedDriver = Arc::new(device);
+    let stepped = training::step(&device, &setting).unwrap();
     assert!(stepped.seconds > 0.0 && stepped.flops_per_s > 0.0);
     assert!(stepped.losses[1] < stepped.losses[0], "{stepped:?}");
 }

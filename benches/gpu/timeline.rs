@@ -1,7 +1,7 @@
 //! Does the device wait for the host? When it began and ended what it was told, batch by batch.
 
 use super::decoder::{Setting, prompts};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steerage::device::cuda::{Driver, Kind, Launch, Memory, Moment, Nvidia, Product, View};
 use steerage::error::Result;
 use steerage::model::decoder::{Drawn, Resident};
@@ -37,7 +37,13 @@ impl Clocked for Nvidia {
 /// which end batches.
 struct Watched<D: Clocked> {
     device: Arc<D>,
-    batches: Mutex<Vec<Vec<[D::Moment; 2]>>>,
+    batches: Mutex<Batches<D::Moment>>,
+}
+
+/// From when to when each thing lasted: of the batches that have ended, and of this one.
+struct Batches<M> {
+    ended: Vec<Vec<[M; 2]>>,
+    now: Vec<[M; 2]>,
 }
 
 impl<D: Clocked> Watched<D> {
@@ -45,12 +51,12 @@ impl<D: Clocked> Watched<D> {
         let from = self.device.mark()?;
         run()?;
         let to = self.device.mark()?;
-        let mut batches = self.batches.lock().unwrap();
-        if batches.is_empty() {
-            batches.push(Vec::new());
-        }
-        batches.last_mut().unwrap().push([from, to]);
+        self.batches().now.push([from, to]);
         Ok(())
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Batches<D::Moment>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +72,9 @@ impl<D: Clocked> Driver for Watched<D> {
     }
     fn download(&self, from: &View, to: &mut [u8]) -> Result<()> {
         self.device.download(from, to)?;
-        self.batches.lock().unwrap().push(Vec::new());
+        let mut batches = self.batches();
+        let batch = std::mem::take(&mut batches.now);
+        batches.ended.push(batch);
         Ok(())
     }
     fn launch(&self, launch: &Launch) -> Result<()> {
@@ -101,16 +109,17 @@ pub struct Batch {
 ///
 /// # Errors
 /// If the device fails.
-pub fn run<D: Clocked + 'static>(device: Arc<D>, setting: &Setting) -> Result<Vec<Batch>> {
-    let watched = Arc::new(Watched { device: device.clone(), batches: Mutex::default() });
+pub fn run<D: Clocked + 'static>(device: &Arc<D>, setting: &Setting) -> Result<Vec<Batch>> {
+    let batches = Mutex::new(Batches { ended: Vec::new(), now: Vec::new() });
+    let watched = Arc::new(Watched { device: Arc::clone(device), batches });
     let drawn = Drawn { adapters: 1, rank: setting.rank, seed: 7, fp8: false };
     let decoder = Resident::drawn(watched.clone(), setting.config.clone(), drawn, setting.batch)?;
-    let (prompts, labels) =
-        (prompts(setting, 1), (0..setting.candidates as u32).collect::<Vec<_>>());
+    let (prompts, labels) = (prompts(setting, 1), 0..setting.candidates as u32);
+    let labels: Vec<u32> = labels.collect();
     decoder.logits(&prompts, &labels)?;
-    watched.batches.lock().unwrap().clear();
+    watched.batches().ended.clear();
     decoder.logits(&prompts, &labels)?;
-    let batches = std::mem::take(&mut *watched.batches.lock().unwrap());
+    let batches = std::mem::take(&mut watched.batches().ended);
     let batches: Vec<_> = batches.iter().filter(|batch| !batch.is_empty()).collect();
     let mut lines = Vec::new();
     for (at, batch) in batches.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! How fast a decoder's adapters learn: a step over some prompts, from tokens to parameters.
 
 use super::decoder::{Setting, flops, llama_8b, prompts};
+use std::sync::Arc;
 use std::time::Instant;
 use steerage::device::Precision;
 use steerage::device::cuda::SharedDriver;
@@ -39,7 +40,7 @@ pub struct Stepped {
 ///
 /// # Errors
 /// If the device fails.
-pub fn step(driver: SharedDriver, setting: &Setting) -> Result<Stepped> {
+pub fn step(driver: &SharedDriver, setting: &Setting) -> Result<Stepped> {
     let Setting { config, candidates, rank, batch, repeat, .. } = setting;
     let labels: Vec<u32> = (0..*candidates as u32).collect();
     let adapter = AdapterConfig {
@@ -51,7 +52,7 @@ pub fn step(driver: SharedDriver, setting: &Setting) -> Result<Stepped> {
         base: None,
     };
     let learner = Learner::new(drawn(config.clone())?, &Trained::Adapter(adapter), &labels, 7)?;
-    let mut there = ResidentLearner::of(driver.clone(), &learner, *batch, KEPT_BYTES_MAX)?;
+    let mut there = ResidentLearner::of(Arc::clone(driver), &learner, *batch, KEPT_BYTES_MAX)?;
     let tokens = prompts(setting, 0);
     let tokens = learner.prompts(tokens.iter().map(|prompt| &prompt.tokens[..]));
     let relevance: Vec<f32> = labels.iter().rev().map(|label| *label as f32).collect();

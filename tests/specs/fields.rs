@@ -62,7 +62,7 @@ fn the_readme_of_jobs_says_every_field() {
             made.push_str(&section(&text));
         }
     }
-    let made = format!("{}\n", linked(made).trim_end());
+    let made = format!("{}\n", linked(&made).trim_end());
     let path = root.join("jobs/README.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &made).unwrap();
@@ -72,12 +72,12 @@ fn the_readme_of_jobs_says_every_field() {
 }
 
 /// Without links to types that are told of elsewhere.
-fn linked(made: String) -> String {
+fn linked(made: &str) -> String {
     let links = made.split("](#").skip(1).filter_map(|after| after.split(')').next());
     let away = links.filter(|link| !made.contains(&format!("<a id=\"{link}\">")));
     let away: BTreeSet<&str> = away.collect();
     away.into_iter()
-        .fold(made.clone(), |made, name| made.replace(&format!("[{name}](#{name})"), name))
+        .fold(made.to_owned(), |made, name| made.replace(&format!("[{name}](#{name})"), name))
 }
 
 /// The tables of one file.
@@ -174,7 +174,7 @@ fn type_name(kind: &str) -> String {
         "bool" => "true or false".to_owned(),
         "f32" | "f64" => "number".to_owned(),
         "u32" | "u64" | "usize" | "i64" => "integer".to_owned(),
-        "Relation" => "text".to_owned(),
+        "Relation" | "DeviceSpec" => "text".to_owned(),
         "RuleSpec" => "[AskedSpec](#AskedSpec)".to_owned(),
         name => format!("[{name}](#{name})"),
     }
