@@ -72,7 +72,13 @@ pub fn step(driver: &SharedDriver, setting: &Setting) -> Result<Stepped> {
         }
         let betas = (0.9, 0.999);
         let step = step + 1;
-        there.follow(&Follow { step, rates: &[1e-3], betas, decay: 0.0, norm_max: 1.0 })?;
+        there.parameters().follow(&Follow {
+            step,
+            rates: &[1e-3],
+            betas,
+            decay: 0.0,
+            norm_max: 1.0,
+        })?;
         driver.synchronize()?;
         if step > 1 {
             seconds.push(start.elapsed().as_secs_f64());

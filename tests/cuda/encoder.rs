@@ -148,7 +148,7 @@ fn gradient_there(driver: SharedDriver, learner: &mut Learner, tokens_max: usize
     };
     there.learn(learner, &pieces, &mut loss).unwrap();
     let mut gradient = vec![0.0; learner.parameters().len()];
-    there.read_gradient(&mut gradient).unwrap();
+    there.parameters().read_gradient(&mut gradient).unwrap();
     gradient
 }
 

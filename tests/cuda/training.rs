@@ -73,7 +73,7 @@ fn gradient(
         there.learn(learner, &Batch::of(prompts), &mut loss).unwrap();
     }
     let mut gradient = vec![0.0; learner.parameters().len()];
-    there.read_gradient(&mut gradient).unwrap();
+    there.parameters().read_gradient(&mut gradient).unwrap();
     gradient
 }
 

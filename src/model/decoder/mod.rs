@@ -32,7 +32,7 @@ pub use layout::Projection;
 pub use learner::{Learner, Trained};
 pub use pass::Activations;
 pub use reading::{Ask, KeyValues};
-pub use resident::{Drawn, Follow, Memory, Resident, ResidentLearner, SharedDriver};
+pub use resident::{Drawn, Follow, Memory, Parameters, Resident, ResidentLearner, SharedDriver};
 pub use rope::{Rope, Scaling};
 pub use table::Table;
 

@@ -33,7 +33,7 @@ pub use learner::{Learner, Trained};
 pub use pass::Activations;
 pub use resident::ResidentLearner;
 
-pub use super::resident::Follow;
+pub use super::resident::{Follow, Parameters};
 pub use crate::device::cuda::SharedDriver;
 use crate::device::{Cpu, Precision};
 use crate::error::{Error, Result};

@@ -28,6 +28,7 @@ pub const STATE: usize = 4;
 
 /// What is trained.
 pub struct Parameters {
+    /// Of the device where they are.
     pub driver: SharedDriver,
     sections: Sections,
     /// w, m and v.
@@ -67,6 +68,8 @@ impl Parameters {
     }
 
     /// Goes on with other parameters.
+    ///
+    /// Errors, here and below: [`crate::error::Error::Device`] if the device fails.
     pub fn set(&self, parameters: &[f32]) -> Result<()> {
         self.state[0].write(&*self.driver, &self.sections.laid(parameters))?;
         self.round()

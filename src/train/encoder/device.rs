@@ -26,12 +26,12 @@ impl<'a, 'b> DeviceStudies<'a, 'b> {
     /// Errors: those of the device.
     pub fn new(
         plan: Plan<'a>,
-        mut there: ResidentLearner,
+        there: ResidentLearner,
         learner: Learner,
         examine: &'a mut Examine<'b>,
     ) -> Result<Self> {
         let weights = learner.parameters().to_vec();
-        there.set(&weights)?; // the bias has moved since it was copied
+        there.parameters().set(&weights)?; // the bias has moved since it was copied
         let slots = Slots::new(learner.encoder().heads().values().len());
         Ok(Self { plan, slots, there, learner, weights, examine })
     }
@@ -45,15 +45,15 @@ impl Course for DeviceStudies<'_, '_> {
     fn set(&mut self, weights: &[f32]) -> Result<()> {
         self.weights.copy_from_slice(weights);
         self.learner.set(weights)?;
-        self.there.set(weights)
+        self.there.parameters().set(weights)
     }
 
     fn resume(&mut self, moments: &Moments) -> Result<()> {
-        self.there.set_moments([&moments.mean, &moments.square])
+        self.there.parameters().set_moments([&moments.mean, &moments.square])
     }
 
     fn fetch(&mut self, moments: &mut Moments) -> Result<()> {
-        self.there.read([&mut self.weights, &mut moments.mean, &mut moments.square])
+        self.there.parameters().read([&mut self.weights, &mut moments.mean, &mut moments.square])
     }
 
     fn step(&mut self, step: u64, _: &mut Moments) -> Result<StepOutcome> {
@@ -63,7 +63,7 @@ impl Course for DeviceStudies<'_, '_> {
         let learners = (&self.learner, &mut self.there);
         let outcome = self.slots.learn_there(settings, learners, taught, &batch)?;
         self.there.write_heads_gradient(&self.slots.take_gradient())?;
-        self.there.follow(&Follow {
+        self.there.parameters().follow(&Follow {
             step: step + 1,
             rates: &rates,
             betas: BETAS,

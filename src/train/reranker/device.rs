@@ -94,15 +94,15 @@ impl Course for DeviceLessons<'_, '_> {
     fn set(&mut self, weights: &[f32]) -> Result<()> {
         self.weights.copy_from_slice(weights);
         self.learner.set(weights)?;
-        self.there.set(weights)
+        self.there.parameters().set(weights)
     }
 
     fn resume(&mut self, moments: &Moments) -> Result<()> {
-        self.there.set_moments([&moments.mean, &moments.square])
+        self.there.parameters().set_moments([&moments.mean, &moments.square])
     }
 
     fn fetch(&mut self, moments: &mut Moments) -> Result<()> {
-        self.there.read([&mut self.weights, &mut moments.mean, &mut moments.square])
+        self.there.parameters().read([&mut self.weights, &mut moments.mean, &mut moments.square])
     }
 
     fn step(&mut self, step: u64, _: &mut Moments) -> Result<StepOutcome> {
@@ -113,7 +113,7 @@ impl Course for DeviceLessons<'_, '_> {
             let term = self.contrast(with)?;
             outcome.loss += f64::from(with.weight) * term * outcome.positions as f64;
         }
-        self.there.follow(&Follow {
+        self.there.parameters().follow(&Follow {
             step: step + 1,
             rates: &[settings.rate_at(step, self.plan.steps_max)],
             betas: BETAS,

@@ -10,7 +10,7 @@ use super::{Resident, SharedDriver};
 use crate::device::cuda::kernels::Rows;
 use crate::error::Result;
 use crate::model::decoder::{Batch, Learner};
-use crate::model::resident::{Follow, Parameters, TrainedSite};
+use crate::model::resident::{Parameters, TrainedSite};
 
 /// A decoder that learns on a device.
 pub struct ResidentLearner {
@@ -54,32 +54,9 @@ impl ResidentLearner {
         &self.resident
     }
 
-    /// Goes on with other parameters, as [`Learner::parameters`] has them.
-    ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn set(&mut self, parameters: &[f32]) -> Result<()> {
-        self.parameters.set(parameters)
-    }
-
-    /// Goes on with other moments: the gradients' running mean, and their squares'.
-    ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn set_moments(&mut self, moments: [&[f32]; 2]) -> Result<()> {
-        self.parameters.set_moments(moments)
-    }
-
-    /// Copies the parameters and both moments from the device.
-    ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn read(&self, to: [&mut [f32]; 3]) -> Result<()> {
-        self.parameters.read(to)
-    }
-
-    /// Copies the gradient from the device.
-    ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn read_gradient(&self, to: &mut [f32]) -> Result<()> {
-        self.parameters.read_gradient(to)
+    /// What is trained, as [`Learner::parameters`] has it, with its gradient and moments.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// Adds the gradient of a batch, which is not empty and has no more tokens than there is room
@@ -125,13 +102,6 @@ impl ResidentLearner {
         change(&weights, &mut gradient);
         let rows = places.iter().zip(gradient.chunks_exact(hidden));
         rows.into_iter().try_for_each(|(place, row)| place.write(driver, row))
-    }
-
-    /// Takes the optimiser's step, and leaves a gradient of zeros.
-    ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn follow(&mut self, with: &Follow<'_>) -> Result<()> {
-        self.parameters.follow(with)
     }
 
     /// The labels' logits of a batch.

@@ -34,7 +34,7 @@ use crate::device::cuda::kernels::{Paths, Rows, check_fp8};
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::{Precision, Queries};
 use crate::error::{Error, Result};
-pub use crate::model::resident::Follow;
+pub use crate::model::resident::{Follow, Parameters};
 use crate::model::resident::{Given, Heads, Laid, Multiplied, unpacked};
 use pass::Placed;
 use room::{Room, Size};

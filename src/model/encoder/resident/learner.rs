@@ -8,7 +8,7 @@ use crate::device::cuda::{Buffer, SharedDriver};
 use crate::error::{Error, Result};
 use crate::model::encoder::batch::by_length;
 use crate::model::encoder::{Batch, Learner, Piece};
-use crate::model::resident::{Follow, Parameters, TrainedSite};
+use crate::model::resident::{Parameters, TrainedSite};
 use std::sync::Arc;
 
 /// An encoder that learns on a device.
@@ -40,32 +40,9 @@ impl ResidentLearner {
         Ok(Self { resident, places, parameters, room })
     }
 
-    /// Goes on with other parameters, as [`Learner::parameters`] has them.
-    ///
-    /// Errors: [`Error::Device`] if the device fails.
-    pub fn set(&mut self, parameters: &[f32]) -> Result<()> {
-        self.parameters.set(parameters)
-    }
-
-    /// Goes on with other moments: the gradients' running mean, and their squares'.
-    ///
-    /// Errors: [`Error::Device`] if the device fails.
-    pub fn set_moments(&mut self, moments: [&[f32]; 2]) -> Result<()> {
-        self.parameters.set_moments(moments)
-    }
-
-    /// Copies the parameters and both moments from the device.
-    ///
-    /// Errors: [`Error::Device`] if the device fails.
-    pub fn read(&self, to: [&mut [f32]; 3]) -> Result<()> {
-        self.parameters.read(to)
-    }
-
-    /// Copies the gradient from the device.
-    ///
-    /// Errors: [`Error::Device`] if the device fails.
-    pub fn read_gradient(&self, to: &mut [f32]) -> Result<()> {
-        self.parameters.read_gradient(to)
+    /// What is trained, as [`Learner::parameters`] has it, with its gradient and moments.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// Adds the base's gradient by some texts. `loss` is given their pooled rows (texts, hidden)
@@ -143,13 +120,6 @@ impl ResidentLearner {
             all.extend(self.parameters.weights(place)?.read(&*self.resident.driver)?);
         }
         Ok(all)
-    }
-
-    /// Takes the optimiser's step, and leaves a gradient of zeros.
-    ///
-    /// Errors: [`Error::Device`] if the device fails.
-    pub fn follow(&mut self, with: &Follow<'_>) -> Result<()> {
-        self.parameters.follow(with)
     }
 }
 
