@@ -83,8 +83,9 @@ pub fn run(
     threads: usize,
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
-    // First of all: a device that is not there is known at once.
+    // First of all: a device that is not there, or does not take the encoder, is known at once.
     let device = devices::open(&spec.device)?.into_iter().next();
+    memory(spec, opened)?;
     opened.run.create()?;
     let texts = opened.item_texts()?;
     let all = lessons::judged(opened.labelled.judgements()?);

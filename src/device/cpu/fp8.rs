@@ -69,7 +69,8 @@ mod tests {
         let mut to = [0.0; 4];
         assert_eq!(quantise(&x, &mut to), 3.5 / 448.0);
         assert_eq!(to, [128.0, -448.0, 0.0, 32.0]);
-        assert_eq!(quantise(&[1e-31, 0.0], &mut to[..2]), 1e-31 / 448.0);
+        let tiny = 2f32.powi(-103);
+        assert_eq!(quantise(&[tiny, 0.0], &mut to[..2]), tiny / 448.0);
         assert_eq!(to[..2], [0.0, 0.0]);
         for nan in [f32::NAN, f32::from_bits(0x7fff_0000)] {
             assert!(quantise(&[nan, 1.0], &mut to[..2]).is_finite() && to[0].is_nan());

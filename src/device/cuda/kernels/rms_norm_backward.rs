@@ -34,9 +34,9 @@ pub struct RmsNormBackward<'a> {
 /// Where a norm's weight's gradient goes; of a layer norm, also its bias's.
 #[derive(Clone, Copy, Debug)]
 pub struct NormWeight<'a> {
-    /// (rows / 64, rounded up, hidden): scratch.
+    /// (rows / 64, rounded up, hidden): scratch. Of a layer norm, which has a bias, 2 · hidden.
     pub parts: &'a Buffer<f32>,
-    /// (hidden), added to.
+    /// (hidden), added to; or (2, hidden).
     pub d_weight: &'a Buffer<f32>,
 }
 
