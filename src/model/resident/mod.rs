@@ -7,8 +7,9 @@ mod parameters;
 mod sections;
 mod sites;
 
+pub use crate::device::cuda::kernels::filled;
 pub use heads::Heads;
-pub use multiplied::{Given, Laid, Multiplied, Read, filled, unpacked};
+pub use multiplied::{Given, Laid, Multiplied, Read, unpacked};
 pub use parameters::{Follow, Parameters, STATE, clear};
-pub use sections::{Sections, TrainedPart, TrainedSite, counted};
+pub use sections::{Sections, TrainedLayer, TrainedPart, TrainedSite, counted};
 pub use sites::{SiteBackward, SiteRoom};

@@ -156,14 +156,6 @@ pub struct Sums {
     row_scales: Option<Buffer<f32>>,
 }
 
-/// Ranks that kernels take together.
-const RANKS: usize = 16;
-
-/// Ranks as kernels take them.
-pub fn filled(ranks: usize) -> usize {
-    ranks.next_multiple_of(RANKS)
-}
-
 /// A matrix row by row.
 pub fn unpacked(matrix: &Matrix) -> Vec<f32> {
     let mut rows = vec![0.0; matrix.outputs() * matrix.inputs()];

@@ -3,7 +3,7 @@
 //!
 //! A number that fills up a head or a rank is 0, and so are its gradient and its moments: it stays.
 
-use super::{Laid, Multiplied};
+use super::{Laid, Multiplied, Parameters};
 use crate::device::cuda::{Bf16, Buffer};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -30,6 +30,33 @@ pub enum TrainedSite {
     Adapter { down: Range<usize>, up: Range<usize>, parts: Vec<Part>, scale: f32 },
     /// (outputs, inputs), and (outputs).
     Weight { weight: Range<usize>, bias: Option<Range<usize>> },
+}
+
+/// What is trained of a layer.
+pub struct TrainedLayer {
+    pub sites: Vec<TrainedSite>,
+    /// Of its attention, and of its forward products.
+    pub norms: Option<[Range<usize>; 2]>,
+}
+
+impl TrainedLayer {
+    /// Makes kernels read the layer's norms and biases where they are trained.
+    pub fn read(
+        &self,
+        parameters: &Parameters,
+        norms: [&mut Buffer<f32>; 2],
+        sites: &mut [Multiplied],
+    ) -> Result<()> {
+        for (norm, place) in norms.into_iter().zip(self.norms.iter().flatten()) {
+            *norm = parameters.weights(place)?;
+        }
+        for (site, trained) in sites.iter_mut().zip(&self.sites) {
+            if let TrainedSite::Weight { bias: Some(bias), .. } = trained {
+                site.bias = Some(parameters.weights(bias)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What one projection's change has of those that are kept as one.

@@ -9,6 +9,12 @@ use crate::error::{Error, Result};
 
 /// Ranks are filled up to a multiple of this: the depth of a product of matrix units.
 const RANKS: usize = 16;
+
+/// Ranks as kernels take them.
+pub fn filled(ranks: usize) -> usize {
+    ranks.next_multiple_of(RANKS)
+}
+
 /// Rows of a block, and columns of a step of it.
 const ROWS: usize = 64;
 const COLUMNS: usize = 32;
@@ -124,7 +130,7 @@ impl Adapters {
             };
             long(name, "down", down, [own, inputs])?;
             long(name, "up", up, [outputs, own])?;
-            let filled = own.next_multiple_of(RANKS);
+            let filled = filled(own);
             let first = [u32_of(name, ranks)?, filled as u32, u32_of(name, ups.len())?];
             table.extend(first.into_iter().chain([scale.to_bits()]));
             downs.extend(down.iter().copied().map(Bf16::of));
@@ -157,7 +163,7 @@ impl Adapters {
         let name = "adapters";
         wide(name, "outputs", outputs, [EIGHT, i32::MAX as usize])?;
         wide(name, "inputs", inputs, [EIGHT, i32::MAX as usize])?;
-        let filled = ranks.next_multiple_of(RANKS);
+        let filled = filled(ranks);
         let weight = Buffer::new(driver, (outputs + count * filled) * inputs)?;
         let ups = Buffer::new(driver, count * filled * outputs)?;
         // The variance of a fraction is 1 / 12.

@@ -46,7 +46,7 @@ pub use layer_norm::{LayerNorm, LayerNormBackward};
 pub use linear::{Linear, LinearBackward};
 pub use lookup::Lookup;
 pub use lookup_backward::{LookupBackward, Uses};
-pub use lora::{Adapter, Adapters, Fp8Rows, LoraSums, check_fp8};
+pub use lora::{Adapter, Adapters, Fp8Rows, LoraSums, check_fp8, filled};
 pub use lora_linear::{LoraGated, LoraGelu, LoraGeluBackward, LoraLinear, LoraQkv, LoraResidual};
 pub use pool::{Offsets, Pool, PoolBackward, Pooling};
 pub use quantise::Quantise;

@@ -10,7 +10,7 @@ use super::{Resident, SharedDriver};
 use crate::device::cuda::kernels::Rows;
 use crate::error::Result;
 use crate::model::decoder::{Batch, Learner};
-use crate::model::resident::{Parameters, TrainedSite};
+use crate::model::resident::Parameters;
 
 /// A decoder that learns on a device.
 pub struct ResidentLearner {
@@ -140,15 +140,8 @@ impl ResidentLearner {
 fn read_trained(resident: &mut Resident, places: &Places, parameters: &Parameters) -> Result<()> {
     let layers = resident.weights.layers.iter_mut().zip(&places.layers);
     for (layer, trained) in layers {
-        if let Some([attention, forward]) = &trained.norms {
-            layer.attention_norm = parameters.weights(attention)?;
-            layer.forward_norm = parameters.weights(forward)?;
-        }
-        for (site, trained) in layer.sites.iter_mut().zip(&trained.sites) {
-            if let TrainedSite::Weight { bias: Some(bias), .. } = trained {
-                site.bias = Some(parameters.weights(bias)?);
-            }
-        }
+        let norms = [&mut layer.attention_norm, &mut layer.forward_norm];
+        trained.read(parameters, norms, &mut layer.sites)?;
     }
     if let Some(last_norm) = &places.last_norm {
         resident.weights.last_norm = parameters.weights(last_norm)?;

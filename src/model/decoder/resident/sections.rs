@@ -5,15 +5,8 @@ use crate::device::cuda::{Bf16, Buffer};
 use crate::error::Result;
 use crate::model::decoder::Learner;
 use crate::model::decoder::layout::{self, Projection, SITES};
-use crate::model::resident::{Laid, Sections, TrainedPart, TrainedSite, counted};
+use crate::model::resident::{Laid, Sections, TrainedLayer, TrainedPart, TrainedSite, counted};
 use std::ops::Range;
-
-/// What is trained of a layer.
-pub struct TrainedLayer {
-    pub sites: Vec<TrainedSite>,
-    /// Before attention, and before the forward layer.
-    pub norms: Option<[Range<usize>; 2]>,
-}
 
 /// Where all that is trained lies.
 pub struct Places {

@@ -8,7 +8,7 @@ use crate::device::cuda::{Buffer, SharedDriver};
 use crate::error::{Error, Result};
 use crate::model::encoder::batch::by_length;
 use crate::model::encoder::{Batch, Learner, Piece};
-use crate::model::resident::{Parameters, TrainedSite};
+use crate::model::resident::Parameters;
 use std::sync::Arc;
 
 /// An encoder that learns on a device.
@@ -133,15 +133,8 @@ fn read_trained(resident: &mut Resident, places: &Places, parameters: &Parameter
         weights.first_norm = parameters.weights(first_norm)?;
     }
     for (layer, trained) in weights.layers.iter_mut().zip(&places.layers) {
-        if let Some([attention, last]) = &trained.norms {
-            layer.attention_norm = parameters.weights(attention)?;
-            layer.last_norm = parameters.weights(last)?;
-        }
-        for (site, trained) in layer.sites.iter_mut().zip(&trained.sites) {
-            if let TrainedSite::Weight { bias: Some(bias), .. } = trained {
-                site.bias = Some(parameters.weights(bias)?);
-            }
-        }
+        let norms = [&mut layer.attention_norm, &mut layer.last_norm];
+        trained.read(parameters, norms, &mut layer.sites)?;
     }
     Ok(())
 }

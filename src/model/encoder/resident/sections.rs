@@ -4,20 +4,13 @@ use super::Resident;
 use crate::error::Result;
 use crate::model::encoder::layout::{self, Projection, SITES};
 use crate::model::encoder::{Heads, Learner, Trained};
-use crate::model::resident::{Laid, Sections, TrainedPart, TrainedSite, counted};
+use crate::model::resident::{Laid, Sections, TrainedLayer, TrainedPart, TrainedSite, counted};
 use std::ops::Range;
 
 /// Which learning rate is the heads', and which that of scale and bias of the logit; the first is
 /// the base's.
 const HEADS: usize = 1;
 const LOGIT: usize = 2;
-
-/// What is trained of a layer.
-pub struct TrainedLayer {
-    pub sites: Vec<TrainedSite>,
-    /// After attention, and after the forward products.
-    pub norms: Option<[Range<usize>; 2]>,
-}
 
 /// Where all that is trained lies.
 pub struct Places {
