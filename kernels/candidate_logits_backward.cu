@@ -1,15 +1,13 @@
 // The gradient of candidate_logits.cu:
 //
-//   d_h[p] = Σ_j d_logits[p, j] · row(p, j), d_own[r] += Σ over uses of d_logits[p, j] · h[p],
+//   d_h[p] = Σ_j d_logits[p, j] · row(p, j).
 //
-// where a use of an adapter's own row r is a prompt p and a candidate j whose row it is. The
-// table's gradient is not computed: its rows are not trained.
+// That of an adapter's own rows is what lookup_backward.cu computes; the table's rows are not
+// trained.
 //
-// Shapes:  as forward; d_logits (prompts, candidates) f32; d_h (prompts, hidden) bf16; starts
-//          (trained rows + 1) and uses u32: those of row r are uses[starts[r] … starts[r + 1]], as
-//          p · candidates + j; d_own (trained rows, hidden) f32.
-// Blocks:  (prompts, hidden / 256), and (trained rows, hidden / 256); a thread has a column.
-// Order:   candidates, and uses, in theirs.
+// Shapes:  as forward; d_logits (prompts, candidates) f32; d_h (prompts, hidden) bf16.
+// Blocks:  (prompts, hidden / 256); a thread has a column.
+// Order:   candidates in theirs.
 // Bound:   memory: 2 · hidden bytes a candidate.
 #include "common.cuh"
 
@@ -28,17 +26,4 @@ candidates_backward(const float* __restrict__ d_logits, const bf16* __restrict__
         sum += d_logits[(u64)prompt * candidates + j] * to_float(x);
     }
     d_h[(u64)prompt * hidden + i] = to_bf16(sum);
-}
-
-KERNEL(256)
-own_rows_backward(const float* __restrict__ d_logits, const bf16* __restrict__ h,
-                  const u32* __restrict__ starts, const u32* __restrict__ uses,
-                  float* __restrict__ d_own, u32 hidden, u32 candidates) {
-    u32 row = blockIdx.x, i = blockIdx.y * blockDim.x + threadIdx.x;
-    if (i >= hidden) return;
-    float sum = 0.0f;
-    for (u32 at = starts[row]; at < starts[row + 1]; at++) {
-        sum += d_logits[uses[at]] * to_float(h[(u64)(uses[at] / candidates) * hidden + i]);
-    }
-    d_own[(u64)row * hidden + i] += sum;
 }

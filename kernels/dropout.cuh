@@ -19,15 +19,29 @@ DEVICE u64 mix64(u64 x) {
     return x ^ x >> 31;
 }
 
+// What a row's mask is drawn from.
+struct RowMask {
+    u32 low, high;
+};
+
+DEVICE RowMask mask_of(const Dropout& dropout, u32 row) {
+    u64 key = mix64(dropout.keys[row] ^ dropout.site);
+    return {(u32)key, (u32)(key >> 32)};
+}
+
+// What a column's number is multiplied by: 0, or what makes up for those that are dropped.
+DEVICE float kept(const Dropout& dropout, RowMask mask, u32 column) {
+    u32 h = mask.low + column;
+    h = (h ^ h >> 16) * 0x7feb352du;
+    h = (h ^ h >> 15) * 0x846ca68bu;
+    return (h ^ h >> 16 ^ mask.high) >= dropout.threshold ? dropout.scale : 0.0f;
+}
+
 // A number after its row's mask.
 DEVICE float drop(const Dropout& dropout, u32 row, u32 column, float x) {
     if (!dropout.keys) return x;
-    u64 key = mix64(dropout.keys[row] ^ dropout.site);
-    u32 h = (u32)key + column;
-    h = (h ^ h >> 16) * 0x7feb352du;
-    h = (h ^ h >> 15) * 0x846ca68bu;
-    bool keeps = (h ^ h >> 16 ^ (u32)(key >> 32)) >= dropout.threshold;
-    return keeps ? x * dropout.scale : 0.0f;
+    float by = kept(dropout, mask_of(dropout, row), column);
+    return by > 0.0f ? x * by : 0.0f;
 }
 
 DEVICE u64 site_of(u32 low, u32 high) { return (u64)high << 32 | low; }

@@ -29,6 +29,7 @@
 //          and a key it sees.
 // Source:  Dao, FlashAttention-2 (2023), algorithm 1; Ainslie et al., GQA (2023), §2.2.
 #include "attention_forward.cuh"
+#include "dropout.cuh"
 
 // scores (16, 64) = queries · keysᵀ.
 template <int WIDTH>
@@ -48,9 +49,10 @@ DEVICE void score(float (&scores)[8][4], const u32 (&queries)[WIDTH / 16][4],
     }
 }
 
-template <int WIDTH>
+// `weigh(scores, first_key)` is what becomes of a step's weights before they are multiplied.
+template <int WIDTH, class Weigh>
 DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with, u32 segment,
-                   AttentionSums<WIDTH>& sums, u32 group, float scale) {
+                   AttentionSums<WIDTH>& sums, u32 group, float scale, Weigh weigh) {
     int warp = warp_of_thread(), sees[2];
     begin(sums, sees, with, group);
     copy_queries(memory.queries, with, group);
@@ -73,6 +75,7 @@ DEVICE void attend(AttentionMemory<WIDTH>& memory, const Attention& with, u32 se
         float scores[8][4];
         score(scores, queries, memory.keys[step % 2]);
         soften(sums, scores, sees, step * ATTENTION_TILE, scale);
+        weigh(scores, step * ATTENTION_TILE);
         multiply_columns(sums.out, scores, memory.values[step % 2], 0);
     }
 }
@@ -87,9 +90,54 @@ DEVICE void grouped_attention(const bf16* qkv, const bf16* keys, const u32* segm
     Attention with =
         attention_of(qkv, keys, segments, tiles, heads, shared, stride, further, segment);
     AttentionSums<WIDTH> sums;
-    attend(memory, with, segment, sums, group, scale * LOG2_E);
+    attend(memory, with, segment, sums, group, scale * LOG2_E, [](float (&)[8][4], int) {});
     put(sums, with, group, out, statistics);
 }
 
 ATTENTION_FORWARD(grouped_attention, grouped_attention, 64)
 ATTENTION_FORWARD(grouped_attention, grouped_attention, 128)
+
+// The same, where weights are dropped: of a query's row and, as a column, of head · 2¹⁶ + position.
+template <int WIDTH>
+DEVICE void dropped_attention(const bf16* qkv, const bf16* keys, const u32* segments,
+                              const u32* tiles, bf16* out, float* statistics, u32 heads,
+                              u32 shared, u32 stride, u32 further, float scale,
+                              const Dropout& dropout) {
+    LAUNCH_MEMORY(bytes);
+    auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
+    u32 group = heads / shared, segment, columns[2];
+    Attention with =
+        attention_of(qkv, keys, segments, tiles, heads, shared, stride, further, segment);
+    RowMask masks[2];
+    for (int r = 0; r < 2; r++) {
+        u32 pair = warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
+        masks[r] = mask_of(dropout, with.asking.row + min(pair / group, with.asking.queries - 1));
+        columns[r] = (blockIdx.y * group + pair % group) << 16;
+    }
+    AttentionSums<WIDTH> sums;
+    attend(memory, with, segment, sums, group, scale * LOG2_E,
+           [&](float (&weights)[8][4], int first_key) {
+               int t = lane_of_thread() % 4;
+#pragma unroll
+               for (int i = 0; i < 32; i++) {
+                   int r = i % 4 / 2, key = first_key + i / 4 * 8 + 2 * t + i % 2;
+                   weights[i / 4][i % 4] *= kept(dropout, masks[r], columns[r] + key);
+               }
+           });
+    put(sums, with, group, out, statistics);
+}
+
+#define DROPPED_ATTENTION(width) \
+    KERNEL(ATTENTION_THREADS) \
+    dropped_attention_##width(const bf16* __restrict__ qkv, const bf16* __restrict__ keys, \
+                              const u32* __restrict__ segments, const u32* __restrict__ tiles, \
+                              bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, \
+                              u32 shared, u32 stride, u32 further, float scale, \
+                              const u64* __restrict__ row_keys, u32 site_low, u32 site_high, \
+                              u32 threshold, float kept_scale) { \
+        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
+        dropped_attention<width>(qkv, keys, segments, tiles, out, statistics, heads, shared, \
+                                 stride, further, scale, dropout); \
+    }
+DROPPED_ATTENTION(64)
+DROPPED_ATTENTION(128)

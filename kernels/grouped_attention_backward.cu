@@ -4,6 +4,8 @@
 //   d_q[i] = Σ_j d[i, j] k[j], d_k[j] = Σ_i d[i, j] q[i], d_v[j] = Σ_i p[i, j] d_out[i],
 //
 // where a head's keys and values sum over the queries of its group, of all sequences that see them.
+// Where forward dropped weights, and multiplied the others with m, a and the p of d_v are multiplied
+// with 0 or m, too: ⟨d_out, out⟩ is Σ_j of the dropped p times a.
 //
 // Shapes:  qkv, segments, tiles, statistics as forward; out and d_out (rows, heads, width) bf16;
 //          alongs (rows, heads) f32; d_qkv (tokens, heads + 2 · shared, width) bf16. keys
@@ -19,6 +21,7 @@
 // Limits:  as forward; keys are those of qkv.
 // Source:  Dao, FlashAttention-2 (2023), algorithm 2.
 #include "attention.cuh"
+#include "dropout.cuh"
 
 KERNEL(WARP)
 attention_alongs(const bf16* __restrict__ out, const bf16* __restrict__ d_out,
@@ -40,12 +43,14 @@ struct AttentionGradient {
     bf16* d_qkv;
     u32 heads, shared, further;
     float scale;
+    Dropout dropout; // of a query's row; the column is head · 2¹⁶ + position
 };
 
 template <int WIDTH>
 struct PairTiles {
     AttentionTile<WIDTH> queries, d_outs;
     float statistics[ATTENTION_TILE], alongs[ATTENTION_TILE];
+    RowMask masks[ATTENTION_TILE];
 };
 
 template <int WIDTH>
@@ -53,7 +58,7 @@ struct KeyTiles {
     AttentionTile<WIDTH> keys, values;
 };
 
-template <int WIDTH>
+template <bool DROPS, int WIDTH>
 DEVICE void copy_pairs(PairTiles<WIDTH>& to, const AttentionGradient& with, const Asking& asking) {
     constexpr int PIECES = WIDTH / 8;
     u32 group = with.heads / with.shared;
@@ -69,6 +74,7 @@ DEVICE void copy_pairs(PairTiles<WIDTH>& to, const AttentionGradient& with, cons
         if (piece > 0) continue;
         to.statistics[pair] = there ? with.statistics[out_row] * LOG2_E : 0.0f;
         to.alongs[pair] = there ? with.alongs[out_row] : 0.0f;
+        if (DROPS) to.masks[pair] = mask_of(with.dropout, asking.row + query);
     }
 }
 
@@ -88,11 +94,22 @@ DEVICE void copy_keys(KeyTiles<WIDTH>& to, const AttentionGradient& with, u32 co
     }
 }
 
-// Makes of a score and of ⟨d_out, v⟩ p and the gradient of the score, where the query sees the key.
-DEVICE void grade(float& score, float& d, bool sees, float statistic, float along, float scale) {
+// Makes of a score and of ⟨d_out, v⟩ p and the gradient of the score, where the query sees the key;
+// `by` is what forward multiplied p with.
+DEVICE void grade(float& score, float& d, bool sees, float statistic, float along, float scale,
+                  float by) {
     float p = sees ? exp2_fast(score * scale * LOG2_E - statistic) : 0.0f;
-    d = p * (d - along) * scale;
-    score = p;
+    d = p * (d * by - along) * scale;
+    score = p * by;
+}
+
+// What forward multiplied the weight of a pair and a position with.
+template <bool DROPS, int WIDTH>
+DEVICE float weighed(const AttentionGradient& with, const PairTiles<WIDTH>& pairs, int pair,
+                     u32 group, u32 position) {
+    if (!DROPS) return 1.0f;
+    u32 head = blockIdx.y * group + pair % group;
+    return kept(with.dropout, pairs.masks[pair], (head << 16) + position);
 }
 
 // Writes a lane's row of sums.
@@ -112,10 +129,11 @@ struct QueryMemory {
 };
 
 // Adds a step's 64 keys to the gradients of a warp's pairs.
-template <int WIDTH>
+template <bool DROPS, int WIDTH>
 DEVICE void grade_queries(float (&d_queries)[WIDTH / 8][4], PairTiles<WIDTH>& pairs,
-                          KeyTiles<WIDTH>& seen, const int (&sees)[2], int first_key,
-                          float scale) {
+                          KeyTiles<WIDTH>& seen, const AttentionGradient& with,
+                          const int (&sees)[2], int first_key) {
+    u32 group = with.heads / with.shared;
     int first = warp_of_thread() * 16, g = lane_of_thread() / 4, t = lane_of_thread() % 4;
     float scores[8][4], d[8][4];
     multiply_rows(scores, pairs.queries, first, seen.keys, 0);
@@ -124,12 +142,12 @@ DEVICE void grade_queries(float (&d_queries)[WIDTH / 8][4], PairTiles<WIDTH>& pa
     for (int i = 0; i < 32; i++) {
         int r = i % 4 / 2, pair = first + g + 8 * r, key = first_key + i / 4 * 8 + 2 * t + i % 2;
         grade(scores[i / 4][i % 4], d[i / 4][i % 4], key <= sees[r], pairs.statistics[pair],
-              pairs.alongs[pair], scale);
+              pairs.alongs[pair], with.scale, weighed<DROPS>(with, pairs, pair, group, key));
     }
     multiply_columns(d_queries, d, seen.keys, 0);
 }
 
-template <int WIDTH>
+template <int WIDTH, bool DROPS>
 DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
                              const u32* tiles) {
     LAUNCH_MEMORY(bytes);
@@ -150,7 +168,7 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
         copy_keys(memory.seen[step % 2], with, seen - first,
                   [&](u32 key) { return row_of(segments, segment, first + key); });
     };
-    copy_pairs(memory.pairs, with, asking);
+    copy_pairs<DROPS>(memory.pairs, with, asking);
     copy(0);
     async_commit();
     float d_queries[WIDTH / 8][4] = {};
@@ -161,8 +179,8 @@ DEVICE void queries_backward(const AttentionGradient& with, const u32* segments,
         BLOCK_BARRIER();
         if (step + 1 < steps) copy(step + 1);
         async_commit();
-        grade_queries(d_queries, memory.pairs, memory.seen[step % 2], sees,
-                      step * ATTENTION_TILE, with.scale);
+        grade_queries<DROPS>(d_queries, memory.pairs, memory.seen[step % 2], with, sees,
+                             step * ATTENTION_TILE);
     }
     for (int r = 0; r < 2; r++) {
         if (sees[r] < 0) continue;
@@ -185,7 +203,7 @@ struct KeySums {
 };
 
 // Adds half a visit, 32 pairs from `column` on; `positions` are those of a lane's two keys.
-template <int WIDTH>
+template <bool DROPS, int WIDTH>
 DEVICE void grade_keys(KeySums<WIDTH>& sums, KeyTiles<WIDTH>& seen, PairTiles<WIDTH>& pairs,
                        const AttentionGradient& with, const Asking& asking,
                        const u32 (&positions)[2], int column) {
@@ -198,10 +216,10 @@ DEVICE void grade_keys(KeySums<WIDTH>& sums, KeyTiles<WIDTH>& seen, PairTiles<WI
     for (int i = 0; i < 16; i++) {
         int pair = column + i / 4 * 8 + 2 * t + i % 2;
         u32 query = pair / group;
-        bool sees = query < asking.queries &&
-                    positions[i % 4 / 2] <= asking.position + with.further * query;
+        u32 position = positions[i % 4 / 2];
+        bool sees = query < asking.queries && position <= asking.position + with.further * query;
         grade(p[i / 4][i % 4], d[i / 4][i % 4], sees, pairs.statistics[pair], pairs.alongs[pair],
-              with.scale);
+              with.scale, weighed<DROPS>(with, pairs, pair, group, position));
     }
     multiply_columns(sums.values, p, pairs.d_outs, column);
     multiply_columns(sums.keys, d, pairs.queries, column);
@@ -218,7 +236,7 @@ DEVICE void clear_queries(const AttentionGradient& with, u32 first_row, u32 coun
     }
 }
 
-template <int WIDTH>
+template <int WIDTH, bool DROPS>
 DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const u32* visits) {
     LAUNCH_MEMORY(bytes);
     auto& memory = *reinterpret_cast<KeyMemory<WIDTH>*>(bytes);
@@ -228,7 +246,7 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     auto asking = [&](u32 visit) { return Asking::at(visits + 4 * visit); };
     clear_queries<WIDTH>(with, first_row, count);
     copy_keys(memory.seen, with, count, [&](u32 key) { return first_row + key; });
-    copy_pairs(memory.pairs[visit % 2], with, asking(visit));
+    copy_pairs<DROPS>(memory.pairs[visit % 2], with, asking(visit));
     async_commit();
     KeySums<WIDTH> sums = {};
     u32 mine[2], positions[2];
@@ -239,11 +257,13 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     for (; visit < end; visit++) {
         ASYNC_WAIT(0);
         BLOCK_BARRIER();
-        if (visit + 1 < end) copy_pairs(memory.pairs[(visit + 1) % 2], with, asking(visit + 1));
+        if (visit + 1 < end) {
+            copy_pairs<DROPS>(memory.pairs[(visit + 1) % 2], with, asking(visit + 1));
+        }
         async_commit();
         for (int column = 0; column < ATTENTION_TILE; column += 32) {
-            grade_keys(sums, memory.seen, memory.pairs[visit % 2], with, asking(visit), positions,
-                       column);
+            grade_keys<DROPS>(sums, memory.seen, memory.pairs[visit % 2], with, asking(visit),
+                              positions, column);
         }
     }
     for (int r = 0; r < 2; r++) {
@@ -262,8 +282,8 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
                               const u32* tiles, u32 heads, u32 shared, u32 further, \
                               float scale) { \
         AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale}; \
-        queries_backward<width>(with, segments, tiles); \
+                               heads, shared, further,    scale,  {}}; \
+        queries_backward<width, false>(with, segments, tiles); \
     } \
     KERNEL(ATTENTION_THREADS) \
     attention_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
@@ -271,8 +291,29 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
                            const u32* visits, u32 heads, u32 shared, u32 further, \
                            float scale) { \
         AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale}; \
-        keys_backward<width>(with, keys, visits); \
+                               heads, shared, further,    scale,  {}}; \
+        keys_backward<width, false>(with, keys, visits); \
+    } \
+    KERNEL(ATTENTION_THREADS) \
+    dropped_queries_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
+                            const float* alongs, bf16* d_qkv, const u32* segments, \
+                            const u32* tiles, u32 heads, u32 shared, u32 further, float scale, \
+                            const u64* row_keys, u32 site_low, u32 site_high, u32 threshold, \
+                            float kept_scale) { \
+        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
+        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
+                               heads, shared, further,    scale,  dropout}; \
+        queries_backward<width, true>(with, segments, tiles); \
+    } \
+    KERNEL(ATTENTION_THREADS) \
+    dropped_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
+                         const float* alongs, bf16* d_qkv, const u32* keys, const u32* visits, \
+                         u32 heads, u32 shared, u32 further, float scale, const u64* row_keys, \
+                         u32 site_low, u32 site_high, u32 threshold, float kept_scale) { \
+        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
+        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
+                               heads, shared, further,    scale,  dropout}; \
+        keys_backward<width, true>(with, keys, visits); \
     }
 ATTENTION_BACKWARD(64)
 ATTENTION_BACKWARD(128)

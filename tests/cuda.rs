@@ -10,6 +10,7 @@ mod emulator;
 mod encoder;
 mod loading;
 mod lora;
+mod losses;
 mod norms;
 mod overlap;
 mod reading;

@@ -10,7 +10,8 @@ use steerage::device::cuda::kernels::{
     Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
     LoraGelu, LoraGeluBackward, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets,
     OwnRows, Paths, Pool, PoolBackward, Pooling, Quantise, RmsNorm, RmsNormBackward,
-    RotaryBackward, Round, Rows, Spread, SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
+    RotaryBackward, Round, Rows, SampledLoss, SampledLossRule, Spread, SquareSums, TopK,
+    TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer};
 use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
@@ -51,16 +52,19 @@ fn rows(bench: &mut Bench<'_>) -> Result<()> {
         Lookup { hidden, table, own: None, rows: &Rows::of(driver, &places)?, out: stream };
     bench.launch("", &lookup.launch()?, moves(tokens * (6 * hidden + 4)))?;
     let trained: Vec<Option<u32>> = chosen.iter().map(|row| (*row < 256).then_some(*row)).collect();
-    let (d_rows, uses) = (bench.f32(256 * hidden)?, Uses::of(driver, 256, &trained)?);
+    let uses = &Uses::of(driver, [256, hidden], trained.iter().copied())?;
+    let d_rows = &bench.f32(256 * hidden)?;
     let used = trained.iter().flatten().count();
     let lasts: Vec<Option<u32>> =
         (0..tokens as u32).map(|row| row.is_multiple_of(8).then_some(row / 8)).collect();
     let (ends, from) = (bench.f32(tokens.div_ceil(8) * hidden)?, Indices::of_some(driver, &lasts)?);
     let call = Spread { columns: hidden, x: Some((&ends, &from)), out: stream };
     bench.launch("every eighth row", &call.launch()?, BUFFERS)?;
-    let call = LookupBackward { hidden, scale: 1.0, uses: &uses, d_out: stream, d_rows: &d_rows };
+    let call = LookupBackward { scale: 1.0, uses, weights: None, x: stream, d_rows };
     let bytes = (used + 2 * 256) * 4 * hidden;
-    bench.launch("256 trained rows", &call.launch()?, moves(bytes))?;
+    for (launch, work) in call.launches()?.iter().zip([moves(bytes), BUFFERS]) {
+        bench.launch("256 trained rows", launch, work)?;
+    }
     let out = &Buffer::<u8>::new(driver, tokens * hidden)?;
     let (x, scales) = (&bench.bf16(tokens * hidden)?, &bench.f32(tokens)?);
     let shape = NormShape { rows: tokens, hidden };
@@ -139,7 +143,8 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     let [statistics, alongs] = [bench.f32(rows * s.heads)?, bench.f32(rows * s.heads)?];
     let scale = 1.0 / (width as f32).sqrt();
     let (paths, sums) = (visits.paths(), &statistics);
-    let call = GroupedAttention { paths, scale, qkv, kept: None, statistics: sums, out: &out };
+    let (kept, dropout, statistics) = (None, Dropout::NONE, sums);
+    let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: &out };
     let (note, flops) = match queries {
         Queries::All => (format!("{} × {}", s.prompts, s.tokens / s.prompts), shape.flops() as f64),
         // One query of each sequence: 4 operations for each number of the keys that it sees.
@@ -154,6 +159,7 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     bench.launch(&note, &call.launch()?, work(1.0))?;
     let call = GroupedAttentionBackward {
         visits,
+        dropout: Dropout::NONE,
         scale,
         qkv,
         statistics: &statistics,
@@ -192,7 +198,8 @@ fn reading_on(bench: &mut Bench<'_>, width: usize) -> Result<()> {
     let qkv = &bench.bf16(s.prompts * shape.row())?;
     let out = &bench.bf16(s.prompts * shape.queries())?;
     let (statistics, scale) = (&bench.f32(s.prompts * s.heads)?, 1.0 / (width as f32).sqrt());
-    let call = GroupedAttention { paths, scale, qkv, kept: Some(kept), statistics, out };
+    let (kept, dropout) = (Some(kept), Dropout::NONE);
+    let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out };
     let flops = (4 * s.prompts * length * shape.queries()) as f64;
     let bytes = Some(2 * s.prompts * (length * numbers + shape.row() + shape.queries()));
     let work = Work { bytes, ..computes(flops, Unit::Bf16) };
@@ -224,7 +231,7 @@ fn ends(bench: &mut Bench<'_>) -> Result<()> {
     let used: Vec<Option<u32>> = (0..prompts * candidates)
         .map(|i| u32::try_from(-1 - places[i % candidates]).ok())
         .collect();
-    let uses = &Uses::of(driver, 2, &used)?;
+    let uses = &Uses::of(driver, [2, hidden], used.iter().copied())?;
     let (d_logits, d_own) = (&bench.f32(prompts * candidates)?, &bench.f32(2 * hidden)?);
     let d_own = Some(OwnRows { uses, d_own });
     let call = CandidateLogitsBackward { forward, d_logits, d_h, d_own };
@@ -311,12 +318,35 @@ fn retriever(bench: &mut Bench<'_>) -> Result<()> {
 
 fn loss(bench: &mut Bench<'_>) -> Result<()> {
     let (driver, s) = (bench.driver, bench.sizes);
-    let (rows, items) = (s.rows.div_ceil(16), s.items);
+    let (rows, items, wide) = (s.rows.div_ceil(16), s.items, s.items);
     let scores = &bench.f32(rows * items)?;
     let (targets, losses) = (&bench.indices(rows, items)?, &bench.f32(rows)?);
     let d_scores = &Buffer::<Bf16>::new(driver, rows * items)?;
-    let call = CrossEntropy { items, scale: 1.0, scores, targets, losses, d_scores };
+    sampled(bench)?;
+    let call = CrossEntropy { items, wide, scale: 1.0, scores, targets, losses, d_scores };
     bench.launch(&format!("{rows} × {items}"), &call.launch()?, BUFFERS)
+}
+
+/// A loss over a target and 256 negatives, and what the table gets of it.
+fn sampled(bench: &mut Bench<'_>) -> Result<()> {
+    let (driver, s) = (bench.driver, bench.sizes);
+    let (rows, items, hidden, each) = (s.rows.div_ceil(16), s.items, s.narrow, 257);
+    let (x, d_x) = (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
+    let (table, d_rows) = (&bench.f32(items * hidden)?, &bench.f32(items * hidden)?);
+    let (losses, d_scores) = (&bench.f32(rows)?, &bench.f32(rows * each)?);
+    let picks = bench.picks(rows * each, items);
+    let candidates = &Indices::of(driver, &picks)?;
+    let (size, rule, scale) = ([rows, items, hidden], SampledLossRule::Binary(0.5), 1.0);
+    let call = SampledLoss { size, rule, scale, x, table, candidates, losses, d_scores, d_x };
+    let note = format!("{rows} × {each} of {items}");
+    bench.launch(&note, &call.launch()?, moves(rows * each * (4 * hidden + 8)))?;
+    let uses = &Uses::of(driver, [items, hidden], picks.iter().copied().map(Some))?;
+    let call = LookupBackward { scale, uses, weights: Some(d_scores), x, d_rows };
+    let work = [moves(rows * each * (4 * hidden + 8)), BUFFERS];
+    for (launch, work) in call.launches()?.iter().zip(work) {
+        bench.launch(&note, launch, work)?;
+    }
+    Ok(())
 }
 
 /// The search, and the merging of what its parts found.

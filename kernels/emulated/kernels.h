@@ -28,6 +28,7 @@
 #include "../rms_norm_backward.cu"
 #include "../rotary_backward.cu"
 #include "../round.cu"
+#include "../sampled_loss.cu"
 #include "../spread.cu"
 #include "../square_sums.cu"
 #include "../top_k.cu"
@@ -50,6 +51,12 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(cross_entropy),
         KERNEL_NAMED(draw_bf16),
         KERNEL_NAMED(draw_f32),
+        KERNEL_NAMED(dropped_attention_128),
+        KERNEL_NAMED(dropped_attention_64),
+        KERNEL_NAMED(dropped_keys_128),
+        KERNEL_NAMED(dropped_keys_64),
+        KERNEL_NAMED(dropped_queries_128),
+        KERNEL_NAMED(dropped_queries_64),
         KERNEL_NAMED(embed),
         KERNEL_NAMED(gated_backward),
         KERNEL_NAMED(grouped_attention_128),
@@ -62,14 +69,15 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(linear),
         KERNEL_NAMED(linear_backward),
         KERNEL_NAMED(lookup),
-        KERNEL_NAMED(lookup_backward),
+        KERNEL_NAMED(lookup_backward_bf16),
+        KERNEL_NAMED(lookup_backward_f32),
+        KERNEL_NAMED(lookup_backward_parts),
         KERNEL_NAMED(lora_gated),
         KERNEL_NAMED(lora_gelu),
         KERNEL_NAMED(lora_gelu_backward),
         KERNEL_NAMED(lora_linear),
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),
-        KERNEL_NAMED(own_rows_backward),
         KERNEL_NAMED(pool_last),
         KERNEL_NAMED(pool_mean),
         KERNEL_NAMED(pool_mean_backward),
@@ -78,6 +86,7 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(rms_norm_backward),
         KERNEL_NAMED(rotary_backward),
         KERNEL_NAMED(round_numbers),
+        KERNEL_NAMED(sampled_loss),
         KERNEL_NAMED(spread),
         KERNEL_NAMED(square_sums),
         KERNEL_NAMED(top_k_bf16),

@@ -155,7 +155,7 @@ pub struct Attention<'a> {
     pub shape: AttentionShape<'a>,
     /// (tokens, 3 · hidden): queries, keys, values, each head by head.
     pub qkv: &'a [f32],
-    /// By query; the column is head · length + key.
+    /// By query; the column is head · 2¹⁶ + key.
     pub dropout: Dropout<'a>,
     /// ([`AttentionShape::pairs`]): sequence by sequence, head by head, (length, length). Holds p,
     /// negated where it is dropped, for the backward kernel; what is above the diagonal means

@@ -4,7 +4,7 @@ use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::Queries;
 use steerage::device::cuda::kernels::{
-    GroupedAttention, GroupedAttentionBackward, Indices, Keep, Paths, Visits,
+    Dropout, GroupedAttention, GroupedAttentionBackward, Indices, Keep, Paths, Visits,
 };
 use steerage::device::shape::GroupedShape;
 
@@ -85,6 +85,7 @@ fn attend_along(
         scale,
         qkv: &qkv,
         kept: None,
+        dropout: Dropout::NONE,
         statistics: &statistics,
         out: &out,
     };
@@ -224,7 +225,8 @@ fn attend_kept(
     let out = Buffer::new(device, paths.rows() * shape.queries())?;
     let statistics = &Buffer::new(device, paths.rows() * shape.heads)?;
     let (paths, scale, qkv) = (&paths, scale_of(&shape), &Buffer::of(device, &last)?);
-    let call = GroupedAttention { paths, scale, qkv, kept: Some(&kept), statistics, out: &out };
+    let (kept, dropout) = (Some(&kept), Dropout::NONE);
+    let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: &out };
     launch(device, call.launch())?;
     Ok(bits_of_bf16(&out.read(device)?))
 }
@@ -320,6 +322,7 @@ fn attend_backward(
         scale,
         qkv: &qkv,
         kept: None,
+        dropout: Dropout::NONE,
         statistics: &statistics,
         out: &out,
     };
@@ -327,6 +330,7 @@ fn attend_backward(
     let d_qkv = Buffer::new(device, qkv.len())?;
     let call = GroupedAttentionBackward {
         visits: &visits,
+        dropout: Dropout::NONE,
         scale,
         qkv: &qkv,
         statistics: &statistics,

@@ -4,8 +4,8 @@ use super::*;
 use crate::kernels::{Real, assert_close, dot, real};
 use steerage::device::cuda::Form;
 use steerage::device::cuda::kernels::{
-    self, GatedBackward, Indices, LookupBackward, NormWeight, RmsNormBackward, RotaryBackward,
-    Round, Spread, SquareSums, Uses,
+    self, GatedBackward, Indices, NormWeight, RmsNormBackward, RotaryBackward, Round, Spread,
+    SquareSums,
 };
 use steerage::device::shape::{GatedShape, NormShape};
 use steerage::device::{AdamW, Backend, Cpu};
@@ -140,41 +140,6 @@ fn what_was_turned_is_turned_back() {
                 + f64::from(sign) * f64::from(d[other]) * f64::from(sine);
         }
         assert_close(&bf16_of_bits(&found), &rounded(&naive), &exact);
-    }
-}
-
-#[test]
-fn trained_rows_get_the_gradients_of_their_tokens_in_order() {
-    for hidden in [1, 300] {
-        let rows = [Some(1), None, Some(0), Some(1), None, Some(1)];
-        let (d_out, before) = (random(9, rows.len() * hidden), random(10, 3 * hidden));
-        let found = under_all_orders(|device| {
-            let d_rows = Buffer::of(device, &before)?;
-            let call = LookupBackward {
-                hidden,
-                scale: 0.5,
-                uses: &Uses::of(device, 3, &rows)?,
-                d_out: &Buffer::of(device, &d_out)?,
-                d_rows: &d_rows,
-            };
-            launch(device, call.launch())?;
-            Ok(bits_of_f32(&d_rows.read(device)?))
-        });
-        let Some(found) = found else { return };
-        let mut sums = vec![0.0; 3 * hidden];
-        for (row, d_out) in rows.iter().zip(d_out.chunks(hidden)) {
-            if let Some(row) = row {
-                let sums: &mut [f32] = &mut sums[*row as usize * hidden..];
-                sums.iter_mut().zip(d_out).for_each(|(sum, d)| *sum += d);
-            }
-        }
-        let expected: Vec<f32> = before.iter().zip(&sums).map(|(x, sum)| x + 0.5 * sum).collect();
-        assert_eq!(f32_of_bits(&found), expected);
-        once(|device| {
-            let said = Uses::of(device, 1, &[Some(1)]).unwrap_err().to_string();
-            assert!(said.contains("row 1 of a table that has 1"), "{said}");
-            Ok(())
-        });
     }
 }
 

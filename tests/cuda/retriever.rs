@@ -1,9 +1,13 @@
 //! What the retriever's network has besides norms.
 
 use super::*;
-use steerage::device::cuda::kernels::{self, CrossEntropy, Embed, Indices, Linear, LinearBackward};
-use steerage::device::shape::{EmbedShape, LinearShape};
-use steerage::device::{Activation, Backend, Cpu, Dropout};
+use crate::decoder::learning::{distance, length};
+use steerage::device::cuda::kernels::{
+    self, Embed, GroupedAttention, GroupedAttentionBackward, Indices, Linear, LinearBackward,
+    Visits,
+};
+use steerage::device::shape::{AttentionShape, EmbedShape, GroupedShape, LinearShape};
+use steerage::device::{Activation, Backend, Cpu, Dropout, Queries};
 use steerage::types::mix64;
 
 const RATE: f32 = 0.3;
@@ -177,42 +181,75 @@ fn what_follows_a_product_and_its_gradient_are_the_processors() {
     }
 }
 
+/// Forward and gradient, where weights are dropped; of bf16 numbers, as f32.
+fn attend(device: &Device, shape: &GroupedShape<'_>, keys: &[u64]) -> Result<Vec<u32>> {
+    let [qkv, d_out] = [(61, shape.row()), (62, shape.queries())]
+        .map(|(seed, row)| Buffer::of(device, &random_bf16(seed, shape.tokens() * row)).unwrap());
+    let visits = Visits::of(device, shape, Queries::All)?;
+    let (paths, scale) = (visits.paths(), 1.0 / (shape.width as f32).sqrt());
+    let keys = Buffer::of(device, keys)?;
+    let dropout = kernels::Dropout { rate: RATE, site: 5 << 33, keys: Some(&keys) };
+    let (out, d_qkv) = (Buffer::new(device, d_out.len())?, Buffer::new(device, qkv.len())?);
+    let rows = shape.tokens() * shape.heads;
+    let [statistics, alongs] = [Buffer::new(device, rows)?, Buffer::new(device, rows)?];
+    let (qkv, kept, statistics) = (&qkv, None, &statistics);
+    let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: &out };
+    launch(device, call.launch())?;
+    let call = GroupedAttentionBackward {
+        visits: &visits,
+        scale,
+        qkv,
+        dropout,
+        statistics,
+        out: &out,
+        d_out: &d_out,
+        alongs: &alongs,
+        d_qkv: &d_qkv,
+    };
+    call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
+    let mut bits = bits_of_bf16(&out.read(device)?);
+    bits.extend(bits_of_bf16(&d_qkv.read(device)?));
+    Ok(bits)
+}
+
 #[test]
-fn a_loss_is_its_formula_and_its_gradient_sums_to_nothing() {
-    for (rows, items) in [(1, 1), (3, 40), (2, 1000)] {
-        let scores: Vec<f32> = random(8, rows * items).iter().map(|x| 20.0 * x).collect();
-        let targets: Vec<u32> = (0..rows).map(|r| (r * 31 % items) as u32).collect();
-        let case = |device: &Device| {
-            let (losses, d_scores) =
-                (Buffer::new(device, rows)?, Buffer::new(device, rows * items)?);
-            let call = CrossEntropy {
-                items,
-                scale: 0.5,
-                scores: &Buffer::of(device, &scores)?,
-                targets: &Indices::of(device, &targets)?,
-                losses: &losses,
-                d_scores: &d_scores,
-            };
-            launch(device, call.launch())?;
-            let mut bits = bits_of_f32(&losses.read(device)?);
-            bits.extend(bits_of_bf16(&d_scores.read(device)?));
-            Ok(bits)
-        };
-        let found = if items == 1000 { with_every_wait(case) } else { under_all_orders(case) };
+fn attention_drops_what_the_processor_drops() {
+    for (heads, width, lengths) in [(3, 64, &[70, 1, 129, 64][..]), (2, 128, &[5, 66])] {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = GroupedShape { offsets: &offsets, parents: &[], heads, shared: heads, width };
+        let (tokens, hidden, keys) = (shape.tokens(), shape.queries(), keys(shape.tokens()));
+        let case = |device: &Device| attend(device, &shape, &keys);
+        let found = if width == 64 { with_every_wait(case) } else { under_all_orders(case) };
         let Some(found) = found else { return };
-        let (losses, d_scores) = found.split_at(rows);
-        let (losses, d_scores) = (f32_of_bits(losses), bf16_of_bits(d_scores));
-        for (r, scores) in scores.chunks(items).enumerate() {
-            let target = targets[r] as usize;
-            let weights: Vec<f64> = scores.iter().map(|s| f64::from(*s).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            let loss = total.ln() - f64::from(scores[target]);
-            assert!((f64::from(losses[r]) - loss).abs() <= 1e-5 * loss.max(1.0));
-            for (v, weight) in weights.iter().enumerate() {
-                let exact = 0.5 * (weight / total - f64::from(u8::from(v == target)));
-                let found = f64::from(d_scores[r * items + v]);
-                assert!((found - exact).abs() <= exact.abs() / 200.0 + 1e-6);
-            }
+        let shape = AttentionShape { offsets: &offsets, heads, width };
+        let [qkv, d_out] = [(61, 3 * hidden), (62, hidden)]
+            .map(|(seed, row)| f32s(&random_bf16(seed, tokens * row)));
+        let (mut out, mut d_qkv) = (vec![0.0; tokens * hidden], vec![0.0; qkv.len()]);
+        let mut probabilities = vec![0.0; shape.pairs()];
+        Cpu.attention(steerage::device::Attention {
+            shape,
+            qkv: &qkv,
+            dropout: Dropout { rate: RATE, site: 5 << 33, keys: &keys },
+            probabilities: &mut probabilities,
+            out: &mut out,
+        });
+        Cpu.attention_backward(steerage::device::AttentionBackward {
+            shape,
+            qkv: &qkv,
+            dropout_rate: RATE,
+            probabilities: &probabilities,
+            out: &out,
+            d_out: &d_out,
+            d_qkv: &mut d_qkv,
+        });
+        let found = bf16_of_bits(&found);
+        for (what, found, expected) in
+            [("out", &found[..out.len()], &out), ("gradient", &found[out.len()..], &d_qkv)]
+        {
+            let off = distance(found, expected) / length(expected);
+            println!("{what}: {off}");
+            assert!(off < 0.005, "{what}: {off}");
         }
     }
 }

@@ -261,7 +261,10 @@ fn the_gradient_of_logits_reaches_rows_and_prompts() {
             },
             d_logits: &Buffer::of(device, &d_logits)?,
             d_h: &d_h,
-            d_own: Some(OwnRows { uses: &Uses::of(device, 3, &used)?, d_own: &d_own }),
+            d_own: Some(OwnRows {
+                uses: &Uses::of(device, [3, hidden], used.iter().copied())?,
+                d_own: &d_own,
+            }),
         };
         call.launches()?.iter().try_for_each(|launch| device.launch(launch))?;
         let mut bits = bits_of_bf16(&d_h.read(device)?);

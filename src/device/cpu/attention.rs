@@ -76,7 +76,7 @@ impl Kernel for Attention<'_> {
                     dropped[..p.len()].copy_from_slice(p);
                     if let Some(mask) = RowMask::of(self.dropout, rows.start + top + i) {
                         for (j, (p, dropped)) in p.iter_mut().zip(dropped).enumerate() {
-                            let keeps = mask.keeps(head * length + j);
+                            let keeps = mask.keeps((head << 16) + j);
                             *dropped = if keeps { *p * mask.scale } else { 0.0 };
                             *p = if keeps { *p } else { -*p };
                         }

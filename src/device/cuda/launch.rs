@@ -40,25 +40,29 @@ macro_rules! kernels {
 kernels! {
     "adam_w.cu": ADAM_W "adam_w";
     "candidate_logits.cu": CANDIDATE_LOGITS "candidate_logits";
-    "candidate_logits_backward.cu": CANDIDATES_BACKWARD "candidates_backward",
-        OWN_ROWS_BACKWARD "own_rows_backward";
+    "candidate_logits_backward.cu": CANDIDATES_BACKWARD "candidates_backward";
     "column_sums.cu": COLUMN_SUMS "column_sums";
     "cross_entropy.cu": CROSS_ENTROPY "cross_entropy";
     "draw.cu": DRAW_F32 "draw_f32", DRAW_BF16 "draw_bf16";
     "embed.cu": EMBED "embed";
     "gated_backward.cu": GATED_BACKWARD "gated_backward";
     "grouped_attention.cu": GROUPED_ATTENTION_64 "grouped_attention_64",
-        GROUPED_ATTENTION_128 "grouped_attention_128";
+        GROUPED_ATTENTION_128 "grouped_attention_128", DROPPED_ATTENTION_64 "dropped_attention_64",
+        DROPPED_ATTENTION_128 "dropped_attention_128";
     "grouped_attention_backward.cu": ATTENTION_ALONGS "attention_alongs",
         ATTENTION_QUERIES_64 "attention_queries_64", ATTENTION_KEYS_64 "attention_keys_64",
-        ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128";
+        ATTENTION_QUERIES_128 "attention_queries_128", ATTENTION_KEYS_128 "attention_keys_128",
+        DROPPED_QUERIES_64 "dropped_queries_64", DROPPED_KEYS_64 "dropped_keys_64",
+        DROPPED_QUERIES_128 "dropped_queries_128", DROPPED_KEYS_128 "dropped_keys_128";
     "grouped_attention_hopper.cu": HOPPER_ATTENTION_64 "hopper_attention_64",
         HOPPER_ATTENTION_128 "hopper_attention_128";
     "keep.cu": KEEP "keep";
     "layer_norm.cu": LAYER_NORM "layer_norm", LAYER_NORM_BACKWARD "layer_norm_backward";
     "linear.cu": LINEAR "linear", LINEAR_BACKWARD "linear_backward";
     "lookup.cu": LOOKUP "lookup";
-    "lookup_backward.cu": LOOKUP_BACKWARD "lookup_backward";
+    "lookup_backward.cu": LOOKUP_BACKWARD_F32 "lookup_backward_f32",
+        LOOKUP_BACKWARD_BF16 "lookup_backward_bf16",
+        LOOKUP_BACKWARD_PARTS "lookup_backward_parts";
     "lora_gated.cu": LORA_GATED "lora_gated";
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_GELU "lora_gelu",
         LORA_GELU_BACKWARD "lora_gelu_backward", LORA_RESIDUAL "lora_residual";
@@ -70,6 +74,7 @@ kernels! {
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
     "round.cu": ROUND "round_numbers";
+    "sampled_loss.cu": SAMPLED_LOSS "sampled_loss";
     "spread.cu": SPREAD "spread";
     "square_sums.cu": SQUARE_SUMS "square_sums";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";

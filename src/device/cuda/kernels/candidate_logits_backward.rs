@@ -1,8 +1,8 @@
 //! The gradient of candidates' logits.
 
-use super::super::launch::{CANDIDATES_BACKWARD, Launch, OWN_ROWS_BACKWARD, arguments};
+use super::super::launch::{CANDIDATES_BACKWARD, Launch, arguments};
 use super::super::{Bf16, Buffer};
-use super::{CandidateLogits, Uses, fits, u32_of};
+use super::{CandidateLogits, LookupBackward, Uses, fits, u32_of};
 use crate::error::Result;
 
 const THREADS: u32 = 256;
@@ -30,7 +30,7 @@ pub struct OwnRows<'a> {
 }
 
 impl CandidateLogitsBackward<'_> {
-    /// Checks the call: one launch, or two if own rows are trained.
+    /// Checks the call: one launch, and those of [`LookupBackward`] if own rows are trained.
     ///
     /// # Errors
     /// If a buffer's length disagrees with the shape, or a row or list is not there.
@@ -47,11 +47,9 @@ impl CandidateLogitsBackward<'_> {
         let mut launches =
             vec![Launch::new(CANDIDATES_BACKWARD, arguments).over([prompts, blocks], THREADS)?];
         if let Some(OwnRows { uses, d_own }) = self.d_own {
-            let (own_rows, starts, used) = uses.parts(name, prompts * candidates)?;
-            fits(name, "d_own", d_own, &[own_rows, hidden])?;
-            let arguments = arguments![self.d_logits, h, starts, used, d_own, wide, length];
-            let launch = Launch::new(OWN_ROWS_BACKWARD, arguments);
-            launches.push(launch.over([own_rows, blocks], THREADS)?);
+            let (weights, scale) = (Some(self.d_logits), 1.0);
+            let call = LookupBackward { scale, uses, weights, x: h, d_rows: d_own };
+            launches.extend(call.launches()?);
         }
         Ok(launches)
     }

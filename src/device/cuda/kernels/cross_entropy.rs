@@ -10,17 +10,19 @@ const THREADS: u32 = 256;
 /// losses[r] = ln Σ exp(scores[r]) − scores[r, targets[r]], and the gradient of scale times it.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy<'a> {
-    /// How many scores a row has.
+    /// How many scores of a row count.
     pub items: usize,
+    /// How many a row has: what is beyond the items gets no gradient.
+    pub wide: usize,
     /// What the gradient is multiplied by.
     pub scale: f32,
-    /// (rows, items): a product.
+    /// (rows, wide): a product.
     pub scores: &'a Buffer<f32>,
     /// (rows).
     pub targets: &'a Indices,
     /// (rows), in nats.
     pub losses: &'a Buffer<f32>,
-    /// (rows, items): what products make the gradients of rows and items of.
+    /// (rows, wide): what products make the gradients of rows and items of.
     pub d_scores: &'a Buffer<Bf16>,
 }
 
@@ -30,16 +32,17 @@ impl CrossEntropy<'_> {
     /// # Errors
     /// If a buffer's length disagrees with the shape, or a target is no item.
     pub fn launch(&self) -> Result<Launch> {
-        let Self { items, scale, scores, targets, losses, d_scores } = *self;
+        let Self { items, wide: stride, scale, scores, targets, losses, d_scores } = *self;
         let (name, rows) = (CROSS_ENTROPY.name, targets.len());
-        wide(name, "items", items, [1, i32::MAX as usize])?;
-        fits(name, "scores", scores, &[rows, items])?;
+        wide(name, "wide", stride, [1, i32::MAX as usize])?;
+        wide(name, "items", items, [1, stride])?;
+        fits(name, "scores", scores, &[rows, stride])?;
         fits(name, "losses", losses, &[rows])?;
-        fits(name, "d_scores", d_scores, &[rows, items])?;
+        fits(name, "d_scores", d_scores, &[rows, stride])?;
         targets.are_all(name, "targets")?;
         targets.are_in(name, "targets", items)?;
-        let (targets, width) = (targets.buffer(), u32_of(name, items)?);
-        let arguments = arguments![scores, targets, losses, d_scores, width, scale];
+        let (targets, counted, stride) = (targets.buffer(), items as u32, u32_of(name, stride)?);
+        let arguments = arguments![scores, targets, losses, d_scores, counted, stride, scale];
         Launch::new(CROSS_ENTROPY, arguments).over([rows, 1], THREADS)
     }
 }

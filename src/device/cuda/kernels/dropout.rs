@@ -20,6 +20,11 @@ impl Dropout<'_> {
     /// Drops nothing.
     pub const NONE: Dropout<'static> = Dropout { rate: 0.0, site: 0, keys: None };
 
+    /// Whether anything is dropped.
+    pub(super) fn drops(&self) -> bool {
+        self.keys.is_some() && self.rate > 0.0
+    }
+
     /// The kernel's last arguments, for so many rows.
     pub(super) fn arguments(&self, kernel: &str, rows: usize) -> Result<[Argument; 5]> {
         let Self { rate, site, keys } = *self;

@@ -1,11 +1,11 @@
 //! Attention with heads in groups, causal or both ways.
 
 use super::super::launch::{
-    GROUPED_ATTENTION_64, GROUPED_ATTENTION_128, HOPPER_ATTENTION_64, HOPPER_ATTENTION_128, Launch,
-    arguments,
+    DROPPED_ATTENTION_64, DROPPED_ATTENTION_128, GROUPED_ATTENTION_64, GROUPED_ATTENTION_128,
+    HOPPER_ATTENTION_64, HOPPER_ATTENTION_128, Launch, arguments,
 };
 use super::super::{Bf16, Buffer, Driver};
-use super::{fits, indices, u32_of};
+use super::{Dropout, fits, indices, u32_of};
 use crate::device::Queries;
 use crate::device::shape::GroupedShape;
 use crate::error::{Error, Result};
@@ -175,6 +175,8 @@ pub struct GroupedAttention<'a> {
     /// (rows, 2 · shared · width), for paths over what is kept: there are the keys and values, also
     /// those of these tokens.
     pub kept: Option<&'a Buffer<Bf16>>,
+    /// By a query's token; the column is head · 2¹⁶ + position.
+    pub dropout: Dropout<'a>,
     /// (rows, heads): ln Σ exp, for the backward kernel.
     pub statistics: &'a Buffer<f32>,
     /// (rows, heads · width).
@@ -192,17 +194,23 @@ impl GroupedAttention<'_> {
         let (keys, stride) = self.keys()?;
         fits(NAME, "statistics", self.statistics, &[*rows, *heads])?;
         fits(NAME, "out", self.out, &[*rows, *heads, *width])?;
-        let kernel = match (self.paths.group_products, width) {
-            (false, 64) => GROUPED_ATTENTION_64,
-            (false, _) => GROUPED_ATTENTION_128,
-            (true, 64) => HOPPER_ATTENTION_64,
-            (true, _) => HOPPER_ATTENTION_128,
+        let drops = self.dropout.drops();
+        let kernel = match (drops, self.paths.group_products, width) {
+            (true, _, 64) => DROPPED_ATTENTION_64,
+            (true, ..) => DROPPED_ATTENTION_128,
+            (_, false, 64) => GROUPED_ATTENTION_64,
+            (_, false, _) => GROUPED_ATTENTION_128,
+            (_, true, 64) => HOPPER_ATTENTION_64,
+            (_, true, _) => HOPPER_ATTENTION_128,
         };
         let (heads, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
         let (Self { qkv, out, statistics, scale, .. }, further) = (*self, self.paths.further);
-        let arguments = arguments![
+        let mut arguments = arguments![
             qkv, &keys, segments, tiles, out, statistics, heads, groups, stride, further, scale
         ];
+        if drops {
+            arguments.extend(self.dropout.arguments(NAME, *tokens)?);
+        }
         // Queries, and two tiles of keys and of values.
         let shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         Launch::new(kernel, arguments)

@@ -2,11 +2,12 @@
 
 use super::super::launch::{
     ATTENTION_ALONGS, ATTENTION_KEYS_64, ATTENTION_KEYS_128, ATTENTION_QUERIES_64,
-    ATTENTION_QUERIES_128, Launch, arguments,
+    ATTENTION_QUERIES_128, DROPPED_KEYS_64, DROPPED_KEYS_128, DROPPED_QUERIES_64,
+    DROPPED_QUERIES_128, Launch, arguments,
 };
 use super::super::{Bf16, Buffer, Driver};
 use super::grouped_attention::{Paths, THREADS, TILE};
-use super::{WARP, fits, u32_of};
+use super::{Dropout, WARP, fits, u32_of};
 use crate::device::Queries;
 use crate::device::shape::GroupedShape;
 use crate::error::Result;
@@ -130,6 +131,8 @@ pub struct GroupedAttentionBackward<'a> {
     pub scale: f32,
     /// As forward.
     pub qkv: &'a Buffer<Bf16>,
+    /// As forward.
+    pub dropout: Dropout<'a>,
     /// From the forward kernel.
     pub statistics: &'a Buffer<f32>,
     /// From the forward kernel.
@@ -162,16 +165,22 @@ impl GroupedAttentionBackward<'_> {
             fits(NAME, name, buffer, &[*rows, *heads])?;
         }
         let (all, groups) = (u32_of(NAME, *heads)?, u32_of(NAME, *shared)?);
-        let (by_query, by_key) = match width {
-            64 => (ATTENTION_QUERIES_64, ATTENTION_KEYS_64),
-            _ => (ATTENTION_QUERIES_128, ATTENTION_KEYS_128),
+        let drops = self.dropout.drops();
+        let (by_query, by_key) = match (drops, width) {
+            (false, 64) => (ATTENTION_QUERIES_64, ATTENTION_KEYS_64),
+            (false, _) => (ATTENTION_QUERIES_128, ATTENTION_KEYS_128),
+            (true, 64) => (DROPPED_QUERIES_64, DROPPED_KEYS_64),
+            (true, _) => (DROPPED_QUERIES_128, DROPPED_KEYS_128),
         };
+        let dropout = self.dropout.arguments(NAME, *tokens)?;
         let tile = TILE * width * size_of::<Bf16>();
-        let pairs = 2 * tile + 2 * TILE * size_of::<f32>();
+        // Of each pair its statistic, what it has along its output, and its mask.
+        let pairs = 2 * tile + 2 * TILE * size_of::<f32>() + TILE * size_of::<u64>();
         let first = arguments![out, d_out, alongs, *width as u32];
         let of = |[from, to]: [&Buffer<u32>; 2]| {
             let mut arguments = arguments![qkv, d_out, statistics, alongs, d_qkv, from, to];
             arguments.extend(arguments![all, groups, *further, scale]);
+            arguments.extend(dropout.iter().take(if drops { dropout.len() } else { 0 }).cloned());
             arguments
         };
         let (of_keys, of_queries) = (of([keys, visits]), of([segments, tiles]));

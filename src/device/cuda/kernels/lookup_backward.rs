@@ -1,89 +1,155 @@
-//! The gradient of a table's trained rows.
+//! The gradient of rows that were looked up, and of what they were multiplied with.
 
-use super::super::launch::{LOOKUP_BACKWARD, Launch, arguments};
-use super::super::{Buffer, Driver};
-use super::{fits, u32_of, wide};
+use super::super::launch::{
+    Kernel, LOOKUP_BACKWARD_BF16, LOOKUP_BACKWARD_F32, LOOKUP_BACKWARD_PARTS, Launch, arguments,
+};
+use super::super::{Bf16, Buffer, Driver, Element};
+use super::{WARP, fits, u32_of, wide};
 use crate::error::{Error, Result};
 
-const THREADS: u32 = 256;
+const NAME: &str = "lookup_backward";
+const THREADS_MAX: usize = 256;
+/// Uses of a piece: enough to be worth a block, few enough that none is waited for.
+const PIECE: u32 = 64;
+/// The part of a piece that is all of its row.
+const NONE: u32 = u32::MAX;
 
-/// Which tokens each trained row is looked up by.
+/// In what gradients come.
+pub trait GradientNumber: Element {
+    /// Sums rows of it.
+    const KERNEL: Kernel;
+}
+impl GradientNumber for f32 {
+    const KERNEL: Kernel = LOOKUP_BACKWARD_F32;
+}
+impl GradientNumber for Bf16 {
+    const KERNEL: Kernel = LOOKUP_BACKWARD_BF16;
+}
+
+/// Which uses each row of a table has: a token has one, or several that follow each other.
 #[derive(Clone, Debug)]
 pub struct Uses {
     rows: usize,
-    tokens: usize,
-    starts: Buffer<u32>,
+    hidden: usize,
+    count: usize,
     uses: Buffer<u32>,
+    pieces: Buffer<u32>,
+    /// The rows that have several pieces, whose sums go to `parts`.
+    many: Buffer<u32>,
+    parts: Buffer<f32>,
 }
 
 impl Uses {
-    /// Sorts tokens by their trained rows, none for those that are not trained, and copies that to
-    /// the device.
+    /// Sorts uses by the rows of a table (rows, hidden) that they are of, none for those that are
+    /// not trained, and copies that to the device.
     ///
     /// # Errors
     /// If a row is not below `rows`; and those of [`Buffer::of`].
-    pub fn of(driver: &dyn Driver, rows: usize, tokens: &[Option<u32>]) -> Result<Self> {
-        let name = LOOKUP_BACKWARD.name;
-        let mut used: Vec<(u32, u32)> =
-            (0..).zip(tokens).filter_map(|(token, row)| row.map(|row| (row, token))).collect();
-        used.sort_unstable();
-        let last = used.last().map_or(0, |(row, _)| *row as usize + 1);
-        super::indices::inside(name, "rows", last, rows)?;
-        u32_of(name, tokens.len())?;
-        let starts: Vec<u32> = (0..=rows as u32)
-            .map(|row| used.partition_point(|(used, _)| *used < row) as u32)
-            .collect();
-        let uses: Vec<u32> = used.into_iter().map(|(_, token)| token).collect();
-        let (starts, uses) = (Buffer::of(driver, &starts)?, Buffer::of(driver, &uses)?);
-        Ok(Self { rows, tokens: tokens.len(), starts, uses })
-    }
-
-    /// How many rows there are, where each one's tokens begin, and the tokens; of as many tokens.
-    pub(super) fn parts(
-        &self,
-        kernel: &str,
-        tokens: usize,
-    ) -> Result<(usize, &Buffer<u32>, &Buffer<u32>)> {
-        let Self { rows, starts, uses, .. } = self;
-        if self.tokens != tokens {
-            let found = self.tokens;
-            return Err(Error::Device(format!(
-                "{kernel}: uses: expected {tokens} tokens, found {found}"
-            )));
-        }
-        Ok((*rows, starts, uses))
+    pub fn of(
+        driver: &dyn Driver,
+        [rows, hidden]: [usize; 2],
+        used: impl ExactSizeIterator<Item = Option<u32>> + Clone,
+    ) -> Result<Self> {
+        let count = used.len();
+        u32_of(NAME, count)?;
+        let last = used.clone().flatten().max().map_or(0, |row| row as usize + 1);
+        super::indices::inside(NAME, "rows", last, rows)?;
+        let Sorted { uses, pieces, many, parts } = Sorted::of(rows, used);
+        Ok(Self {
+            rows,
+            hidden,
+            count,
+            uses: Buffer::of(driver, &uses)?,
+            pieces: Buffer::of(driver, pieces.as_flattened())?,
+            many: Buffer::of(driver, many.as_flattened())?,
+            parts: Buffer::new(driver, parts as usize * hidden)?,
+        })
     }
 }
 
-/// Adds each token's gradient to that of its row, in the order of the tokens.
+/// Uses by their rows, and what the kernels are told of them.
+struct Sorted {
+    uses: Vec<u32>,
+    pieces: Vec<[u32; 4]>,
+    many: Vec<[u32; 3]>,
+    parts: u32,
+}
+
+impl Sorted {
+    /// Counts, and then puts each use in its place.
+    fn of(rows: usize, used: impl Iterator<Item = Option<u32>> + Clone) -> Self {
+        let mut ends = vec![0u32; rows];
+        used.clone().flatten().for_each(|row| ends[row as usize] += 1);
+        let (mut pieces, mut many, mut parts, mut start) = (Vec::new(), Vec::new(), 0, 0);
+        for (row, count) in (0..).zip(&mut ends) {
+            let (first, end) = (start, start + std::mem::replace(count, start));
+            start = end;
+            if end - first <= PIECE {
+                pieces.extend((first < end).then_some([first, end, row, NONE]));
+                continue;
+            }
+            let own = parts;
+            for first in (first..end).step_by(PIECE as usize) {
+                pieces.push([first, end.min(first + PIECE), row, parts]);
+                parts += 1;
+            }
+            many.push([row, own, parts]);
+        }
+        let mut uses = vec![0; start as usize];
+        for (row, at) in used.zip(0..).filter_map(|(row, at)| Some((row?, at))) {
+            let place = &mut ends[row as usize];
+            uses[*place as usize] = at;
+            *place += 1;
+        }
+        Self { uses, pieces, many, parts }
+    }
+}
+
+/// Adds to each row's gradient that of its uses, in their order.
 #[derive(Clone, Copy, Debug)]
-pub struct LookupBackward<'a> {
-    /// Width of a row.
-    pub hidden: usize,
+pub struct LookupBackward<'a, T> {
     /// What the sums are multiplied by.
     pub scale: f32,
-    /// Which token is which row's.
+    /// Which use is which row's.
     pub uses: &'a Uses,
-    /// (tokens, hidden).
-    pub d_out: &'a Buffer<f32>,
+    /// (uses): what the row was multiplied with beside the token's; 1 without.
+    pub weights: Option<&'a Buffer<f32>>,
+    /// (tokens, hidden): the gradient of what was looked up, or what it was multiplied with.
+    pub x: &'a Buffer<T>,
     /// (rows, hidden), added to.
     pub d_rows: &'a Buffer<f32>,
 }
 
-impl LookupBackward<'_> {
-    /// Checks the call.
+impl<T: GradientNumber> LookupBackward<'_, T> {
+    /// Checks the call: one launch, or two if a row is used often.
     ///
     /// # Errors
     /// If a buffer's length disagrees with the shape.
-    pub fn launch(&self) -> Result<Launch> {
-        let (name, hidden) = (LOOKUP_BACKWARD.name, self.hidden);
-        wide(name, "hidden", hidden, [1, i32::MAX as usize])?;
-        let (rows, starts, uses) = self.uses.parts(name, self.d_out.len() / hidden)?;
-        fits(name, "d_out", self.d_out, &[self.uses.tokens, hidden])?;
-        fits(name, "d_rows", self.d_rows, &[rows, hidden])?;
-        let arguments =
-            arguments![self.d_out, starts, uses, self.d_rows, u32_of(name, hidden)?, self.scale];
-        let blocks = [rows, hidden.div_ceil(THREADS as usize)];
-        Launch::new(LOOKUP_BACKWARD, arguments).over(blocks, THREADS)
+    pub fn launches(&self) -> Result<Vec<Launch>> {
+        let Uses { rows, hidden, count, uses, pieces, many, parts } = self.uses;
+        wide(NAME, "hidden", *hidden, [1, i32::MAX as usize])?;
+        let tokens = self.x.len() / hidden;
+        fits(NAME, "x", self.x, &[tokens, *hidden])?;
+        let each = count / tokens.max(1);
+        if each * tokens != *count {
+            return Err(Error::Device(format!(
+                "{NAME}: expected as many uses of each token, found {count} of {tokens} tokens"
+            )));
+        }
+        self.weights.map_or(Ok(()), |weights| fits(NAME, "weights", weights, &[*count]))?;
+        fits(NAME, "d_rows", self.d_rows, &[*rows, *hidden])?;
+        let (columns, each, scale) = (u32_of(NAME, *hidden)?, each as u32, self.scale);
+        let Self { x, weights, d_rows, .. } = *self;
+        let arguments = arguments![x, weights, pieces, uses, d_rows, parts, columns, each, scale];
+        let threads = THREADS_MAX.min(hidden.next_multiple_of(WARP));
+        let (blocks, threads) = (hidden.div_ceil(threads), threads as u32);
+        let mut launches =
+            vec![Launch::new(T::KERNEL, arguments).over([pieces.len() / 4, blocks], threads)?];
+        if !many.is_empty() {
+            let launch =
+                Launch::new(LOOKUP_BACKWARD_PARTS, arguments![parts, many, d_rows, columns]);
+            launches.push(launch.over([many.len() / 3, blocks], threads)?);
+        }
+        Ok(launches)
     }
 }

@@ -7,8 +7,9 @@ use super::pass::{After, Placed};
 use super::room::{Place, Size};
 use crate::device::Queries;
 use crate::device::cuda::kernels::{
-    CandidateLogitsBackward, GatedBackward, GroupedAttentionBackward, Indices, LookupBackward,
-    LoraLinear, NormWeight, OwnRows, RmsNormBackward, RotaryBackward, Round, Spread, Uses, Visits,
+    CandidateLogitsBackward, Dropout, GatedBackward, GroupedAttentionBackward, Indices,
+    LookupBackward, LoraLinear, NormWeight, OwnRows, RmsNormBackward, RotaryBackward, Round,
+    Spread, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::shape::{GatedShape, NormShape};
@@ -122,8 +123,9 @@ impl Learned {
         let row = |token: &u32| learner.row(*token);
         let tokens: Vec<Option<u32>> = batch.tokens.iter().map(row).collect();
         let scored: Vec<Option<u32>> = labels.iter().map(row).collect();
+        let hidden = resident.config.hidden;
         let uses = |rows: Option<usize>, tokens: &[Option<u32>]| {
-            rows.map(|rows| Uses::of(driver, rows, tokens)).transpose()
+            rows.map(|rows| Uses::of(driver, [rows, hidden], tokens.iter().copied())).transpose()
         };
         Ok(Self {
             placed,
@@ -170,8 +172,8 @@ impl ResidentLearner {
             return Ok(());
         };
         let d_rows = &self.parameters.gradient(place)?;
-        let call = LookupBackward { hidden, scale: 1.0, uses, d_out: d_stream, d_rows };
-        resident.driver.launch(&call.launch()?)
+        let call = LookupBackward { scale: 1.0, uses, weights: None, x: d_stream, d_rows };
+        call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))
     }
 
     /// From the logits to the last layer's output.
@@ -246,6 +248,7 @@ impl ResidentLearner {
         let d_qkv = &room.d_qkv.slice(0..tokens * row)?;
         let call = GroupedAttentionBackward {
             visits: &with.visits[usize::from(ends)],
+            dropout: Dropout::NONE,
             scale: resident.heads.scale(),
             qkv: &place.qkv.slice(0..tokens * row)?,
             statistics: &place.statistics.slice(0..rows * heads)?,

@@ -5,8 +5,8 @@ use super::room::{Place, Room};
 use super::shelf::Shelf;
 use super::{Layer, Resident};
 use crate::device::cuda::kernels::{
-    CandidateLogits, GroupedAttention, Indices, Keep, Lookup, LoraGated, LoraQkv, LoraResidual,
-    Paths, RmsNorm, Rows,
+    CandidateLogits, Dropout, GroupedAttention, Indices, Keep, Lookup, LoraGated, LoraQkv,
+    LoraResidual, Paths, RmsNorm, Rows,
 };
 use crate::device::cuda::{Bf16, Buffer};
 use crate::device::shape::{GroupedShape, NormShape};
@@ -189,7 +189,8 @@ impl Resident {
         let statistics = &place.statistics.slice(0..count * heads)?;
         let mixed = &place.mixed.slice(0..count * heads * wide)?;
         let scale = self.heads.scale();
-        let call = GroupedAttention { paths, scale, qkv: out, kept, statistics, out: mixed };
+        let (qkv, dropout) = (out, Dropout::NONE);
+        let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
         let sums = &output.product(driver, (count, mixed), room, &place.sums[1])?;
         let sums = output.sums(count, sums, chosen);

@@ -5,8 +5,8 @@ use super::learner::ResidentLearner;
 use super::room::{Normed, Room, Size};
 use super::{Placed, Resident};
 use crate::device::cuda::kernels::{
-    GroupedAttentionBackward, LayerNormBackward, LookupBackward, LoraGeluBackward, NormWeight,
-    PoolBackward, Uses, Visits,
+    Dropout, GroupedAttentionBackward, LayerNormBackward, LookupBackward, LoraGeluBackward,
+    NormWeight, PoolBackward, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Output};
 use crate::device::shape::NormShape;
@@ -66,9 +66,9 @@ impl Learned {
         let driver = &*resident.driver;
         let visits = Visits::mutual(driver, &resident.shape(batch))?;
         let uses = |at: usize, rows: &[u32]| {
-            let rows: Vec<Option<u32>> = rows.iter().copied().map(Some).collect();
-            let table = resident.weights.tables[at].len() / resident.config.hidden;
-            Uses::of(driver, table, &rows)
+            let hidden = resident.config.hidden;
+            let table = resident.weights.tables[at].len() / hidden;
+            Uses::of(driver, [table, hidden], rows.iter().copied().map(Some))
         };
         let all = || {
             let [tokens, positions, kinds] = [&batch.tokens, &batch.positions, &batch.kinds];
@@ -140,6 +140,7 @@ impl ResidentLearner {
         let d_qkv = &room.d_qkv.slice(0..rows * 3 * queries)?;
         let call = GroupedAttentionBackward {
             visits: &with.visits,
+            dropout: Dropout::NONE,
             scale: resident.heads.scale(),
             qkv: &place.qkv.slice(0..rows * 3 * queries)?,
             statistics: &place.statistics.slice(0..rows * heads)?,
@@ -157,13 +158,13 @@ impl ResidentLearner {
         let (Some(uses), Some(places)) = (&with.looked_up, &self.places.tables) else {
             return Ok(());
         };
-        let (resident, hidden) = (&self.resident, self.resident.config.hidden);
+        let resident = &self.resident;
         let norm = (&resident.weights.first_norm, self.places.first_norm.as_ref());
         self.norm_backward(&self.room.forward.embedded, norm, [d_out, d_x])?;
         for (uses, place) in uses.iter().zip(places) {
             let d_rows = &self.parameters.gradient(place)?;
-            let call = LookupBackward { hidden, scale: 1.0, uses, d_out: d_x, d_rows };
-            resident.driver.launch(&call.launch()?)?;
+            let call = LookupBackward { scale: 1.0, uses, weights: None, x: d_x, d_rows };
+            call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))?;
         }
         Ok(())
     }

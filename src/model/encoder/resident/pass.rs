@@ -65,7 +65,8 @@ impl Resident {
         driver.launch(&LoraLinear { sums, out: qkv }.launch()?)?;
         let statistics = &place.statistics.slice(0..rows * heads)?;
         let (paths, scale) = (&placed.paths, self.heads.scale());
-        let call = GroupedAttention { paths, scale, qkv, kept: None, statistics, out: mixed };
+        let (kept, dropout) = (None, Dropout::NONE);
+        let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
         let sums = &output.product(driver, (rows, mixed), None, &place.sums[1])?;
         let (sums, out) = (output.sums(rows, sums, chosen), &place.normed[0].x);
