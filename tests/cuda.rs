@@ -15,6 +15,7 @@ mod norms;
 mod overlap;
 mod reading;
 mod retriever;
+mod retrieving;
 mod search;
 mod training;
 mod wrappers;

@@ -14,14 +14,14 @@ const CONFIG: RetrieverConfig =
     RetrieverConfig { items: 20, hidden: 6, blocks: 2, heads: 2, length_max: 8 };
 
 /// All weights away from 0 and 1, so that none hides a mistake.
-fn retriever(config: RetrieverConfig) -> Retriever {
+pub fn retriever(config: RetrieverConfig) -> Retriever {
     let mut retriever = Retriever::random(config, 1).unwrap();
     let noise = random(9, retriever.parameters().len());
     retriever.parameters_mut().iter_mut().zip(noise).for_each(|(w, noise)| *w += 0.3 * noise);
     retriever
 }
 
-fn history(seed: u64, length: usize, items: usize) -> Vec<ItemId> {
+pub fn history(seed: u64, length: usize, items: usize) -> Vec<ItemId> {
     (0..length as u64).map(|i| (mix64(mix64(seed) ^ i) % items as u64) as ItemId).collect()
 }
 
@@ -81,32 +81,37 @@ fn encoding_is_the_formula_and_does_not_depend_on_the_batch() {
     }
 }
 
-/// The loss of two sequences, and its gradient.
-fn loss_and_gradient(retriever: &Retriever, loss: Loss) -> (f64, Vec<f32>) {
+/// Two sequences with weights that are dropped, their targets, and candidates of a loss, over 20
+/// items; and ln of how often each is drawn.
+pub fn lesson(loss: Loss) -> (Tokens, [Vec<u32>; 2], Vec<f32>) {
     let mut tokens = Tokens::default();
     tokens.dropout = 0.25;
     tokens.push(&history(1, 7, 20), 8);
     tokens.push(&history(2, 3, 20), 8);
     tokens.keys = (0..10).map(mix64).collect();
     let targets = history(3, 10, 20);
+    let candidates = loss.negatives().map_or(20, |n| n + 1) as u32;
+    let drawn = targets.iter().flat_map(|t| (0..candidates).map(move |j| (t + j * 3) % 20));
+    let drawn = drawn.collect();
+    (tokens, [targets, drawn], random(4, 20))
+}
+
+/// The loss of two sequences, and its gradient.
+pub fn loss_and_gradient(retriever: &Retriever, loss: Loss) -> (f64, Vec<f32>) {
+    let (tokens, [targets, drawn], log_q) = lesson(loss);
+    let hidden = retriever.config().hidden;
     let mut activations = Activations::default();
     retriever.forward(&Cpu, &tokens, &mut activations);
     let mut gradient = vec![0.0; retriever.parameters().len()];
-    let mut d_x = vec![0.0; 60];
+    let mut d_x = vec![0.0; 10 * hidden];
     let (x, table) = (activations.hidden(), retriever.item_embeddings());
     let d_table = retriever.item_gradient(&mut gradient);
     let d_hidden = &mut d_x[..];
-    let log_q = random(4, 20);
     let rule = match loss {
         Loss::SampledSoftmax { .. } => SampledRule::Softmax { log_q: &log_q },
         other => SampledRule::Binary { beta: other.beta(20) },
     };
-    let candidates = loss.negatives().map_or(20, |n| n + 1);
-    let shape = LossShape { rows: 10, hidden: 6, items: 20, candidates };
-    let drawn: Vec<u32> = targets
-        .iter()
-        .flat_map(|t| (0..candidates as u32).map(move |j| (t + j * 3) % 20))
-        .collect();
+    let shape = LossShape { rows: 10, hidden, items: 20, candidates: drawn.len() / 10 };
     let value = match loss {
         Loss::CrossEntropy => Cpu.cross_entropy(CrossEntropy {
             shape,
@@ -261,7 +266,7 @@ impl Observer for Shelf {
 }
 
 /// Users who walk the items in steps of 1 or 3, so that the next item follows from the last two.
-fn walkers(users: u64) -> Vec<Sequence> {
+pub fn walkers(users: u64) -> Vec<Sequence> {
     let walk = |user: u64| {
         let (start, stride) = (mix64(user) % 20, 1 + 2 * (user % 2));
         let length = 5 + user % 9;
@@ -273,7 +278,7 @@ fn walkers(users: u64) -> Vec<Sequence> {
     (0..users).map(walk).collect()
 }
 
-fn settings(loss: Loss) -> TrainSettings {
+pub fn settings(loss: Loss) -> TrainSettings {
     TrainSettings {
         hidden: 12,
         blocks: 1,

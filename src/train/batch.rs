@@ -76,6 +76,12 @@ impl<'a> Batches<'a> {
         batches
     }
 
+    /// How many positions these places of the epoch's order teach.
+    pub fn positions(&self, places: std::ops::Range<usize>) -> usize {
+        let window = |place| self.windows[self.order.example(place) as usize];
+        places.map(window).map(|window| (window.end - window.start - 1) as usize).sum()
+    }
+
     /// Fills a micro-batch with these places of the epoch's order.
     pub fn fill(&self, step: u64, places: std::ops::Range<usize>, to: &mut MicroBatch) {
         to.tokens.clear();

@@ -2,13 +2,15 @@
 
 use super::batch::Batches;
 use super::course::{Course, Observer, Pace, StepOutcome, run};
+use super::device::DeviceLessons;
 use super::settings::TrainSettings;
 use super::step::Stepper;
 use super::update::Moments;
 use super::validate::{Part, evaluate};
 use crate::device::Cpu;
+use crate::device::cuda::SharedDriver;
 use crate::error::{Error, Result};
-use crate::model::retriever::Retriever;
+use crate::model::retriever::{Resident, Retriever};
 use crate::types::{Sequence, mix64};
 
 /// What came of a training run.
@@ -39,28 +41,57 @@ pub fn fit(
     sequences: &[Sequence],
     observer: &mut dyn Observer,
 ) -> Result<Trained> {
+    fit_on(None, settings, catalogue_items, sequences, observer)
+}
+
+/// As [`fit`], on a device if there is one, whose last bits differ from the processor's: what is
+/// multiplied is bf16 there, and a checkpoint of the one is none of the other.
+///
+/// Errors: those of [`fit`]; [`Error::Device`] for what [`Resident::refusal`] says, and if the
+/// device has too little memory or fails.
+pub fn fit_on(
+    device: Option<SharedDriver>,
+    settings: &TrainSettings,
+    catalogue_items: usize,
+    sequences: &[Sequence],
+    observer: &mut dyn Observer,
+) -> Result<Trained> {
     settings.check()?;
     check_sequences(catalogue_items, sequences)?;
-    let retriever = Retriever::random(settings.retriever(catalogue_items), settings.seed)?;
-    let mut lessons = Lessons {
-        settings,
-        sequences,
-        batches: Batches::new(settings, catalogue_items, sequences),
-        stepper: Stepper::new(retriever.parameters().len()),
-        retriever,
-    };
-    let steps_per_epoch = lessons.batches.order.steps_per_epoch();
+    let config = settings.retriever(catalogue_items);
+    if let Some(why) = device.as_ref().and_then(|_| Resident::refusal(&config)) {
+        return Err(Error::Device(why));
+    }
+    let retriever = Retriever::random(config, settings.seed)?;
+    let batches = Batches::new(settings, catalogue_items, sequences);
+    let steps_per_epoch = batches.order.steps_per_epoch();
     let validate_steps = settings.validate_epochs * steps_per_epoch;
     let pace = Pace {
         patience: settings.patience,
         checkpoint_steps: settings.checkpoint_steps,
         ..Pace::of_passes(settings.epochs_max, steps_per_epoch, validate_steps)
     };
-    let data = fingerprint(catalogue_items, sequences);
-    let settings = serde_json::to_string(settings).map_err(|e| Error::Model(e.to_string()))?;
-    let counters = run(&mut lessons, &pace, &format!("{settings} on {data}"), observer)?;
+    let identity = {
+        let data = fingerprint(catalogue_items, sequences);
+        let place = if device.is_some() { ", on a device" } else { "" };
+        let settings = serde_json::to_string(settings).map_err(|e| Error::Model(e.to_string()))?;
+        format!("{settings} on {data}{place}")
+    };
+    let (retriever, counters) = match device {
+        None => {
+            let stepper = Stepper::new(retriever.parameters().len());
+            let mut lessons = Lessons { settings, sequences, batches, stepper, retriever };
+            let counters = run(&mut lessons, &pace, &identity, observer)?;
+            (lessons.retriever, counters)
+        }
+        Some(driver) => {
+            let mut lessons = DeviceLessons::new(driver, settings, sequences, batches, retriever)?;
+            let counters = run(&mut lessons, &pace, &identity, observer)?;
+            (lessons.retriever, counters)
+        }
+    };
     Ok(Trained {
-        retriever: lessons.retriever.to_bytes()?,
+        retriever: retriever.to_bytes()?,
         epochs: counters.step / steps_per_epoch,
         steps: counters.step,
         losses: counters.losses().collect(),

@@ -5,6 +5,7 @@ mod batch;
 mod checkpoint;
 pub mod contrast;
 mod course;
+mod device;
 pub mod encoder;
 mod fit;
 mod order;
@@ -16,6 +17,7 @@ mod update;
 mod validate;
 
 pub use course::{Observer, Progress};
-pub use fit::{Trained, fit};
+pub use device::sequences_at_once;
+pub use fit::{Trained, fit, fit_on};
 pub use settings::{Loss, TrainSettings};
-pub use validate::{Part, Quality, evaluate};
+pub use validate::{Part, Quality, evaluate, evaluate_there};

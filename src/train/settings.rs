@@ -138,6 +138,12 @@ impl TrainSettings {
         RetrieverConfig { items, hidden, blocks, heads, length_max }
     }
 
+    /// The learning rate of a step.
+    pub(super) fn rate_at(&self, step: u64) -> f32 {
+        let warmth = (step + 1) as f32 / self.warmup_steps.max(1) as f32;
+        self.rate * warmth.min(1.0)
+    }
+
     /// Errors: [`Error::Model`] that names every setting out of its range.
     pub fn check(&self) -> Result<()> {
         let calibration = match self.loss {

@@ -10,7 +10,7 @@ use crate::device::{Backend, CrossEntropy, SampledLoss, SampledRule};
 use crate::model::retriever::{Activations, Retriever};
 
 /// AdamW's β₁ and β₂, as in the original.
-const BETAS: (f32, f32) = (0.9, 0.98);
+pub(super) const BETAS: (f32, f32) = (0.9, 0.98);
 
 /// Buffers that live as long as the training.
 pub struct Stepper {
@@ -57,10 +57,9 @@ impl Stepper {
         for_each(threads, &mut self.slots, |_, slot| {
             slot.learn(device, model, &Learning { settings, log_q: &batches.log_q, scale });
         });
-        let warmth = (step + 1) as f32 / settings.warmup_steps.max(1) as f32;
         let update = Update {
             step: step + 1,
-            rate: settings.rate * warmth.min(1.0),
+            rate: settings.rate_at(step),
             betas: BETAS,
             decay: settings.decay,
             undecayed: &[],

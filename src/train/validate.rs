@@ -1,16 +1,20 @@
 //! How good a retriever is on held-out items, over the whole catalogue.
 
+use crate::device::cpu::top_k::BitSet;
+use crate::device::cuda::{Asked, Items, SharedDriver};
 use crate::device::parallel::for_each;
 use crate::device::shape::LinearShape;
 use crate::device::{Activation, Backend, Dropout, Linear};
 use crate::error::{Error, Result};
-use crate::model::retriever::Retriever;
+use crate::model::retriever::{Resident, Retriever, RetrieverConfig};
 use crate::types::{ItemId, Sequence};
 
 /// Ranks that count.
 const K: usize = 10;
 /// Users that are scored together.
 const USERS: usize = 64;
+/// The same on a device.
+const USERS_THERE: usize = 1024;
 
 /// Means over the users that have held-out items.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -79,9 +83,67 @@ pub fn evaluate(
         total.hit_10 += group.quality.hit_10;
         total.users += group.quality.users;
     }
-    total.ndcg_10 /= total.users.max(1) as f64;
-    total.hit_10 /= total.users.max(1) as f64;
-    Ok(total)
+    Ok(total.means())
+}
+
+/// As [`evaluate`], on the device where a retriever learns; `retriever` has its weights.
+///
+/// Errors: those of [`Resident::encode`]; [`Error::Device`] if the device fails.
+pub fn evaluate_there(
+    driver: SharedDriver,
+    (resident, retriever): (&Resident, &Retriever),
+    sequences: &[Sequence],
+    part: Part,
+) -> Result<Quality> {
+    let RetrieverConfig { items, hidden, .. } = *retriever.config();
+    let (table, all) = (retriever.item_embeddings(), BitSet::new(items));
+    let items = Items::new(driver, table, hidden, &all, K)?;
+    let mut sums = Quality::default();
+    for sequences in sequences.chunks(USERS_THERE) {
+        let users = tested(sequences, part);
+        let histories: Vec<&[ItemId]> = users.iter().map(|(history, _)| *history).collect();
+        let rows = resident.encode(&histories)?;
+        let known: Vec<Vec<ItemId>> = histories.iter().map(|history| ascending(history)).collect();
+        let known: Vec<&[ItemId]> = known.iter().map(Vec::as_slice).collect();
+        let found = items.search(&Asked { users: &rows, excluded: &known, k: K })?;
+        for ((_, targets), range) in users.into_iter().zip(found.offsets.windows(2)) {
+            let list = &found.items[range[0]..range[1]];
+            let ranks = targets.iter().map(|target| list.iter().position(|item| item == target));
+            sums.add(targets.len(), ranks.map(|rank| rank.unwrap_or(usize::MAX)));
+        }
+    }
+    Ok(sums.means())
+}
+
+fn ascending(history: &[ItemId]) -> Vec<ItemId> {
+    let mut ids = history.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+impl Quality {
+    /// Adds a user with so many targets, found at these ranks, from 0.
+    fn add(&mut self, targets: usize, ranks: impl Iterator<Item = usize>) {
+        let gain = |rank: usize| if rank < K { 1.0 / ((rank + 2) as f64).log2() } else { 0.0 };
+        let found: f64 = ranks.map(gain).sum();
+        let best: f64 = (0..targets.min(K)).map(gain).sum();
+        self.ndcg_10 += found / best;
+        self.hit_10 += f64::from(found > 0.0);
+        self.users += 1;
+    }
+
+    /// Of sums over users.
+    fn means(self) -> Quality {
+        let users = self.users.max(1) as f64;
+        Quality { ndcg_10: self.ndcg_10 / users, hit_10: self.hit_10 / users, users: self.users }
+    }
+}
+
+/// The users that have targets, each with its known items and its targets.
+fn tested(sequences: &[Sequence], part: Part) -> Vec<(&[ItemId], &[ItemId])> {
+    let users = sequences.iter().map(|sequence| part.of(sequence));
+    users.filter(|(_, targets)| !targets.is_empty()).collect()
 }
 
 /// The sums over some users.
@@ -91,8 +153,7 @@ fn rank(
     sequences: &[Sequence],
     part: Part,
 ) -> Result<Quality> {
-    let users: Vec<_> = sequences.iter().map(|sequence| part.of(sequence)).collect();
-    let users: Vec<_> = users.into_iter().filter(|(_, targets)| !targets.is_empty()).collect();
+    let users = tested(sequences, part);
     let histories: Vec<&[ItemId]> = users.iter().map(|(history, _)| *history).collect();
     let (items, inputs) = (retriever.config().items, retriever.config().hidden);
     let mut scores = vec![0.0; users.len() * items];
@@ -105,14 +166,10 @@ fn rank(
         residual: &[],
         out: &mut scores,
     });
-    let mut sums = Quality { users: users.len() as u64, ..Quality::default() };
+    let mut sums = Quality::default();
     for ((history, targets), scores) in users.into_iter().zip(scores.chunks_exact_mut(items)) {
         history.iter().for_each(|item| scores[*item as usize] = f32::NEG_INFINITY);
-        let gain = |rank: usize| if rank < K { 1.0 / ((rank + 2) as f64).log2() } else { 0.0 };
-        let found: f64 = targets.iter().map(|target| gain(place(scores, *target))).sum();
-        let best: f64 = (0..targets.len().min(K)).map(gain).sum();
-        sums.ndcg_10 += found / best;
-        sums.hit_10 += f64::from(found > 0.0);
+        sums.add(targets.len(), targets.iter().map(|target| place(scores, *target)));
     }
     Ok(sums)
 }

@@ -148,6 +148,11 @@ impl Sections {
         Ok(TrainedSite::Adapter { down, up, parts, scale })
     }
 
+    /// Makes everything decay.
+    pub fn decay_all(&mut self) {
+        self.all.iter_mut().for_each(|section| section.decays = true);
+    }
+
     /// Errors: [`Error::Device`] for more numbers than kernels can count.
     pub fn check(&self) -> Result<()> {
         match self.numbers.len() > i32::MAX as usize {

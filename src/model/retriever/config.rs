@@ -1,6 +1,7 @@
 //! A retriever's dimensions.
 
 use crate::error::{Error, Result};
+use crate::types::ItemId;
 use serde::{Deserialize, Serialize};
 
 /// A retriever's dimensions; everything its file needs to be read.
@@ -20,6 +21,18 @@ pub struct RetrieverConfig {
 }
 
 impl RetrieverConfig {
+    /// Errors: [`Error::Model`] for an item that there is no embedding of.
+    pub(super) fn check_histories(&self, histories: &[&[ItemId]]) -> Result<()> {
+        let items = self.items;
+        match histories.iter().copied().flatten().find(|item| **item as usize >= items) {
+            None => Ok(()),
+            Some(item) => Err(Error::Model(format!(
+                "history: item {item} is not in the retriever, which knows {items} items: train it \
+                 on the same catalogue"
+            ))),
+        }
+    }
+
     /// Errors: [`Error::Model`] that names every dimension that is 0 or too large, and heads that
     /// do not divide the width.
     pub fn check(&self) -> Result<()> {

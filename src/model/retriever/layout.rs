@@ -28,6 +28,13 @@ pub struct BlockLayout {
     pub second: Range<usize>,
 }
 
+impl BlockLayout {
+    /// Weights with their biases, of what products read.
+    pub fn sites(&self) -> [&Range<usize>; 4] {
+        [&self.projection, &self.output, &self.first, &self.second]
+    }
+}
+
 impl Layout {
     pub fn of(config: &RetrieverConfig) -> Self {
         let d = config.hidden;

@@ -7,11 +7,15 @@
 mod config;
 mod layout;
 mod pass;
+mod resident;
 mod tokens;
 
 pub use config::RetrieverConfig;
 pub use pass::Activations;
+pub use resident::{LossRule, Resident, ResidentLearner};
 pub use tokens::Tokens;
+
+pub use super::resident::{Follow, Parameters};
 
 use super::weights;
 use crate::device::Cpu;
@@ -86,13 +90,7 @@ impl Retriever {
     ///
     /// Errors: [`Error::Model`] for an item that the model has no embedding of.
     pub fn encode(&self, histories: &[&[ItemId]]) -> Result<Vec<f32>> {
-        let items = self.config.items;
-        if let Some(item) = histories.iter().copied().flatten().find(|i| **i as usize >= items) {
-            return Err(Error::Model(format!(
-                "history: item {item} is not in the retriever, which knows {items} items: train it \
-                 on the same catalogue"
-            )));
-        }
+        self.config.check_histories(histories)?;
         let hidden = self.config.hidden;
         let mut out = Vec::with_capacity(histories.len() * hidden);
         let (mut tokens, mut activations) = (Tokens::default(), Activations::default());

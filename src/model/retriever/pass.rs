@@ -17,7 +17,7 @@ use crate::device::{
 };
 
 /// Of the norms, as in the original: small, since rows can be small when training starts.
-const EPSILON: f32 = 1e-8;
+pub(super) const EPSILON: f32 = 1e-8;
 
 /// What the forward pass leaves for the backward pass, and the scratch of both. Reusable.
 #[derive(Default)]

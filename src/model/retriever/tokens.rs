@@ -61,8 +61,12 @@ impl Tokens {
         &self.offsets
     }
 
-    pub(super) fn dropout(&self, block: usize, site: u64) -> Dropout<'_> {
-        let site = mix64(block as u64 * 4 + site);
-        Dropout { rate: self.dropout, site, keys: &self.keys }
+    pub(super) fn dropout(&self, block: usize, of: u64) -> Dropout<'_> {
+        Dropout { rate: self.dropout, site: site(block, of), keys: &self.keys }
     }
+}
+
+/// A site of a block, as masks are drawn by it.
+pub(super) fn site(block: usize, of: u64) -> u64 {
+    mix64(block as u64 * 4 + of)
 }

@@ -1,0 +1,73 @@
+//! How much of a device's memory a retriever takes.
+
+use super::backward::LearningRoom;
+use super::loss::ScoreRoom;
+use super::room::{Room, Size};
+use super::{EIGHT, Resident};
+use crate::device::cuda::Counted;
+use crate::error::{Error, Result};
+use crate::model::decoder::Memory;
+use crate::model::resident::{Heads, STATE};
+use crate::model::retriever::RetrieverConfig;
+
+impl RetrieverConfig {
+    /// What a retriever takes on a device, with room for batches of so many tokens, or of one
+    /// history.
+    ///
+    /// Errors: [`Error::Device`] for dimensions that the kernels do not take.
+    pub fn device_memory(&self, tokens_max: usize) -> Result<Memory> {
+        let heads = self.device_heads()?;
+        let counted = Counted::default();
+        let room = Room::passing(&counted, self.device_size(heads, tokens_max))?;
+        let batch_bytes = counted.bytes();
+        drop(room);
+        let [products, others] = self.numbers(heads);
+        let weights_bytes = products * size_of::<u16>() + others * size_of::<f32>();
+        Ok(Memory { weights_bytes, batch_bytes })
+    }
+
+    /// As [`RetrieverConfig::device_memory`], of one that learns, from the scores of all items or
+    /// from so many of each position: parameters, gradient and moments with the weights, what the
+    /// backward pass needs with the batches.
+    ///
+    /// Errors: those of [`RetrieverConfig::device_memory`].
+    pub fn learning_memory(&self, candidates: Option<usize>, tokens_max: usize) -> Result<Memory> {
+        let heads = self.device_heads()?;
+        let (counted, size) = (Counted::default(), self.device_size(heads, tokens_max));
+        let rooms = (Room::passing(&counted, size)?, LearningRoom::new(&counted, size)?);
+        let scores = match candidates {
+            None => Some(ScoreRoom::new(&counted, self.items, size.tokens)?),
+            Some(_) => None,
+        };
+        let mut batch_bytes = counted.bytes();
+        drop((rooms, scores));
+        // A candidate's number, its score's gradient, and its place among the uses.
+        batch_bytes += candidates.unwrap_or(0) * size.tokens * 3 * size_of::<u32>();
+        let [products, others] = self.numbers(heads);
+        let scored = self.items.next_multiple_of(EIGHT) * self.hidden;
+        let products_read = products + if candidates.is_none() { scored } else { 0 };
+        let weights_bytes =
+            products_read * size_of::<u16>() + STATE * (products + others) * size_of::<f32>();
+        Ok(Memory { weights_bytes, batch_bytes })
+    }
+
+    fn device_heads(&self) -> Result<Heads> {
+        match Resident::refusal(self) {
+            Some(why) => Err(Error::Device(why)),
+            None => Heads::new(self.hidden / self.heads),
+        }
+    }
+
+    fn device_size(&self, heads: Heads, tokens_max: usize) -> Size<'_> {
+        Size { config: self, heads, tokens: tokens_max.max(self.length_max) }
+    }
+
+    /// Numbers that products read, in the device's heads, and others.
+    fn numbers(&self, heads: Heads) -> [usize; 2] {
+        let Self { items, hidden, blocks, heads: count, length_max } = *self;
+        let queries = count * heads.wide;
+        let products = blocks * hidden * (4 * queries + 2 * hidden);
+        let affine = blocks * (3 * queries + 3 * hidden + 4 * hidden) + 2 * hidden;
+        [products, (items + length_max) * hidden + affine]
+    }
+}

@@ -1,0 +1,206 @@
+//! A retriever whose weights lie on a device, where histories become users' vectors: the same steps
+//! as on the processor, as launches.
+//!
+//! What is multiplied is bf16; sums, norms and the stream between layers are f32. A user's vector
+//! has the same bits whoever is encoded with them.
+
+mod backward;
+mod learner;
+mod loss;
+mod memory;
+mod pass;
+mod room;
+mod sections;
+
+pub use learner::ResidentLearner;
+pub use loss::LossRule;
+
+use super::layout::BlockLayout;
+use super::{Retriever, RetrieverConfig, Tokens};
+use crate::device::cuda::kernels::{Indices, Offsets, Paths, Pool, Pooling};
+use crate::device::cuda::{Buffer, Driver, SharedDriver};
+use crate::device::shape::GroupedShape;
+use crate::error::{Error, Result};
+use crate::model::resident::{Given, Heads, Laid, Multiplied};
+use crate::types::ItemId;
+use room::{Room, Size};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Rows that kernels read are as wide as a multiple of this.
+const EIGHT: usize = 8;
+/// Numbers of a vector that is searched with.
+const HIDDEN_MAX: usize = 512;
+
+/// A retriever on a device.
+pub struct Resident {
+    driver: SharedDriver,
+    config: RetrieverConfig,
+    heads: Heads,
+    weights: Weights,
+    /// Tokens of a batch.
+    tokens_max: usize,
+    /// What a pass computes in: one at a time.
+    room: Mutex<Room>,
+}
+
+/// What stays on the device.
+struct Weights {
+    /// Rows of items and of positions.
+    tables: [Buffer<f32>; 2],
+    blocks: Vec<Block>,
+    last_norm: Buffer<f32>,
+}
+
+struct Block {
+    /// Queries, keys and values; the output; the first and the second forward product.
+    sites: [Multiplied; 4],
+    /// Of attention, and of the forward products.
+    norms: [Buffer<f32>; 2],
+}
+
+/// What launches need to know of a batch.
+struct Placed {
+    items: Indices,
+    positions: Indices,
+    paths: Paths,
+    /// No token has an adapter.
+    chosen: Indices,
+    /// The rate, and a key for each token, if anything is dropped.
+    dropped: Option<(f32, Buffer<u64>)>,
+}
+
+impl Resident {
+    /// Copies a retriever to a device, with room for batches of so many tokens, or of one history.
+    ///
+    /// Errors: [`Error::Device`] for what [`Resident::refusal`] says, and if the device has too
+    /// little memory or fails.
+    pub fn of(driver: SharedDriver, retriever: &Retriever, tokens_max: usize) -> Result<Self> {
+        let config = retriever.config.clone();
+        if let Some(why) = Self::refusal(&config) {
+            return Err(Error::Device(why));
+        }
+        let heads = Heads::new(config.hidden / config.heads)?;
+        let tokens_max = tokens_max.max(config.length_max);
+        let weights = Weights::of(&*driver, retriever, heads)?;
+        let size = Size { config: &config, heads, tokens: tokens_max };
+        let room = Mutex::new(Room::passing(&*driver, size)?);
+        Ok(Self { driver, config, heads, weights, tokens_max, room })
+    }
+
+    /// What keeps a retriever of these dimensions from being copied to a device, if anything does.
+    pub fn refusal(config: &RetrieverConfig) -> Option<String> {
+        let RetrieverConfig { hidden, heads, .. } = *config;
+        if let Err(error) = Heads::new(hidden / heads.max(1)) {
+            return Some(error.to_string());
+        }
+        (!hidden.is_multiple_of(EIGHT) || hidden > HIDDEN_MAX).then(|| {
+            format!(
+                "expected a retriever whose width is a multiple of {EIGHT}, at most {HIDDEN_MAX}, \
+                 found {hidden}: use device = \"cpu\""
+            )
+        })
+    }
+
+    /// As [`Retriever::encode`].
+    ///
+    /// Errors: those of [`Retriever::encode`]; [`Error::Device`] if the device fails.
+    pub fn encode(&self, histories: &[&[ItemId]]) -> Result<Vec<f32>> {
+        self.config.check_histories(histories)?;
+        let (hidden, length_max) = (self.config.hidden, self.config.length_max);
+        let mut all = vec![0.0; histories.len() * hidden];
+        let mut rest = all.chunks_exact_mut(hidden).zip(histories);
+        let mut rest = rest.by_ref().filter(|(_, history)| !history.is_empty()).peekable();
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        while rest.peek().is_some() {
+            let (mut tokens, mut users) = (Tokens::default(), Vec::new());
+            let fits = |tokens: &Tokens, history: &[ItemId]| {
+                tokens.len() + history.len().min(length_max) <= self.tokens_max
+            };
+            while let Some((to, history)) = rest.next_if(|(_, history)| fits(&tokens, history)) {
+                tokens.push(history, length_max);
+                users.push(to);
+            }
+            let placed = self.place(&tokens)?;
+            self.forward(&room, &placed)?;
+            let offsets = &Offsets::of(&*self.driver, tokens.offsets())?;
+            let out = &Buffer::new(&*self.driver, users.len() * hidden)?;
+            let x = &room.hidden.slice(0..tokens.len() * hidden)?;
+            let call = Pool { hidden, pooling: Pooling::Last, x, offsets, out };
+            self.driver.launch(&call.launch()?)?;
+            let rows = out.read(&*self.driver)?;
+            users.iter_mut().zip(rows.chunks(hidden)).for_each(|(to, row)| to.copy_from_slice(row));
+        }
+        Ok(all)
+    }
+
+    /// Dimensions of a batch's attention.
+    fn shape<'a>(&self, tokens: &'a Tokens) -> GroupedShape<'a> {
+        let (heads, width) = (self.config.heads, self.heads.wide);
+        GroupedShape { offsets: tokens.offsets(), parents: &[], heads, shared: heads, width }
+    }
+
+    /// Copies a batch that nothing is learned from.
+    fn place(&self, tokens: &Tokens) -> Result<Placed> {
+        let paths = Paths::of(&*self.driver, &self.shape(tokens), crate::device::Queries::All)?;
+        self.place_with(tokens, paths)
+    }
+
+    fn place_with(&self, tokens: &Tokens, paths: Paths) -> Result<Placed> {
+        let driver = &*self.driver;
+        let drops = tokens.dropout > 0.0;
+        let keys = drops.then(|| Buffer::of(driver, &tokens.keys)).transpose()?;
+        Ok(Placed {
+            items: Indices::of(driver, &tokens.items)?,
+            positions: Indices::of(driver, &tokens.positions)?,
+            paths,
+            chosen: Indices::of_some(driver, &vec![None; tokens.len()])?,
+            dropped: keys.map(|keys| (tokens.dropout, keys)),
+        })
+    }
+
+    /// Dimensions of what batches are computed in.
+    fn size(&self) -> Size<'_> {
+        Size { config: &self.config, heads: self.heads, tokens: self.tokens_max }
+    }
+}
+
+impl Weights {
+    fn of(driver: &dyn Driver, from: &Retriever, heads: Heads) -> Result<Self> {
+        let part = |at: &Range<usize>| Buffer::of(driver, &from.parameters[at.clone()]);
+        let layout = &from.layout;
+        let blocks = layout.blocks.iter().map(|block| Block::of(driver, from, block, heads));
+        Ok(Self {
+            tables: [part(&layout.items)?, part(&layout.positions)?],
+            blocks: blocks.collect::<Result<_>>()?,
+            last_norm: part(&layout.last_norm)?,
+        })
+    }
+}
+
+impl Block {
+    fn of(driver: &dyn Driver, from: &Retriever, at: &BlockLayout, heads: Heads) -> Result<Self> {
+        let hidden = from.config.hidden;
+        let site = |site: usize| {
+            let numbers = &from.parameters[at.sites()[site].clone()];
+            let outputs = numbers.len() / (hidden + 1);
+            let (weight, bias) = numbers.split_at(outputs * hidden);
+            let given = Given {
+                size: [outputs, hidden],
+                read: &|row, to| {
+                    to.copy_from_slice(&weight[row * hidden..][..hidden]);
+                    Ok(())
+                },
+                bias,
+                changes: &[],
+                fp8: false,
+            };
+            Multiplied::of(driver, Laid { heads, site }, &given)
+        };
+        let norm = |at: &Range<usize>| Buffer::of(driver, &from.parameters[at.clone()]);
+        Ok(Self {
+            sites: [site(0)?, site(1)?, site(2)?, site(3)?],
+            norms: [norm(&at.attention_norm)?, norm(&at.forward_norm)?],
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! What is trained of a retriever, all of it, and where it lies on a device.
+
+use super::Resident;
+use crate::error::Result;
+use crate::model::resident::{Laid, Multiplied, Sections, TrainedLayer, counted};
+use crate::model::retriever::Retriever;
+use std::ops::Range;
+
+/// Where all that is trained lies.
+pub struct Places {
+    /// Rows of items, and of positions.
+    pub tables: [Range<usize>; 2],
+    pub blocks: Vec<TrainedLayer>,
+    pub last_norm: Range<usize>,
+}
+
+/// Lays out a retriever's parameters. `scored` is what scores are multiplied with, if all items
+/// are: the items' rows, filled up.
+///
+/// Errors: those of [`Sections::add_weight`].
+pub fn lay(
+    resident: &Resident,
+    retriever: &Retriever,
+    scored: Option<&Multiplied>,
+) -> Result<(Sections, Places)> {
+    let (mut sections, layout) = (Sections::default(), &retriever.layout);
+    let rounded = scored.map(|scored| scored.adapters.weight().cloned()).transpose()?;
+    let mut items = counted(layout.items.clone());
+    items.resize(rounded.as_ref().map_or(items.len(), |rounded| rounded.len()), 0);
+    let items = sections.add(items, true, rounded);
+    let positions = sections.add(counted(layout.positions.clone()), true, None);
+    let mut blocks = Vec::with_capacity(layout.blocks.len());
+    for (at, block) in layout.blocks.iter().zip(&resident.weights.blocks) {
+        let mut sites = Vec::with_capacity(block.sites.len());
+        for (site, (range, with)) in at.sites().into_iter().zip(&block.sites).enumerate() {
+            let laid = Laid { heads: resident.heads, site };
+            let bias = range.end - range.len() / (resident.config.hidden + 1);
+            let parts = [(range.start..bias, Some(bias..range.end))];
+            sites.push(sections.add_weight(laid, with, parts.into_iter())?);
+        }
+        let norms = [&at.attention_norm, &at.forward_norm];
+        let norms = norms.map(|norm| sections.add(counted(norm.clone()), true, None));
+        blocks.push(TrainedLayer { sites, norms: Some(norms) });
+    }
+    let last_norm = sections.add(counted(layout.last_norm.clone()), true, None);
+    sections.decay_all(); // as on the processor
+    Ok((sections, Places { tables: [items, positions], blocks, last_norm }))
+}
