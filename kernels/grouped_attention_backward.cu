@@ -4,8 +4,8 @@
 //   d_q[i] = Σ_j d[i, j] k[j], d_k[j] = Σ_i d[i, j] q[i], d_v[j] = Σ_i p[i, j] d_out[i],
 //
 // where a head's keys and values sum over the queries of its group, of all sequences that see them.
-// Where forward dropped weights, and multiplied the others with m, a and the p of d_v are multiplied
-// with 0 or m, too: ⟨d_out, out⟩ is Σ_j of the dropped p times a.
+// Where forward dropped weights, and multiplied the others with m, a and the p of d_v are
+// multiplied with 0 or m, too: ⟨d_out, out⟩ is Σ_j of the dropped p times a.
 //
 // Shapes:  qkv, segments, tiles, statistics as forward; out and d_out (rows, heads, width) bf16;
 //          alongs (rows, heads) f32; d_qkv (tokens, heads + 2 · shared, width) bf16. keys

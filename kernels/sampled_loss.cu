@@ -30,8 +30,8 @@ DEVICE void for_columns(u32 hidden, Each each) {
     }
 }
 
-// Makes of a row's scores what they are multiplied by for the gradient, which is there for everybody
-// when it returns the loss. `parts` are as many as block_sum and block_max take, twice.
+// Makes of a row's scores what they are multiplied by for the gradient, which is there for
+// everybody when it returns the loss. `parts` are as many as block_sum and block_max take, twice.
 DEVICE float softmax_loss(float* scores, const u32* items, const float* log_q, u32 count,
                           float scale, float* parts) {
     auto corrected = [&](u32 j) {

@@ -8,6 +8,7 @@ mod compile;
 mod decoder;
 mod emulator;
 mod encoder;
+mod jobs;
 mod loading;
 mod lora;
 mod losses;

@@ -9,7 +9,7 @@ use steerage::store::tables::Values;
 use steerage::types::Key;
 
 /// [`Shop::demo`] with an encoder too small to learn much, and `demo.toml` with requests.
-fn shop() -> Shop {
+pub fn shop() -> Shop {
     let shop = Shop::demo();
     let label = include_str!("../jobs/demo/label.toml");
     let few = [("demo-label", "label"), ("per_user = 4", "per_user = 1")];

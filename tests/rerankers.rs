@@ -195,7 +195,7 @@ fn examples_ask_in_the_wordings_that_the_job_names() {
     }
 }
 
-const RERANKER: &str = r#"
+pub const RERANKER: &str = r#"
 kind = "train-reranker"
 name = "reranker"
 sequences = "run:prepare"

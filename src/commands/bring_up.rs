@@ -149,7 +149,7 @@ impl Chain<'_> {
     ) -> Result<Done> {
         let opened = train_retriever::open(job, spec, self.store, prepared(job, upstream)?)?;
         let worked = self.trained(&opened.run, meters, opened.done()?, |workers, watch| {
-            train_retriever::run(&opened, workers, watch)
+            train_retriever::run(spec, &opened, workers, watch)
         })?;
         Ok((Outcome::Trained(train_retriever::finished(opened.run)?), worked))
     }

@@ -74,6 +74,8 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             let seconds = training_seconds(spec, &prepared) / workers;
             let opened = train_retriever::open(job, spec, store, prepared)?;
             status(&opened.run, 1, text)?;
+            let memory = train_retriever::memory(spec, &opened)?;
+            learning(&spec.device, memory, "the retriever", text);
             graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
         }
         Kind::TrainReranker(spec) => {

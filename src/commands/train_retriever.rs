@@ -1,14 +1,16 @@
 //! Brings a `train-retriever` job's run up to date.
 
+use super::devices;
 use super::prepare::Prepared;
 use super::runs::{manifest, unfinished};
 use crate::error::{Error, Result};
-use crate::model::retriever::Retriever;
-use crate::spec::{Job, LossSpec, TrainRetrieverSpec};
+use crate::model::decoder::Memory;
+use crate::model::retriever::{Resident, Retriever};
+use crate::spec::{DeviceSpec, Job, LossSpec, TrainRetrieverSpec};
 use crate::stage::retrieve::Encode;
 use crate::stage::scatter::require;
 use crate::store::{Commit, RunDir, Store, part};
-use crate::train::{Loss, Observer, Progress, TrainSettings, fit};
+use crate::train::{Loss, Observer, Progress, TrainSettings, fit_on, sequences_at_once};
 use crate::types::Sequence;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -89,14 +91,36 @@ fn settings(spec: &TrainRetrieverSpec) -> TrainSettings {
     }
 }
 
+/// What a device takes of its memory for learning, and for what batches; none on the processor.
+///
+/// Errors: [`Error::Device`] for a retriever that the device does not take.
+pub fn memory(spec: &TrainRetrieverSpec, opened: &Opened) -> Result<Option<(Memory, String)>> {
+    if spec.device.is_cpu() {
+        return Ok(None);
+    }
+    let settings = &opened.settings;
+    let sequences = sequences_at_once(settings);
+    let tokens = sequences * settings.length_max;
+    let candidates = settings.loss.negatives().map(|negatives| negatives + 1);
+    let config = settings.retriever(opened.prepared.catalogue.len());
+    let memory = config.learning_memory(candidates, tokens)?;
+    Ok(Some((memory, format!("{sequences} sequences and their gradients"))))
+}
+
 /// Trains, from the latest checkpoint if there is one; `watch` hears of every step.
-pub fn run(opened: &Opened, threads: usize, watch: &mut dyn FnMut(&Progress)) -> Result<()> {
+pub fn run(
+    spec: &TrainRetrieverSpec,
+    opened: &Opened,
+    threads: usize,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<()> {
+    let device = devices::open(&spec.device)?.pop();
     opened.run.create()?;
     let sequences = sequences(&opened.prepared)?;
     let settings = TrainSettings { threads, ..opened.settings.clone() };
     let mut keeper = Keeper { run: &opened.run, watch };
     let items = opened.prepared.catalogue.len();
-    let trained = fit(&settings, items, &sequences, &mut keeper)?;
+    let trained = fit_on(device, &settings, items, &sequences, &mut keeper)?;
     let rows = items as u64;
     let part = opened.run.put_part(RETRIEVER_KEY.into(), rows, trained.retriever.into())?;
     let (epochs, steps) = (trained.epochs, trained.steps);
@@ -162,6 +186,26 @@ impl Trained {
     pub fn encode(&self) -> Encode {
         let retriever = Arc::clone(&self.retriever);
         Arc::new(move |histories| retriever.encode(histories))
+    }
+
+    /// The same on a device, the first one if there are several: it takes far less than reading
+    /// prompts. By the processor, if there is none or it does not take such a network.
+    ///
+    /// Errors: a device that is not there, has too little memory or fails.
+    pub fn encode_on(&self, device: &DeviceSpec, tokens_max: usize) -> Result<Encode> {
+        let Some(driver) = devices::open(device)?.into_iter().next() else {
+            return Ok(self.encode());
+        };
+        if Resident::refusal(self.retriever.config()).is_some() {
+            return Ok(self.encode());
+        }
+        let resident = Resident::of(driver, &self.retriever, tokens_max)?;
+        Ok(Arc::new(move |histories| resident.encode(histories)))
+    }
+
+    /// What [`Trained::encode_on`] takes of a device, with room for batches of so many tokens.
+    pub fn memory(&self, tokens_max: usize) -> Memory {
+        self.retriever.config().device_memory(tokens_max).unwrap_or_default()
     }
 
     /// The items' vectors, (items, width).

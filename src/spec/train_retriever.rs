@@ -1,6 +1,6 @@
 //! `kind = "train-retriever"`: sequences to a SASRec checkpoint.
 
-use super::Problems;
+use super::{DeviceSpec, Problems};
 use serde::{Deserialize, Serialize};
 
 /// The job as written.
@@ -10,6 +10,11 @@ pub struct TrainRetrieverSpec {
     /// `run:JOB`, a prepare job.
     #[serde(skip_serializing)] // the upstream run's id stands for it
     pub sequences: String,
+    /// On what it learns: `cpu`, or `cuda:N`, one device, whose last bits differ from the
+    /// processor's; widths are multiples of 8 up to 512 there, those of heads at most 128. Default
+    /// `cpu`.
+    #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
+    pub device: DeviceSpec,
     /// The network's shape.
     pub model: ModelSpec,
     /// What is minimised.
@@ -133,6 +138,7 @@ impl TrainRetrieverSpec {
     /// Every rule over the fields.
     pub fn check(&self, problems: &mut Problems) {
         problems.reference("sequences", &self.sequences);
+        self.device.check_one("device", "a retriever", problems);
         let model = &self.model;
         problems.range("model.hidden", model.hidden, 8, 1024);
         problems.range("model.blocks", model.blocks, 1, 16);

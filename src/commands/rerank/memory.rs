@@ -23,6 +23,7 @@ pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
         let items = trained.item_embeddings().len() / width.max(1);
         let shape = TopKShape { users: USERS_AT_ONCE, items, width, k };
         [all.weights_bytes, all.batch_bytes] = Items::bytes(&shape);
+        all += trained.memory(tokens_max);
     }
     let (names, swept) = (spec.rerankers(), spec.swept_arms());
     let arms = spec.arms.iter().chain(swept.iter().map(|swept| &swept.arm));

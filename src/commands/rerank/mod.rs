@@ -38,7 +38,7 @@ use crate::metric::MetricPlan;
 use crate::plan::{Plan, Task};
 use crate::spec::{CandidatesSpec, Job, RerankSpec};
 use crate::stage::read::{ReadGiven, ReadSequences};
-use crate::stage::retrieve::{Retrieve, Retriever, Search};
+use crate::stage::retrieve::{Encode, Retrieve, Retriever, Search};
 use crate::store::input::{self, GivenColumns, GivenFile, open_given};
 use crate::store::{RunDir, Store};
 use crate::types::Epoch;
@@ -236,8 +236,9 @@ pub fn run(
             rerank(cluster, name, Pass { plan, window_epochs, meters, build })
         }
         (None, Some(trained)) => {
-            let shared = shared.searching(spec, trained, &barred)?;
-            let retrieved = opened.retrieved(spec, trained, barred)?;
+            let encode = trained.encode_on(&spec.device, spec.device_tokens_max)?;
+            let shared = shared.searching(spec, (trained, &encode), &barred)?;
+            let retrieved = opened.retrieved(spec, (trained, encode), barred)?;
             let build = move || shared.stages(retrieved.clone());
             rerank(cluster, name, Pass { plan, window_epochs, meters, build })
         }
@@ -262,7 +263,12 @@ impl Opened {
         }
     }
 
-    fn retrieved(&self, spec: &RerankSpec, trained: &Trained, barred: Barred) -> Result<Retrieved> {
+    fn retrieved(
+        &self,
+        spec: &RerankSpec,
+        (trained, encode): (&Trained, Encode),
+        barred: Barred,
+    ) -> Result<Retrieved> {
         let (items, width, k) = (trained.item_embeddings(), trained.width(), spec.retrieve.k);
         // One device searches: it takes far less than reading prompts.
         let search = match devices::open(&spec.device)?.into_iter().next() {
@@ -270,7 +276,7 @@ impl Opened {
             Some(device) => Search::Device(Items::new(device, items, width, &barred.everybody, k)?),
         };
         let retriever = Retriever {
-            encode: trained.encode(),
+            encode,
             search,
             excluded: barred.by_user,
             exclude_seen: spec.retrieve.exclude_seen,

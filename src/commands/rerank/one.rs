@@ -22,8 +22,9 @@ pub fn stages(job: &Job, spec: &RerankSpec, opened: &Opened) -> Result<RerankSta
     let meters = Arc::new(Meters::default());
     let shared = Shared::new(spec, opened, opened.record(job, 0, &meters))?;
     let barred = shared.barred(spec, opened.exclude.as_ref())?;
-    let shared = shared.searching(spec, trained, &barred)?;
-    Ok(shared.stages(opened.retrieved(spec, trained, barred)?))
+    let encode = trained.encode_on(&spec.device, spec.device_tokens_max)?;
+    let shared = shared.searching(spec, (trained, &encode), &barred)?;
+    Ok(shared.stages(opened.retrieved(spec, (trained, encode), barred)?))
 }
 
 /// What the stages make of one user.

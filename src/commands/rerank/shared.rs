@@ -20,6 +20,7 @@ use crate::stage::judge::Account;
 use crate::stage::language::{LanguageControl, Search};
 use crate::stage::node_graph::{Begin, Graph, Graphs};
 use crate::stage::rerank as methods;
+use crate::stage::retrieve::Encode;
 use crate::stage::sweep::{Pool, Sweep};
 use crate::stage::write::{EncodeLists, Measure, WriteLists};
 use crate::store::{input, part};
@@ -135,7 +136,7 @@ impl Shared {
     pub fn searching(
         mut self,
         spec: &RerankSpec,
-        trained: &Trained,
+        (trained, encode): (&Trained, &Encode),
         barred: &Barred,
     ) -> Result<Shared> {
         if self.searches.is_empty() {
@@ -144,7 +145,7 @@ impl Shared {
         let items = 0..self.catalogue.len() as ItemId;
         let catalogue = Arc::clone(&self.catalogue);
         self.search = Some(Arc::new(Search {
-            encode: trained.encode(),
+            encode: Arc::clone(encode),
             items: trained.item_embeddings().to_vec(),
             width: trained.width(),
             steps: std::mem::take(&mut self.searches),

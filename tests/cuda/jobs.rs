@@ -1,0 +1,111 @@
+//! Do jobs that name a device make the lists that they make on the processor, and train there what
+//! they train here? The device is emulated, and a process's own: the jobs run in this one.
+
+use super::{Device, Order};
+use crate::encoders::shop as shop_with_an_encoder;
+use crate::rerankers::RERANKER;
+use crate::support::Shop;
+use crate::workers::Silent;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use steerage::commands::{Options, run, stand_in};
+use steerage::flow::cluster::Cluster;
+use steerage::store::part::lists::ListRow;
+
+/// No machine has so many.
+const DEVICE: u16 = 900;
+
+/// Small, since it is emulated: a retriever, a decoder and an encoder, and an arm of each.
+fn shop() -> Shop {
+    let shop = shop_with_an_encoder();
+    shop.change("prepare.toml", &[("users = 300", "users = 60"), ("items = 200", "items = 100")]);
+    shop.write("reranker.toml", RERANKER);
+    let arms = "[[arm]]\nname = \"token-control\"\nsteps = [{ method = \"token-control\", \
+                reranker = \"run:reranker\", weight = 0.5 }]\n\n[metrics]";
+    shop.change("demo.toml", &[("[metrics]", arms)]);
+    shop
+}
+
+/// Makes a job, and what it reads from, under a root.
+fn make(shop: &Shop, job: &str, root: &str, sets: &[&str]) -> String {
+    let root_set = format!("run.root={}", shop.path(root).display());
+    let sets = [root_set].into_iter().chain(sets.iter().map(|set| (*set).to_owned()));
+    let options = Options { sets: sets.collect(), cluster: Cluster::local(2) };
+    let finished = run(&shop.path(&format!("{job}.toml")), &options, &Silent).unwrap();
+    let run = finished.page.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    format!("{root}/{run}")
+}
+
+fn on_device() -> Option<String> {
+    stand_in(DEVICE, Arc::new(Device::open(Order::ALL[0], None)?));
+    Some(format!("device=\"cuda:{DEVICE}\""))
+}
+
+fn by_user_and_arm(lists: Vec<ListRow>) -> BTreeMap<(String, String), ListRow> {
+    let keyed = lists.into_iter().map(|row| ((row.user.to_string(), row.arm.to_string()), row));
+    keyed.collect()
+}
+
+/// Places may change between neighbours whose scores are nearly the same.
+#[test]
+fn lists_are_those_of_the_processor() {
+    let Some(device) = on_device() else { return };
+    let shop = shop();
+    let here = make(&shop, "demo", "runs", &[]);
+    let there = make(&shop, "demo", "runs", &[&device]);
+    assert_ne!(here, there, "on another device it is another run");
+    let again = make(&shop, "demo", "again", &[&device, "device_tokens_max=600"]);
+    assert_eq!(shop.lists(&again), shop.lists(&there), "in other batches");
+    assert!(shop.dead_letters(&there).len() == shop.dead_letters(&here).len());
+    let [here, there] = [&here, &there].map(|run| by_user_and_arm(shop.lists(run)));
+    assert!(here.len() > 100 && here.keys().eq(there.keys()));
+    let (mut same, mut all, mut worst) = (0, 0, 0.0f32);
+    for ((user, arm), here) in &here {
+        let there = &there[&(user.clone(), arm.clone())];
+        let ten = |row: &ListRow| row.items.iter().take(10).cloned().collect::<Vec<_>>();
+        all += ten(here).len();
+        same += ten(here).iter().filter(|item| ten(there).contains(item)).count();
+        if arm != "retrieval-order" {
+            continue; // scores by ranks, which neighbours swap
+        }
+        for (place, item) in here.items.iter().enumerate() {
+            let Some(other) = there.items.iter().position(|found| found == item) else { continue };
+            let apart = (here.scores[place] - there.scores[other]).abs();
+            let scale = here.scores.iter().fold(0.0f32, |most, score| most.max(score.abs()));
+            worst = worst.max(apart / scale);
+        }
+    }
+    let share = same as f64 / all as f64;
+    println!("{share} of the first ten of {} lists, scores up to {worst} apart", here.len());
+    assert!(share > 0.97 && worst < 0.03, "{share} {worst}");
+}
+
+#[test]
+fn all_that_is_trained_can_be_trained_on_a_device() {
+    let Some(device) = on_device() else { return };
+    let shop = shop();
+    let job = format!("{}\n", device.replace('=', " = "));
+    for (name, kind) in [
+        ("retriever", "train-retriever"),
+        ("reranker", "train-reranker"),
+        ("encoder", "train-encoder"),
+        ("embeddings", "embed"),
+        ("demo", "rerank"),
+    ] {
+        let kind = format!("kind = \"{kind}\"\n");
+        shop.change(&format!("{name}.toml"), &[(&kind, &(kind.clone() + &job))]);
+    }
+    let run = make(&shop, "demo", "runs", &[]);
+    let arms: Vec<String> = shop.report(&run)["summary"]["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| arm["arm"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(arms.contains(&"token-control".into()) && arms.contains(&"language-control".into()));
+    let plan = shop.say(&["plan", "demo.toml"]).out;
+    for what in ["the retriever", "the decoder", "the encoder", "models and items"] {
+        let line = plan.lines().find(|line| line.contains(&format!(" MiB for {what}, ")));
+        assert!(line.is_some_and(|line| line.contains("cuda:900")), "{what}: {plan}");
+    }
+}
