@@ -4,7 +4,7 @@
 //! gpu kernels FOLDER          every kernel: time, and its share of the bound
 //! gpu decoder FOLDER          a decoder of Llama 3's 8 billion: tokens a second, what LoRA costs,
 //!                             what FP8 gains, and whether the device waits for the host
-//! gpu training FOLDER         a step of its adapters, over eight of its layers
+//! gpu training FOLDER         a step of its adapters, over eight of its layers; steps of a retriever
 //! gpu search FOLDER           the best 100 of 10 million items for 1024 users
 //! gpu lists FOLDER A B APART  the lists of two runs, places' scores at most so far apart
 //! ```
@@ -21,7 +21,7 @@ mod parts;
 use parts::cases::{Bench, LARGE};
 use parts::rates::{Rates, cold, flush};
 use parts::table::rates_line;
-use parts::{decoder, families, lists, search, timeline, training};
+use parts::{decoder, families, lists, retriever, search, timeline, training};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -162,6 +162,23 @@ fn learner(device: Nvidia) -> Result<Vec<String>> {
         stepped.flops_per_s / 1e12,
         100.0 * stepped.flops_per_s / rates.bf16
     ));
+    for setting in retriever::settings() {
+        let stepped = retriever::step(&device, &setting)?;
+        let scored = match setting.negatives {
+            None => "all".to_owned(),
+            Some(negatives) => format!("{} of", negatives + 1),
+        };
+        lines.push(format!(
+            "SASRec {} wide, {} sequences of {}, {scored} {} items scored: a step of {:.2} ms, \
+             {:.0} positions/s",
+            setting.config.hidden,
+            setting.sequences,
+            setting.config.length_max,
+            setting.config.items,
+            1e3 * stepped.seconds,
+            stepped.positions_per_s
+        ));
+    }
     Ok(lines)
 }
 

@@ -1,5 +1,5 @@
-// What the two kernels of attention share: how a block's rows come, the running softmax, and how
-// its sums leave. See grouped_attention.cu.
+// What the two kernels of attention share: how a block's rows come in copies of 16 bytes, the
+// running softmax, and how its sums leave. See grouped_attention.cu.
 #pragma once
 #include "attention.cuh"
 
@@ -137,13 +137,10 @@ DEVICE Attention attention_of(const bf16* qkv, const bf16* keys, const u32* segm
     return {qkv, keys, segments, heads, shared, stride, asking, further, seen};
 }
 
-// The kernel of a width: all of them take the same.
-#define ATTENTION_FORWARD(name, body, width) \
-    KERNEL(ATTENTION_THREADS) \
-    name##_##width(const bf16* __restrict__ qkv, const bf16* __restrict__ keys, \
-                   const u32* __restrict__ segments, const u32* __restrict__ tiles, \
-                   bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, \
-                   u32 shared, u32 stride, u32 further, float scale) { \
-        body<width>(qkv, keys, segments, tiles, out, statistics, heads, shared, stride, further, \
-                    scale); \
-    }
+// What the kernels of every width take.
+#define ATTENTION_PARAMETERS \
+    const bf16* __restrict__ qkv, const bf16* __restrict__ keys, \
+        const u32* __restrict__ segments, const u32* __restrict__ tiles, bf16* __restrict__ out, \
+        float* __restrict__ statistics, u32 heads, u32 shared, u32 stride, u32 further, float scale
+#define ATTENTION_ARGUMENTS \
+    qkv, keys, segments, tiles, out, statistics, heads, shared, stride, further, scale

@@ -45,3 +45,9 @@ DEVICE float drop(const Dropout& dropout, u32 row, u32 column, float x) {
 }
 
 DEVICE u64 site_of(u32 low, u32 high) { return (u64)high << 32 | low; }
+
+// The last parameters of a kernel that drops, and what they say.
+#define DROPOUT_PARAMETERS \
+    const u64* __restrict__ row_keys, u32 site_low, u32 site_high, u32 threshold, float kept_scale
+#define DROPOUT \
+    Dropout { row_keys, site_of(site_low, site_high), threshold, kept_scale }

@@ -15,13 +15,11 @@ KERNEL(256)
 embed(const u32* __restrict__ items, const u32* __restrict__ positions,
       const u32* __restrict__ kinds, const float* __restrict__ item_table,
       const float* __restrict__ position_table, const float* __restrict__ kind_table,
-      float* __restrict__ out, u32 hidden, float item_scale, const u64* __restrict__ keys,
-      u32 site_low, u32 site_high, u32 threshold, float scale) {
+      float* __restrict__ out, u32 hidden, float item_scale, DROPOUT_PARAMETERS) {
     u32 token = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= hidden) return;
-    Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
     float x = position_table[(u64)positions[token] * hidden + column];
     x += item_scale * item_table[(u64)items[token] * hidden + column];
     if (kinds) x += kind_table[(u64)kinds[token] * hidden + column];
-    out[(u64)token * hidden + column] = drop(dropout, token, column, x);
+    out[(u64)token * hidden + column] = drop(DROPOUT, token, column, x);
 }

@@ -94,8 +94,11 @@ DEVICE void grouped_attention(const bf16* qkv, const bf16* keys, const u32* segm
     put(sums, with, group, out, statistics);
 }
 
-ATTENTION_FORWARD(grouped_attention, grouped_attention, 64)
-ATTENTION_FORWARD(grouped_attention, grouped_attention, 128)
+KERNEL(ATTENTION_THREADS)
+grouped_attention_64(ATTENTION_PARAMETERS) { grouped_attention<64>(ATTENTION_ARGUMENTS); }
+
+KERNEL(ATTENTION_THREADS)
+grouped_attention_128(ATTENTION_PARAMETERS) { grouped_attention<128>(ATTENTION_ARGUMENTS); }
 
 // The same, where weights are dropped: of a query's row and, as a column, of head · 2¹⁶ + position.
 template <int WIDTH>
@@ -127,17 +130,12 @@ DEVICE void dropped_attention(const bf16* qkv, const bf16* keys, const u32* segm
     put(sums, with, group, out, statistics);
 }
 
-#define DROPPED_ATTENTION(width) \
-    KERNEL(ATTENTION_THREADS) \
-    dropped_attention_##width(const bf16* __restrict__ qkv, const bf16* __restrict__ keys, \
-                              const u32* __restrict__ segments, const u32* __restrict__ tiles, \
-                              bf16* __restrict__ out, float* __restrict__ statistics, u32 heads, \
-                              u32 shared, u32 stride, u32 further, float scale, \
-                              const u64* __restrict__ row_keys, u32 site_low, u32 site_high, \
-                              u32 threshold, float kept_scale) { \
-        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
-        dropped_attention<width>(qkv, keys, segments, tiles, out, statistics, heads, shared, \
-                                 stride, further, scale, dropout); \
-    }
-DROPPED_ATTENTION(64)
-DROPPED_ATTENTION(128)
+KERNEL(ATTENTION_THREADS)
+dropped_attention_64(ATTENTION_PARAMETERS, DROPOUT_PARAMETERS) {
+    dropped_attention<64>(ATTENTION_ARGUMENTS, DROPOUT);
+}
+
+KERNEL(ATTENTION_THREADS)
+dropped_attention_128(ATTENTION_PARAMETERS, DROPOUT_PARAMETERS) {
+    dropped_attention<128>(ATTENTION_ARGUMENTS, DROPOUT);
+}

@@ -275,45 +275,31 @@ DEVICE void keys_backward(const AttentionGradient& with, const u32* keys, const 
     }
 }
 
+#define GRADIENT_PARAMETERS \
+    const bf16* qkv, const bf16* d_out, const float* statistics, const float* alongs, \
+        bf16* d_qkv, const u32* from, const u32* to, u32 heads, u32 shared, u32 further, float scale
+// One launch's, with what it drops.
+#define GRADIENT(dropout) \
+    AttentionGradient { \
+        qkv, d_out, statistics, alongs, d_qkv, heads, shared, further, scale, dropout \
+    }
+
 #define ATTENTION_BACKWARD(width) \
     KERNEL(ATTENTION_THREADS) \
-    attention_queries_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
-                              const float* alongs, bf16* d_qkv, const u32* segments, \
-                              const u32* tiles, u32 heads, u32 shared, u32 further, \
-                              float scale) { \
-        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale,  {}}; \
-        queries_backward<width, false>(with, segments, tiles); \
+    attention_queries_##width(GRADIENT_PARAMETERS) { \
+        queries_backward<width, false>(GRADIENT({}), from, to); \
     } \
     KERNEL(ATTENTION_THREADS) \
-    attention_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
-                           const float* alongs, bf16* d_qkv, const u32* keys, \
-                           const u32* visits, u32 heads, u32 shared, u32 further, \
-                           float scale) { \
-        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale,  {}}; \
-        keys_backward<width, false>(with, keys, visits); \
+    attention_keys_##width(GRADIENT_PARAMETERS) { \
+        keys_backward<width, false>(GRADIENT({}), from, to); \
     } \
     KERNEL(ATTENTION_THREADS) \
-    dropped_queries_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
-                            const float* alongs, bf16* d_qkv, const u32* segments, \
-                            const u32* tiles, u32 heads, u32 shared, u32 further, float scale, \
-                            const u64* row_keys, u32 site_low, u32 site_high, u32 threshold, \
-                            float kept_scale) { \
-        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
-        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale,  dropout}; \
-        queries_backward<width, true>(with, segments, tiles); \
+    dropped_queries_##width(GRADIENT_PARAMETERS, DROPOUT_PARAMETERS) { \
+        queries_backward<width, true>(GRADIENT((DROPOUT)), from, to); \
     } \
     KERNEL(ATTENTION_THREADS) \
-    dropped_keys_##width(const bf16* qkv, const bf16* d_out, const float* statistics, \
-                         const float* alongs, bf16* d_qkv, const u32* keys, const u32* visits, \
-                         u32 heads, u32 shared, u32 further, float scale, const u64* row_keys, \
-                         u32 site_low, u32 site_high, u32 threshold, float kept_scale) { \
-        Dropout dropout{row_keys, site_of(site_low, site_high), threshold, kept_scale}; \
-        AttentionGradient with{qkv,   d_out,  statistics, alongs, d_qkv, \
-                               heads, shared, further,    scale,  dropout}; \
-        keys_backward<width, true>(with, keys, visits); \
+    dropped_keys_##width(GRADIENT_PARAMETERS, DROPOUT_PARAMETERS) { \
+        keys_backward<width, true>(GRADIENT((DROPOUT)), from, to); \
     }
 ATTENTION_BACKWARD(64)
 ATTENTION_BACKWARD(128)

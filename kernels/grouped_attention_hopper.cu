@@ -1,11 +1,18 @@
 // As grouped_attention.cu, for Hopper: its products are those of a group of four warps, from shared
 // memory, where the 64 pairs of a block are the 64 rows of a product.
 //
-// Shapes, blocks, order and limits: as there. A pair's sums go over the same keys in the same
-// steps; the bits differ from those of the other kernel, whose products add in another order.
-// Rows come by asynchronous copies of 16 bytes and not by the tensor copy engine: a tile's keys may
-// lie in several segments, and that engine copies boxes of a fixed height.
-// Memory:  as there; tiles are in the 128-byte swizzle that the products read.
+// Shapes, blocks and order: as there. A pair's sums go over the same keys in the same steps; the
+// bits differ from those of the other kernel, whose products add in another order.
+// Copies:  a tile of keys and values that lies in one segment, with all of its 64 positions seen,
+//          comes by bulk copies, which one thread begins: boxes of 64 rows and 64 columns. Any
+//          other comes by copies of 16 bytes: a box is 64 rows that follow each other, so what
+//          lies in two segments is none; and rows that no query of the block sees must be zeros,
+//          since 0 times what is no number is none either. The bytes are the same either way.
+//          Queries, of several heads and rows, come by copies of 16 bytes.
+// Memory:  as there, and an mbarrier for each of the two tiles; tiles are in the 128-byte swizzle
+//          that bulk copies write and products read.
+// Limits:  as there; keys begin at a multiple of 16 bytes, and `map` is of the 2 · shared · width
+//          columns of keys and values.
 // Source:  Shah et al., FlashAttention-3 (2024), §3.1, without the overlap of two groups.
 #include "attention_forward.cuh"
 #include "hopper.cuh"
@@ -53,36 +60,93 @@ DEVICE void group_mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4],
     GROUP_WAIT(0);
 }
 
+// `come` is where bulk copies of a step's keys and values tell that they have come.
 template <int WIDTH>
-DEVICE void grouped_attention_hopper(const bf16* qkv, const bf16* keys, const u32* segments,
-                                     const u32* tiles, bf16* out, float* statistics, u32 heads,
-                                     u32 shared, u32 stride, u32 further, float scale) {
+struct HopperMemory {
+    AttentionMemory<WIDTH> tiles;
+    u64 come[2];
+};
+
+// Begins the bulk copies of a step's keys and values, which lie from `row` on.
+template <int WIDTH>
+DEVICE void copy_boxes(HopperMemory<WIDTH>& memory, const TensorMap& map, const Attention& with,
+                       int step, u32 row) {
+    auto &keys = memory.tiles.keys[step % 2], &values = memory.tiles.values[step % 2];
+    u64* come = &memory.come[step % 2];
+    MBARRIER_EXPECT(come, (u32)(sizeof(keys) + sizeof(values)));
+#pragma unroll
+    for (int half = 0; half < WIDTH / 64; half++) {
+        u32 column = blockIdx.y * WIDTH + half * 64;
+        bulk_copy(keys.half(half), map, column, row, come);
+        bulk_copy(values.half(half), map, with.shared * WIDTH + column, row, come);
+    }
+}
+
+// Begins to bring a step's keys and values; whether by bulk copies, which all threads find alike.
+// `segment` is where the first position of the step before was; the path's first, to begin with.
+template <int WIDTH>
+DEVICE bool bring(HopperMemory<WIDTH>& memory, const TensorMap& map, const Attention& with,
+                  int step, u32& segment) {
+    u32 first = step * ATTENTION_TILE, row = row_of(with.segments, segment, first);
+    if (first + ATTENTION_TILE <= min(with.seen, with.segments[2 * segment])) {
+        if (threadIdx.x == 0) copy_boxes(memory, map, with, step, row);
+        return true;
+    }
+    u32 own = segment;
+    copy_seen(memory.tiles, with, step, own);
+    return false;
+}
+
+template <int WIDTH>
+DEVICE void grouped_attention_hopper(const TensorMap& map, const bf16* qkv, const bf16* keys,
+                                     const u32* segments, const u32* tiles, bf16* out,
+                                     float* statistics, u32 heads, u32 shared, u32 stride,
+                                     u32 further, float scale) {
     LAUNCH_MEMORY(bytes);
-    auto& memory = *reinterpret_cast<AttentionMemory<WIDTH>*>(bytes);
+    auto& memory = *reinterpret_cast<HopperMemory<WIDTH>*>(bytes);
     u32 group = heads / shared, segment;
     Attention with =
         attention_of(qkv, keys, segments, tiles, heads, shared, stride, further, segment);
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < 2; i++) mbarrier_init(&memory.come[i]);
+        SHARED_FENCE(); // the bulk copies will tell them of their bytes
+    }
     AttentionSums<WIDTH> sums;
     int sees[2];
     begin(sums, sees, with, group);
-    copy_queries(memory.queries, with, group);
-    copy_seen(memory, with, 0, segment);
+    copy_queries(memory.tiles.queries, with, group);
+    bool in_bulk = bring(memory, map, with, 0, segment);
     async_commit();
+    u32 parities = 0; // bit i: of the phase in which the mbarrier i is
     int steps = (with.seen + ATTENTION_TILE - 1) / ATTENTION_TILE;
     for (int step = 0; step < steps; step++) {
-        // This step's have come, for everybody; and nobody is still at those of the one before.
+        int at = step % 2;
+        bool comes_in_bulk = in_bulk;
+        // What came by 16 bytes for this step has come, for everybody; and nobody is still at the
+        // tiles of the one before.
         ASYNC_WAIT(0);
-        shared_fence();
+        SHARED_FENCE();
         BLOCK_BARRIER();
-        if (step + 1 < steps) copy_seen(memory, with, step + 1, segment);
+        if (step + 1 < steps) in_bulk = bring(memory, map, with, step + 1, segment);
         async_commit();
+        if (comes_in_bulk) {
+            MBARRIER_WAIT(&memory.come[at], parities >> at & 1);
+            parities ^= 1u << at;
+        }
         float scores[8][4];
-        group_score(scores, memory.queries, memory.keys[step % 2]);
+        group_score(scores, memory.tiles.queries, memory.tiles.keys[at]);
         soften(sums, scores, sees, step * ATTENTION_TILE, scale * LOG2_E);
-        group_mix(sums, scores, memory.values[step % 2]);
+        group_mix(sums, scores, memory.tiles.values[at]);
     }
     put(sums, with, group, out, statistics);
 }
 
-ATTENTION_FORWARD(hopper_attention, grouped_attention_hopper, 64)
-ATTENTION_FORWARD(hopper_attention, grouped_attention_hopper, 128)
+KERNEL(ATTENTION_THREADS)
+hopper_attention_64(TENSOR_MAP(map), ATTENTION_PARAMETERS) {
+    grouped_attention_hopper<64>(map, ATTENTION_ARGUMENTS);
+}
+
+KERNEL(ATTENTION_THREADS)
+hopper_attention_128(TENSOR_MAP(map), ATTENTION_PARAMETERS) {
+    grouped_attention_hopper<128>(map, ATTENTION_ARGUMENTS);
+}

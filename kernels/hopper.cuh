@@ -1,6 +1,7 @@
 // Instructions that Hopper has (sm_90a), wrapped as in instructions.cuh: products of a group of
-// four warps, whose operands lie in shared memory and which end when they are waited for. Elsewhere
-// they compile to a trap: nobody launches them there. Source: PTX ISA 9.0, §9.7.15.
+// four warps, whose operands lie in shared memory and which end when they are waited for; and bulk
+// copies of boxes of a matrix. Elsewhere they compile to a trap: nobody launches them there.
+// Source: PTX ISA 9.0, §9.7.15 where no section is named.
 #pragma once
 #include "common.cuh"
 
@@ -19,9 +20,53 @@
 DEVICE void group_fence() { HOPPER("wgmma.fence.sync.aligned;" ::: "memory"); }
 // What was multiplied since the last call is a set.
 DEVICE void group_commit() { HOPPER("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Before products read shared memory that ordinary writes and copies have filled; each writer calls
-// it, before the barrier.
-DEVICE void shared_fence() { HOPPER("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Before products read, and bulk copies fill, shared memory that ordinary writes and copies of 16
+// bytes have filled; each writer calls it, before the barrier (9.7.13.4, fence.proxy.async).
+#define SHARED_FENCE() HOPPER("fence.proxy.async.shared::cta;" ::: "memory")
+
+// A matrix that bulk copies bring boxes of: 64 rows of 64 numbers. The driver encodes it; it is a
+// kernel's argument, and stays where arguments are.
+struct alignas(64) TensorMap {
+    u64 encoded[16];
+};
+#define TENSOR_MAP(name) const __grid_constant__ TensorMap name
+
+// An mbarrier, 8 bytes of shared memory, is in a phase until one thread has arrived at it and as
+// many bytes have come as that thread has said; phases are even and odd in turn, the first one
+// even (9.7.13.15.9, mbarrier.init).
+DEVICE void mbarrier_init(u64* barrier) {
+    HOPPER("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barrier)) : "memory");
+}
+// Arrives, and says how many bytes will come (9.7.13.15.13, mbarrier.arrive.expect_tx).
+#define MBARRIER_EXPECT(barrier, bytes) \
+    HOPPER("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" \
+           ::"r"(shared_address(barrier)), "r"(bytes) \
+           : "memory")
+// Whether the phase of that parity has ended; may sleep a while before it says no (9.7.13.15.16,
+// mbarrier.try_wait).
+DEVICE bool mbarrier_ended(const u64* barrier, u32 parity) {
+    u32 ended = 1;
+    HOPPER("{\n.reg .pred ended;\n"
+           "mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\n"
+           "selp.u32 %0, 1, 0, ended;\n}"
+           : "=r"(ended)
+           : "r"(shared_address(barrier)), "r"(parity)
+           : "memory");
+    return ended;
+}
+// Waits until the phase of that parity has ended; this thread then sees what has come.
+#define MBARRIER_WAIT(barrier, parity) \
+    while (!mbarrier_ended(barrier, parity)) {}
+
+// Copies the box that begins at a column and a row to shared memory later on, and tells the
+// mbarrier of its bytes: rows of 128 bytes in the 128-byte swizzle, zeros outside of the matrix;
+// `shared` is a multiple of 1024. One thread calls it (9.7.9.27.1.2, cp.async.bulk.tensor).
+DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u64* barrier) {
+    HOPPER("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+           "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(shared)),
+           "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier))
+           : "memory");
+}
 
 // Rows of 128 bytes in the 128-byte swizzle, from an address on whose tile begins at a multiple of
 // 1024 bytes: eight rows lie 1024 bytes after the eight before (9.7.15.5.1, matrix descriptor).

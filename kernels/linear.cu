@@ -13,28 +13,24 @@
 
 KERNEL(256)
 linear(const float* sums, const float* __restrict__ bias, const float* residual,
-       float* out, u32 outputs, u32 relu, const u64* __restrict__ keys, u32 site_low,
-       u32 site_high, u32 threshold, float scale) {
+       float* out, u32 outputs, u32 relu, DROPOUT_PARAMETERS) {
     u32 row = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= outputs) return;
-    Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
     u64 at = (u64)row * outputs + column;
     float x = sums[at] + (bias ? bias[column] : 0.0f);
     if (relu && !(x > 0.0f)) x = 0.0f;
-    x = drop(dropout, row, column, x);
+    x = drop(DROPOUT, row, column, x);
     out[at] = residual ? x + residual[at] : x;
 }
 
 KERNEL(256)
 linear_backward(const float* __restrict__ d_out, const float* __restrict__ active,
                 float* __restrict__ d_sums, bf16* __restrict__ rounded, u32 outputs,
-                const u64* __restrict__ keys, u32 site_low, u32 site_high, u32 threshold,
-                float scale) {
+                DROPOUT_PARAMETERS) {
     u32 row = blockIdx.x, column = blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= outputs) return;
-    Dropout dropout{keys, site_of(site_low, site_high), threshold, scale};
     u64 at = (u64)row * outputs + column;
-    float d = drop(dropout, row, column, d_out[at]);
+    float d = drop(DROPOUT, row, column, d_out[at]);
     if (active && !(active[at] > 0.0f)) d = 0.0f;
     d_sums[at] = d;
     rounded[at] = to_bf16(d);

@@ -3,8 +3,10 @@
 // Shapes:  wrapped_multiply: left (16, 16), right (8, 16) bf16, out (16, 8) f32 = left · rightᵀ;
 //          wrapped_matrices: rows (32, 8) bf16: four matrices, copied to shared memory; out
 //          (2, 32, 4) u32: each lane's parts, straight, then turned; wrapped_group: left (64, 64)
-//          and right (64, 64) bf16, out (2, 64, 64) f32: left · rightᵀ, then left · right.
-// Blocks:  one, of one warp; of four warps for wrapped_group.
+//          and right (64, 64) bf16, out (2, 64, 64) f32: left · rightᵀ, then left · right;
+//          wrapped_bulk: out (boxes, 64, 64) bf16: the boxes of `map` that begin at a column and
+//          at row 0, 64, 128 …, one after the other through the same memory.
+// Blocks:  one, of one warp; of four warps for wrapped_group and wrapped_bulk.
 #include "attention.cuh"
 #include "hopper.cuh"
 
@@ -57,7 +59,7 @@ wrapped_group(const bf16* __restrict__ left, const bf16* __restrict__ right,
     }
     async_commit();
     ASYNC_WAIT(0);
-    shared_fence();
+    SHARED_FENCE();
     BLOCK_BARRIER();
     float rows[8][4] = {}, columns[8][4] = {};
     u32 parts[4][4];
@@ -73,4 +75,27 @@ wrapped_group(const bf16* __restrict__ left, const bf16* __restrict__ right,
     GROUP_WAIT(0);
     put_group(out, rows);
     put_group(out + 64 * 64, columns);
+}
+
+KERNEL(ATTENTION_THREADS)
+wrapped_bulk(TENSOR_MAP(map), bf16* __restrict__ out, u32 column, u32 boxes) {
+    LAUNCH_MEMORY(bytes);
+    auto& tile = *reinterpret_cast<AttentionTile<64>*>(bytes);
+    u64* come = reinterpret_cast<u64*>(bytes + sizeof(tile));
+    if (threadIdx.x == 0) {
+        mbarrier_init(come);
+        SHARED_FENCE();
+    }
+    for (u32 box = 0; box < boxes; box++) {
+        // Nobody is still at the box before; and the mbarrier is there.
+        BLOCK_BARRIER();
+        if (threadIdx.x == 0) {
+            MBARRIER_EXPECT(come, (u32)sizeof(tile));
+            bulk_copy(tile.half(0), map, column, box * 64, come);
+        }
+        MBARRIER_WAIT(come, box % 2);
+        for (int i = threadIdx.x; i < 64 * 8; i += ATTENTION_THREADS) {
+            write<8>(out + box * 64 * 64 + i * 8, read<8>(tile.piece(i / 8, i % 8)));
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod attention;
 mod backward;
+mod bulk;
 mod compile;
 mod decoder;
 mod emulator;
@@ -121,8 +122,9 @@ fn under_all_orders(case: impl Fn(&Device) -> Result<Vec<u32>>) -> Option<Vec<u3
     Some(expected)
 }
 
-/// As [`under_all_orders`]; and then with each place where threads wait left out, which some order
-/// must notice. For cases that are large enough to need them all.
+/// As [`under_all_orders`]; and then with each place left out where threads wait, arrive or make
+/// known what they wrote, which some order must notice. For cases that are large enough to need
+/// them all.
 fn with_every_wait(case: impl Fn(&Device) -> Result<Vec<u32>>) -> Option<Vec<u32>> {
     let expected = under_all_orders(&case)?;
     let first = Device::open(Order::ALL[0], None)?;

@@ -7,7 +7,7 @@ use crate::cuda::{Device, Order};
 use parts::cases::{Bench, TINY};
 use parts::rates::Rates;
 use parts::table::{Row, Unit};
-use parts::{decoder, families, lists, search, timeline, training};
+use parts::{decoder, families, lists, retriever, search, timeline, training};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use steerage::device::cuda::{KERNELS, SharedDriver};
 use steerage::error::Result;
+use steerage::model::retriever::RetrieverConfig;
 use steerage::store::part::lists::ListRow;
 use steerage::types::Key;
 
@@ -98,6 +99,20 @@ fn adapters_of_a_drawn_decoder_learn() {
     let stepped = training::step(&device, &setting).unwrap();
     assert!(stepped.seconds > 0.0 && stepped.flops_per_s > 0.0);
     assert!(stepped.losses[1] < stepped.losses[0], "{stepped:?}");
+}
+
+#[test]
+fn a_retriever_learns_what_it_is_timed_with() {
+    for setting in retriever::settings() {
+        let Some(device) = Device::open(Order::ALL[0], None) else { return };
+        let config = RetrieverConfig { items: 40, hidden: 16, length_max: 9, ..setting.config };
+        let negatives = setting.negatives.map(|_| 3);
+        let small = retriever::Setting { config, sequences: 3, negatives, repeat: 5 };
+        let device: SharedDriver = Arc::new(device);
+        let stepped = retriever::step(&device, &small).unwrap();
+        assert!(stepped.seconds > 0.0 && stepped.positions_per_s > 0.0);
+        assert!(stepped.losses[1] < stepped.losses[0], "{stepped:?}");
+    }
 }
 
 #[test]

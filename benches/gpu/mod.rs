@@ -6,6 +6,7 @@ pub mod decoder;
 pub mod families;
 pub mod lists;
 pub mod rates;
+pub mod retriever;
 pub mod search;
 pub mod table;
 pub mod timeline;

@@ -4,13 +4,14 @@
 
 #include <tuple>
 
+#include "hopper.h"
 #include "memory.h"
 
 namespace emulated {
 
 // As `Kind` and `Argument` of the launching side number them.
 enum Kind : u8 { U32 = 1, I32, F32, U64, BF16, U8 };
-constexpr u8 POINTER = 64;
+constexpr u8 POINTER = 64, MAP = 128;
 
 template <class T>
 constexpr u8 kind_of();
@@ -54,14 +55,18 @@ private:
     size_t at = 0;
 };
 
-// An argument: its kind, then eight bytes.
+inline void expect_kind(Reader& reader, u8 expected) {
+    u8 kind = reader.value<u8>();
+    if (kind != expected) {
+        fail("an argument is of kind %d: the kernel takes %d", kind, expected);
+    }
+}
+
+// An argument: its kind, then eight bytes; more of a map.
 template <class T>
 struct Take {
     static T from(Reader& reader, const Memory&) {
-        u8 kind = reader.value<u8>();
-        if (kind != kind_of<T>()) {
-            fail("an argument is of kind %d: the kernel takes %d", kind, kind_of<T>());
-        }
+        expect_kind(reader, kind_of<T>());
         u64 bits = reader.value<u64>();
         T value;
         memcpy(&value, &bits, sizeof(T));
@@ -71,13 +76,19 @@ struct Take {
 template <class T>
 struct Take<T*> {
     static T* from(Reader& reader, const Memory& memory) {
-        using Element = std::remove_const_t<T>;
-        u8 kind = reader.value<u8>(), expected = POINTER + kind_of<Element>();
-        if (kind != expected) {
-            fail("an argument is of kind %d: the kernel takes %d", kind, expected);
-        }
+        expect_kind(reader, POINTER + kind_of<std::remove_const_t<T>>());
         u64 address = reader.value<u64>();
         return address ? (T*)memory.at(address, 0) : nullptr;
+    }
+};
+template <>
+struct Take<TensorMap> {
+    static TensorMap from(Reader& reader, const Memory& memory) {
+        expect_kind(reader, MAP);
+        u64 address = reader.value<u64>(), columns = reader.value<u64>();
+        u64 rows = reader.value<u64>(), apart = reader.value<u64>();
+        u64 count = rows ? (rows - 1) * apart + columns : 0;
+        return {(const bf16*)memory.at(address, sizeof(bf16) * count), columns, rows, apart};
     }
 };
 

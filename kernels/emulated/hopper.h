@@ -1,12 +1,72 @@
-// What hopper.cuh has, on the processor. A product is computed when it is waited for, or at once:
-// as an asynchronous copy. What it cannot see: a missing fence, and a wrong descriptor.
+// What hopper.cuh has, on the processor. A product is computed, and a bulk copy comes, when it is
+// waited for, or at once: as an asynchronous copy. Neither may touch what a thread has copied to
+// shared memory, or use an mbarrier that it has set up, before that thread's fence. What it cannot
+// see: a fence that ordinary writes or a product's registers need, and a wrong descriptor.
 #pragma once
 
 #include "instructions.h"
 
 #define GROUP_WAIT(sets) emulated::group_wait(EMULATED_SITE(), sets)
+#define SHARED_FENCE() emulated::shared_fence(EMULATED_SITE())
+#define MBARRIER_EXPECT(barrier, bytes) \
+    emulated::mbarrier_expect(EMULATED_SITE(), barrier, bytes)
+#define MBARRIER_WAIT(barrier, parity) emulated::mbarrier_wait(EMULATED_SITE(), barrier, parity)
+
+// What the tests write in the place of what the driver encodes.
+struct TensorMap {
+    const bf16* numbers;
+    u64 columns, rows, apart;
+};
+#define TENSOR_MAP(name) const TensorMap name
 
 namespace emulated {
+
+constexpr u32 BOX = 64;
+
+inline void shared_fence(Site& site) {
+    if (left_out(site)) return;
+    u16 mine = (u16)(1 + (current - block->threads.data()));
+    std::replace(block->unfenced.begin(), block->unfenced.end(), mine, (u16)0);
+}
+
+// That other units may touch these 16 bytes.
+inline void expect_fenced(const void* shared, const char* who) {
+    u16* writer = unfenced(shared);
+    if (writer && *writer) fail("%s: no fence since thread %d wrote there", who, *writer - 1);
+}
+
+inline Mbarrier& mbarrier_at(const u64* barrier) {
+    auto found = block->mbarriers.find(barrier);
+    if (found == block->mbarriers.end()) fail("an mbarrier is used before it is set up");
+    return found->second;
+}
+
+inline void end_phase(Mbarrier& barrier) {
+    if (!barrier.arrived || barrier.bytes != 0) return;
+    barrier.arrived = false;
+    barrier.ended++;
+}
+
+inline void mbarrier_expect(Site& site, const u64* barrier, u32 bytes) {
+    if (left_out(site)) return;
+    Mbarrier& to = mbarrier_at(barrier);
+    if (to.arrived) fail("a second thread arrives at an mbarrier in a phase");
+    to.arrived = true;
+    to.bytes += bytes;
+    end_phase(to);
+}
+
+inline void mbarrier_wait(Site& site, const u64* barrier, u32 parity) {
+    if (left_out(site)) return;
+    Mbarrier& of = mbarrier_at(barrier);
+    while (of.ended % 2 == parity) {
+        auto copies = std::move(of.copies);
+        of.copies.clear();
+        for (const auto& copy : copies) copy();
+        if (of.ended % 2 == parity) let_others();
+    }
+    block->moved = true;
+}
 
 inline void group_wait(Site& site, size_t sets) {
     auto& waiting = current->sets;
@@ -20,10 +80,23 @@ inline void group_wait(Site& site, size_t sets) {
 }
 
 // What the 128-byte swizzle makes of the address of a number, row by row of 128 bytes.
-inline float swizzled_number(const bf16* from, u32 row, u32 column) {
+inline bf16* swizzled(const void* from, u32 row, u32 column) {
     auto address = (uintptr_t)from + row * 128 + column * 2;
     address ^= (address >> 7 & 7) << 4;
-    return part(((const bf16*)address)->bits, 0);
+    return (bf16*)address;
+}
+
+inline float swizzled_number(const bf16* from, u32 row, u32 column) {
+    return part(swizzled(from, row, column)->bits, 0);
+}
+
+// That a product may read an operand; each lane looks at some of its rows.
+inline void expect_operand(const bf16* from, u32 rows, u32 columns) {
+    for (u32 row = current->lane; row < rows; row += WARP) {
+        for (u32 column = 0; column < columns; column += 8) {
+            expect_fenced(swizzled(from, row, column), "a product's operand");
+        }
+    }
 }
 
 inline void multiply_later(std::function<void()> product) {
@@ -42,10 +115,37 @@ DEVICE void group_commit() {
     emulated::current->sets.push_back(std::move(emulated::current->products));
     emulated::current->products.clear();
 }
-DEVICE void shared_fence() {}
+
+DEVICE void mbarrier_init(u64* barrier) {
+    emulated::wrote(barrier);
+    emulated::block->mbarriers[barrier] = {};
+}
+DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u64* barrier) {
+    using namespace emulated;
+    if ((uintptr_t)shared % 1024) fail("bulk_copy: an address is not a multiple of 1024");
+    expect_fenced(barrier, "bulk_copy: its mbarrier");
+    for (u32 i = 0; i < BOX * BOX; i += 8) expect_fenced((bf16*)shared + i, "bulk_copy");
+    Mbarrier& tells = mbarrier_at(barrier);
+    auto copy = [=, &tells] {
+        for (u32 i = 0; i < BOX * BOX; i++) {
+            u64 x = column + i % BOX, y = row + i / BOX;
+            bool there = x < map.columns && y < map.rows;
+            *swizzled(shared, i / BOX, i % BOX) = there ? map.numbers[y * map.apart + x] : bf16{0};
+        }
+        tells.bytes -= BOX * BOX * sizeof(bf16);
+        end_phase(tells);
+    };
+    if (block->order.eager) {
+        copy();
+    } else {
+        tells.copies.push_back(copy);
+    }
+}
 
 DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* right) {
     emulated::meet_warp("group_multiply");
+    emulated::expect_operand(left, 64, 16);
+    emulated::expect_operand(right, 64, 16);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
     u32 first = emulated::current->warp % 4 * 16;
     emulated::multiply_later([=, &sums] {
@@ -67,6 +167,7 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], co
         u32 a[4];
     } mine{{left[0], left[1], left[2], left[3]}};
     auto slots = emulated::exchange(mine, "group_multiply_columns");
+    emulated::expect_operand(right, 16, 64);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
     float rows[2][16]; // of what the lanes of this row hold
     for (u32 i = 0; i < 32; i++) {

@@ -54,7 +54,20 @@ inline void warp_barrier(Site& site) {
     if (!left_out(site)) meet_warp(site.place);
 }
 
+// Whose fence is missing before other units may read or write these 16 bytes; none, outside of what
+// a launch asks for.
+inline u16* unfenced(const void* shared) {
+    size_t piece = ((uintptr_t)shared - (uintptr_t)block->memory) / 16;
+    return piece < block->unfenced.size() ? &block->unfenced[piece] : nullptr;
+}
+
+// The current thread has written there.
+inline void wrote(const void* shared) {
+    if (u16* writer = unfenced(shared)) *writer = (u16)(1 + (current - block->threads.data()));
+}
+
 inline void copy_now(const Copy& copy) {
+    wrote(copy.to);
     if (copy.from) {
         memcpy(copy.to, copy.from, 16);
     } else {

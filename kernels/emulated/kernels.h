@@ -92,6 +92,7 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(top_k_bf16),
         KERNEL_NAMED(top_k_f32),
         KERNEL_NAMED(top_k_merge),
+        KERNEL_NAMED(wrapped_bulk),
         KERNEL_NAMED(wrapped_group),
         KERNEL_NAMED(wrapped_matrices),
         KERNEL_NAMED(wrapped_multiply),

@@ -108,6 +108,7 @@ void run_block(Block& now, size_t memory_bytes) {
     make_threads(now, stacks.get());
     memory.assign(memory_bytes + ALIGNMENT, POISON);
     now.memory = memory.data() + (-(uintptr_t)memory.data() & (ALIGNMENT - 1));
+    now.unfenced.assign((memory_bytes + 15) / 16, 0);
     block = &now;
     auto warps = turns(now);
     while (now.left > 0) {
@@ -118,6 +119,9 @@ void run_block(Block& now, size_t memory_bytes) {
     for (const Thread& thread : now.threads) {
         bool under_way = !thread.open.empty() || !thread.products.empty();
         if (under_way) fail("a thread ends with copies or products that are in no group");
+    }
+    for (const auto& [place, barrier] : now.mbarriers) {
+        if (!barrier.copies.empty()) fail("a block ends before its bulk copies have come");
     }
     block = nullptr;
     current = nullptr;

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -34,7 +35,8 @@ struct Order {
     bool eager = false;
 };
 
-// A place in a kernel where threads wait, and whether this launch leaves the waiting out.
+// A place in a kernel where threads wait, or do what others wait for; and whether this launch
+// leaves that out.
 struct Site {
     const char* place;
     bool seen = false, removed = false;
@@ -83,6 +85,14 @@ struct Warp {
     alignas(16) u8 slots[2][WARP][SLOT];
 };
 
+// What an mbarrier counts, for one thread to arrive; and the bulk copies that have not come.
+struct Mbarrier {
+    u64 ended = 0; // phases
+    bool arrived = false;
+    long long bytes = 0; // said less come
+    std::vector<std::function<void()>> copies;
+};
+
 struct Block {
     u64 number = 0; // of all that this process has run, from 1
     Index index{}, grid{}, size{};
@@ -93,6 +103,9 @@ struct Block {
     bool moved = false; // whether any thread got further since the scheduler last asked
     void* scheduler = nullptr;
     u8* memory = nullptr;
+    // Of each 16 bytes of it: 0, or 1 + the thread that has written them since its last fence.
+    std::vector<u16> unfenced;
+    std::map<const void*, Mbarrier> mbarriers;
     const std::function<void()>* body = nullptr;
     Order order;
 };

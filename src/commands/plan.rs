@@ -19,6 +19,9 @@ use crate::store::{RunDir, Store};
 use std::fmt::Write;
 use std::path::Path;
 
+/// On what jobs compute that name no device.
+const HERE: &DeviceSpec = &DeviceSpec::Cpu;
+
 /// Rows a second and worker of each phase on a core of about 100 GFLOP/s, measured by
 /// `benches/run.sh`: an estimate is for knowing minutes from hours.
 const SCATTER_ROWS_PER_S: f64 = 1e6;
@@ -66,7 +69,12 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
                 opened.plans.iter().for_each(|plan| text.push_str(&plan.to_string()));
                 let rows = opened.plans[0].rows() as f64;
                 let seconds = rows / SCATTER_ROWS_PER_S + 2.0 * rows / CORE_ROWS_PER_S;
-                graph("read ─► by user ─► k-core ─► sequences ─► commit", seconds / workers, text);
+                graph(
+                    "read ─► by user ─► k-core ─► sequences ─► commit",
+                    seconds / workers,
+                    HERE,
+                    text,
+                );
             }
         },
         Kind::TrainRetriever(spec) => {
@@ -76,7 +84,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             status(&opened.run, 1, text)?;
             let memory = train_retriever::memory(spec, &opened)?;
             learning(&spec.device, memory, "the retriever", text);
-            graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, text);
+            graph("batches ─► gradients ─► AdamW ─► checkpoint", seconds, &spec.device, text);
         }
         Kind::TrainReranker(spec) => {
             let (prepared, trained) = learned_from(job, upstream)?;
@@ -85,7 +93,7 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             status(&opened.run, 1, text)?;
             learning(&spec.device, train_reranker::memory(spec, &opened)?, "the decoder", text);
             let steps = "examples ─► prompts ─► gradients ─► AdamW ─► checkpoint";
-            graph(steps, seconds, text);
+            graph(steps, seconds, &spec.device, text);
         }
         Kind::Label(spec) => labelled(job, spec, store, prepared(job, upstream)?, text)?,
         Kind::TrainEncoder(spec) => {
@@ -93,7 +101,12 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             status(&opened.run, 1, text)?;
             learning(&spec.device, train_encoder::memory(spec, &opened)?, "the encoder", text);
             let seconds = encoder_seconds(spec, &opened.labelled) / workers;
-            graph("requests, items ─► gradients ─► AdamW ─► checkpoint", seconds, text);
+            graph(
+                "requests, items ─► gradients ─► AdamW ─► checkpoint",
+                seconds,
+                &spec.device,
+                text,
+            );
         }
         Kind::Embed(spec) => {
             let (encoder, items) = encoder_and_items(job, upstream)?;
@@ -104,7 +117,12 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             status(&opened.run, 1, text)?;
             let lists = spec.pairs * spec.tries * (1 + 2 * spec.weights.len());
             let scores = (lists * opened.prepared.catalogue.len()) as f64;
-            graph("pairs ─► filters, requests ─► reach", scores / RANKED_PER_S / workers, text);
+            graph(
+                "pairs ─► filters, requests ─► reach",
+                scores / RANKED_PER_S / workers,
+                HERE,
+                text,
+            );
         }
         Kind::Rerank(spec) => {
             let opened = rerank::open(job, spec, store, sources(job, upstream)?)?;
@@ -129,7 +147,7 @@ fn embedded(
         device(&spec.device, memory, ["the encoder", &batch], text);
     }
     let seconds = opened.plan.rows() as f64 / EMBEDDED_PER_S;
-    graph("read ─► encode ─► write ─► commit", seconds / workers, text);
+    graph("read ─► encode ─► write ─► commit", seconds / workers, &spec.device, text);
     Ok(())
 }
 
@@ -165,7 +183,7 @@ fn reranked(
     let steps = "read ─► retrieve ─► ask ─► ";
     let steps = format!("{steps}{walk}arms ─► {sweep}measure ─► write ─► commit");
     let asked: f64 = guided.iter().map(|guided| guided.seconds).sum();
-    graph(&steps, seconds / workers + asked, text);
+    graph(&steps, seconds / workers + asked, &spec.device, text);
     Ok(())
 }
 
@@ -186,7 +204,7 @@ fn labelled(
     text.push_str(&opened.plan.to_string());
     let estimate = label::estimate(spec, &opened)?;
     text.push_str(&estimate.to_string());
-    graph("read ─► request ─► judge ─► write ─► commit", estimate.seconds, text);
+    graph("read ─► request ─► judge ─► write ─► commit", estimate.seconds, HERE, text);
     Ok(())
 }
 
@@ -218,9 +236,11 @@ fn status(run: &RunDir, epochs: u64, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-fn graph(steps: &str, seconds: f64, text: &mut String) {
+fn graph(steps: &str, seconds: f64, on: &DeviceSpec, text: &mut String) {
     let _ = writeln!(text, "  graph        {steps}");
-    let _ = writeln!(text, "  estimate     {seconds:.1} s");
+    // How fast a device is has not been measured.
+    let by = if on.is_cpu() { "" } else { " by the processor alone" };
+    let _ = writeln!(text, "  estimate     {seconds:.1} s{by}");
 }
 
 /// One pass over the users, and as many as are allowed: the search for the best epoch may end

@@ -9,13 +9,13 @@ use steerage::device::cuda::kernels::{
 use steerage::device::shape::GroupedShape;
 
 /// Not the root of the width: what heads are filled up with counts nothing.
-fn scale_of(shape: &GroupedShape<'_>) -> f32 {
+pub fn scale_of(shape: &GroupedShape<'_>) -> f32 {
     1.25 / (shape.width as f32).sqrt()
 }
 
 /// Outputs and statistics, by plain loops; `narrow` rounds each p. Without `causal` every query sees
 /// all of its sequence.
-fn plain<F: Real>(
+pub fn plain<F: Real>(
     shape: &GroupedShape<'_>,
     causal: Option<Queries>,
     qkv: &[F],
@@ -58,7 +58,7 @@ fn plain<F: Real>(
 }
 
 /// Bits of the outputs, then of the statistics; with the products of Hopper, or without.
-fn attend(
+pub fn attend(
     device: &Device,
     hopper: bool,
     shape: &GroupedShape<'_>,
@@ -96,7 +96,7 @@ fn attend_along(
 }
 
 /// Numbers in [−2, 2), so that some probabilities are far from the others.
-fn random_qkv(seed: u64, shape: &GroupedShape<'_>) -> Vec<Bf16> {
+pub fn random_qkv(seed: u64, shape: &GroupedShape<'_>) -> Vec<Bf16> {
     let numbers = random(seed, shape.tokens() * shape.row());
     numbers.into_iter().map(|x| Bf16::of(2.0 * x)).collect()
 }

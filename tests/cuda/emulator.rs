@@ -206,10 +206,17 @@ fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A kind, and eight bytes. See `kernels/emulated/calls.h`.
+/// A kind, and eight bytes; more of a map. See `kernels/emulated/calls.h`.
 fn encoded(argument: &Argument) -> Vec<u8> {
     const POINTER: u8 = 64;
+    const MAP: u8 = 128;
     let (kind, bits) = match argument {
+        Argument::Map(map) => {
+            let mut bytes = vec![MAP];
+            bytes.extend(map.view().address().to_le_bytes());
+            map.size().iter().for_each(|size| bytes.extend((*size as u64).to_le_bytes()));
+            return bytes;
+        }
         Argument::Buffer(view) => (POINTER + view.kind() as u8, view.address()),
         Argument::Null(kind) => (POINTER + *kind as u8, 0),
         Argument::U32(number) => (Kind::U32 as u8, u64::from(*number)),

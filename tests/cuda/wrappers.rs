@@ -67,3 +67,25 @@ fn a_product_of_a_group_of_warps_is_a_product_straight_and_turned() {
         assert!((f64::from(found) - exact).abs() < 1e-4, "{row} {column} {turned}");
     }
 }
+
+#[test]
+fn a_bulk_copy_brings_a_box_and_zeros_where_the_matrix_has_ended() {
+    let (rows, columns, apart) = (100, 80, 88);
+    let matrix = random_bf16(6, rows * apart);
+    if once(|device| Ok(device.with_group_products(true))) != Some(true) {
+        return println!("skipped: no such copies");
+    }
+    for column in [0, 8, 64] {
+        let found = with_every_wait(|device| {
+            let (matrix, out) = (Buffer::of(device, &matrix)?, Buffer::new(device, 3 * 64 * 64)?);
+            launch(device, wrappers::bulk(&matrix, [columns, apart], column, 3, &out))?;
+            Ok(bits_of_bf16(&out.read(device)?))
+        });
+        for (i, found) in found.into_iter().flatten().enumerate() {
+            let (row, column) = (i / 64, i % 64 + column as usize);
+            let there = row < rows && column < columns;
+            let expected = if there { u32::from(matrix[row * apart + column].0) } else { 0 };
+            assert_eq!(found, expected, "{row} {column}");
+        }
+    }
+}

@@ -52,7 +52,7 @@ pub trait Driver {
     /// # Errors
     /// If it cannot be started, or the device failed.
     fn product(&self, product: &Product) -> Result<()>;
-    /// Whether it has the products of Hopper's groups of warps (sm_90a).
+    /// Whether it has the products of Hopper's groups of warps, and its bulk copies (sm_90a).
     fn has_group_products(&self) -> bool {
         false
     }

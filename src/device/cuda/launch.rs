@@ -2,6 +2,7 @@
 
 use super::buffer::{Buffer, View};
 use super::element::{Element, Kind};
+use super::tensor_map::TensorMap;
 use crate::error::{Error, Result};
 
 /// A file of `kernels/`.
@@ -79,7 +80,7 @@ kernels! {
     "square_sums.cu": SQUARE_SUMS "square_sums";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";
     "wrappers.cu": WRAPPED_MULTIPLY "wrapped_multiply", WRAPPED_MATRICES "wrapped_matrices",
-        WRAPPED_GROUP "wrapped_group";
+        WRAPPED_GROUP "wrapped_group", WRAPPED_BULK "wrapped_bulk";
 }
 
 /// A kernel, how many threads run it, and what it is given. Calls make them ([`super::kernels`]),
@@ -104,6 +105,8 @@ pub enum Argument {
     U32(u32),
     /// A number.
     F32(f32),
+    /// A matrix that bulk copies bring boxes of.
+    Map(TensorMap),
 }
 
 impl From<u32> for Argument {
@@ -115,6 +118,12 @@ impl From<u32> for Argument {
 impl From<f32> for Argument {
     fn from(number: f32) -> Self {
         Self::F32(number)
+    }
+}
+
+impl From<TensorMap> for Argument {
+    fn from(map: TensorMap) -> Self {
+        Self::Map(map)
     }
 }
 

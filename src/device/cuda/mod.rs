@@ -17,6 +17,7 @@ mod measure;
 mod nvidia;
 mod product;
 mod staging;
+mod tensor_map;
 
 pub use buffer::{Buffer, View, WriteRow};
 pub use compile::{Compiled, Compiler};
@@ -27,3 +28,4 @@ pub use items::{Asked, Items};
 pub use launch::{Argument, KERNELS, Kernel, Launch, Source};
 pub use measure::{Facts, Moment};
 pub use nvidia::Nvidia;
+pub use tensor_map::TensorMap;

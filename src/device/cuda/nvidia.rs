@@ -199,8 +199,10 @@ impl Driver for Nvidia {
         let name = launch.kernel().name;
         let function = self.function(launch.kernel())?;
         self.share(name, function, shared)?;
-        // Each argument's bytes, at the start of eight: the driver reads as many as the type has.
-        let mut bits: Vec<u64> = launch.arguments().iter().map(bits_of).collect();
+        // Each argument's bytes, at the start of the largest: the driver reads as many as the type
+        // has.
+        let mut bits =
+            launch.arguments().iter().map(bits_of).collect::<Result<Vec<sys::CUtensorMap>>>()?;
         let mut arguments: Vec<*mut c_void> =
             bits.iter_mut().map(|bits| std::ptr::from_mut(bits).cast()).collect();
         let ([x, y, z], [i, j, k]) = (grid, block);
@@ -240,11 +242,14 @@ fn same(bytes: usize, view: &View) -> Result<()> {
     }
 }
 
-fn bits_of(argument: &Argument) -> u64 {
-    match argument {
+fn bits_of(argument: &Argument) -> Result<sys::CUtensorMap> {
+    let mut bits = sys::CUtensorMap { opaque: [0; 16] };
+    bits.opaque[0] = match argument {
         Argument::Buffer(view) => view.address(),
         Argument::Null(_) => 0,
         Argument::U32(number) => u64::from(*number),
         Argument::F32(number) => u64::from(number.to_bits()),
-    }
+        Argument::Map(map) => return map.encoded(),
+    };
+    Ok(bits)
 }

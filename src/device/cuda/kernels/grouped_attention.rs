@@ -4,7 +4,7 @@ use super::super::launch::{
     DROPPED_ATTENTION_64, DROPPED_ATTENTION_128, GROUPED_ATTENTION_64, GROUPED_ATTENTION_128,
     HOPPER_ATTENTION_64, HOPPER_ATTENTION_128, Launch, arguments,
 };
-use super::super::{Bf16, Buffer, Driver};
+use super::super::{Argument, Bf16, Buffer, Driver, TensorMap};
 use super::{Dropout, fits, indices, u32_of};
 use crate::device::Queries;
 use crate::device::shape::GroupedShape;
@@ -208,11 +208,15 @@ impl GroupedAttention<'_> {
         let mut arguments = arguments![
             qkv, &keys, segments, tiles, out, statistics, heads, groups, stride, further, scale
         ];
+        // Queries, and two tiles of keys and of values.
+        let mut shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         if drops {
             arguments.extend(self.dropout.arguments(NAME, *tokens)?);
+        } else if self.paths.group_products {
+            let map = TensorMap::of(&keys, 2 * shared * width, stride as usize * width)?;
+            arguments.insert(0, Argument::from(map));
+            shared_bytes += 2 * size_of::<u64>(); // an mbarrier for each of the two
         }
-        // Queries, and two tiles of keys and of values.
-        let shared_bytes = 5 * TILE * width * size_of::<Bf16>();
         Launch::new(kernel, arguments)
             .sharing(shared_bytes)
             .over([self.paths.blocks(), *shared], THREADS)

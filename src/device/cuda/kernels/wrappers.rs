@@ -1,8 +1,10 @@
 //! The wrappers of instructions by themselves: for tests, on a device as elsewhere.
 
-use super::super::launch::{Launch, WRAPPED_GROUP, WRAPPED_MATRICES, WRAPPED_MULTIPLY, arguments};
-use super::super::{Bf16, Buffer};
-use super::{WARP, fits};
+use super::super::launch::{
+    Launch, WRAPPED_BULK, WRAPPED_GROUP, WRAPPED_MATRICES, WRAPPED_MULTIPLY, arguments,
+};
+use super::super::{Bf16, Buffer, TensorMap};
+use super::{WARP, fits, u32_of};
 use crate::error::Result;
 
 /// out (16, 8) = left (16, 16) · right (8, 16)ᵀ, by one instruction of the matrix units.
@@ -42,4 +44,24 @@ pub fn group(left: &Buffer<Bf16>, right: &Buffer<Bf16>, out: &Buffer<f32>) -> Re
     fits(name, "out", out, &[2, 64, 64])?;
     let launch = Launch::new(WRAPPED_GROUP, arguments![left, right, out]);
     launch.sharing(2 * 64 * 64 * size_of::<Bf16>()).over([1, 1], 4 * WARP as u32)
+}
+
+/// out (boxes, 64, 64): those that begin at a column of rows of so many columns, so many numbers
+/// apart, and at row 0, 64, 128 …, by Hopper's bulk copies; zeros outside of the matrix.
+///
+/// # Errors
+/// If the output is longer or shorter, or the copies cannot bring such rows.
+pub fn bulk(
+    matrix: &Buffer<Bf16>,
+    [columns, apart]: [usize; 2],
+    column: u32,
+    boxes: usize,
+    out: &Buffer<Bf16>,
+) -> Result<Launch> {
+    let name = WRAPPED_BULK.name;
+    fits(name, "out", out, &[boxes, 64, 64])?;
+    let map = TensorMap::of(matrix, columns, apart)?;
+    let launch = Launch::new(WRAPPED_BULK, arguments![map, out, column, u32_of(name, boxes)?]);
+    let shared_bytes = 64 * 64 * size_of::<Bf16>() + size_of::<u64>();
+    launch.sharing(shared_bytes).over([1, 1], 4 * WARP as u32)
 }
