@@ -4,7 +4,7 @@
 //! gpu kernels FOLDER          every kernel: time, and its share of the bound
 //! gpu decoder FOLDER          a decoder of Llama 3's 8 billion: tokens a second, what LoRA costs,
 //!                             what FP8 gains, and whether the device waits for the host
-//! gpu training FOLDER         a step of its adapters, over eight of its layers; steps of a retriever
+//! gpu training FOLDER         a step of its adapters, over eight of its layers; of a retriever
 //! gpu search FOLDER           the best 100 of 10 million items for 1024 users
 //! gpu lists FOLDER A B APART  the lists of two runs, places' scores at most so far apart
 //! ```

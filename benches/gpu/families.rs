@@ -3,19 +3,18 @@
 use super::cases::{BUFFERS, Bench, Work, computes, moves};
 use super::table::Unit;
 use std::ops::Range;
+use steerage::device::Queries;
 use steerage::device::cpu::top_k::TopKShape;
 use steerage::device::cuda::kernels::{
-    AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, CrossEntropy, Draw, DrawNumber,
-    Dropout, Embed, Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices,
-    Keep, LayerNorm, LayerNormBackward, Linear, LinearBackward, Lookup, LookupBackward, LoraGated,
-    LoraGelu, LoraGeluBackward, LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, Offsets,
-    OwnRows, Paths, Pool, PoolBackward, Pooling, Quantise, RmsNorm, RmsNormBackward,
-    RotaryBackward, Round, Rows, SampledLoss, SampledLossRule, Spread, SquareSums, TopK,
-    TopKNumber, Uses, Visits, found_length,
+    AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, Draw, DrawNumber, Dropout,
+    Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices, Keep,
+    LayerNorm, LayerNormBackward, Lookup, LookupBackward, LoraGated, LoraGelu, LoraGeluBackward,
+    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, OwnRows, Paths, Quantise, RmsNorm,
+    RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums, TopK, TopKNumber, Uses,
+    Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer};
-use steerage::device::shape::{EmbedShape, GatedShape, GroupedShape, NormShape};
-use steerage::device::{Activation, Queries};
+use steerage::device::shape::{GatedShape, GroupedShape, NormShape};
 use steerage::error::Result;
 
 /// Ranks of each adapter, and how many there are.
@@ -27,14 +26,14 @@ pub fn all(bench: &mut Bench<'_>) -> Result<()> {
     rows(bench)?;
     products(bench)?;
     for width in [64, 128] {
-        attention(bench, width, Queries::All)?;
+        attention(bench, width, Queries::All, 0.0)?;
+        attention(bench, width, Queries::All, 0.2)?;
     }
-    attention(bench, 128, Queries::Last)?;
+    attention(bench, 128, Queries::Last, 0.0)?;
     reading_on(bench, 128)?;
     ends(bench)?;
     norms(bench)?;
-    retriever(bench)?;
-    loss(bench)?;
+    super::retrieving::all(bench)?;
     search::<f32>(bench, "f32")?;
     search::<Bf16>(bench, "bf16")?;
     optimiser(bench)
@@ -127,13 +126,16 @@ fn products(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// Prompts that are equally long.
-fn offsets(tokens: usize, sequences: usize) -> Vec<u32> {
+pub fn offsets(tokens: usize, sequences: usize) -> Vec<u32> {
     (0..=sequences).map(|s| (s * tokens / sequences) as u32).collect()
 }
 
-/// Forward, and its gradient.
-fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()> {
+/// Forward, and its gradient; of the weights a share may be dropped.
+fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries, rate: f32) -> Result<()> {
     let (driver, s) = (bench.driver, bench.sizes);
+    let keys: Vec<u64> = (0..s.tokens as u64).collect();
+    let keys = &Buffer::of(driver, &keys)?;
+    let dropout = Dropout { rate, site: 1, keys: Some(keys) };
     let offsets = &offsets(s.tokens, s.prompts);
     let shape = GroupedShape { offsets, parents: &[], heads: s.heads, shared: s.shared, width };
     let visits = &Visits::of(driver, &shape, queries)?;
@@ -143,7 +145,7 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     let [statistics, alongs] = [bench.f32(rows * s.heads)?, bench.f32(rows * s.heads)?];
     let scale = 1.0 / (width as f32).sqrt();
     let (paths, sums) = (visits.paths(), &statistics);
-    let (kept, dropout, statistics) = (None, Dropout::NONE, sums);
+    let (kept, statistics) = (None, sums);
     let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: &out };
     let (note, flops) = match queries {
         Queries::All => (format!("{} × {}", s.prompts, s.tokens / s.prompts), shape.flops() as f64),
@@ -159,10 +161,10 @@ fn attention(bench: &mut Bench<'_>, width: usize, queries: Queries) -> Result<()
     bench.launch(&note, &call.launch()?, work(1.0))?;
     let call = GroupedAttentionBackward {
         visits,
-        dropout: Dropout::NONE,
+        dropout,
         scale,
         qkv,
-        statistics: &statistics,
+        statistics,
         out: &out,
         d_out: &d_out,
         alongs: &alongs,
@@ -271,82 +273,6 @@ fn norms(bench: &mut Bench<'_>) -> Result<()> {
     let d_affine = Some(NormWeight { parts, d_weight: d_affine });
     let call = LayerNormBackward { shape, x, affine, statistics, d_out, d_x, d_affine };
     bench.launch("", &call.launches()?[0], moves(16 * rows * hidden)) // as above
-}
-
-/// The retriever's network besides norms and attention.
-fn retriever(bench: &mut Bench<'_>) -> Result<()> {
-    let (driver, s) = (bench.driver, bench.sizes);
-    let (rows, hidden) = (s.rows, s.narrow);
-    let (items, positions) = (&bench.indices(rows, s.items)?, &bench.indices(rows, 50)?);
-    let (item_table, position_table) = (&bench.f32(s.items * hidden)?, &bench.f32(50 * hidden)?);
-    let (out, dropout) = (&bench.f32(rows * hidden)?, Dropout::NONE);
-    let call = Embed {
-        hidden,
-        items,
-        positions,
-        item_table,
-        position_table,
-        kinds: None,
-        scale: 8.0,
-        dropout,
-        out,
-    };
-    let shape = EmbedShape { tokens: rows, hidden, items: s.items, positions: 50 };
-    let embed = call.launch()?;
-    bench.launch("", &embed, moves(shape.bytes() as usize - 4 * rows * hidden))?;
-    let (sums, residual) = (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
-    let (bias, activation) = (&bench.f32(hidden)?, Activation::Relu);
-    let (size, bias, residual) = ([rows, hidden], Some(bias), Some(residual));
-    let call = Linear { size, sums, bias, activation, dropout, residual, out };
-    bench.launch("", &call.launch()?, BUFFERS)?;
-    let (rounded, active) = (&bench.bf16(rows * hidden)?, Some(sums));
-    let d_sums = &bench.f32(rows * hidden)?;
-    let call = LinearBackward { size, d_out: out, active, dropout, d_sums, rounded };
-    bench.launch("", &call.launch()?, BUFFERS)?;
-    let sequences = rows.div_ceil(50);
-    let offsets = &Offsets::of(driver, &offsets(rows, sequences))?;
-    let pooled = &bench.f32(sequences * hidden)?;
-    for (pooling, work) in
-        [(Pooling::Mean, BUFFERS), (Pooling::Last, moves(8 * sequences * hidden))]
-    {
-        let call = Pool { hidden, pooling, x: sums, offsets, out: pooled };
-        bench.launch("", &call.launch()?, work)?;
-    }
-    let call = PoolBackward { hidden, offsets, d_out: pooled, d_x: d_sums };
-    bench.launch("", &call.launch()?, BUFFERS)
-}
-
-fn loss(bench: &mut Bench<'_>) -> Result<()> {
-    let (driver, s) = (bench.driver, bench.sizes);
-    let (rows, items, wide) = (s.rows.div_ceil(16), s.items, s.items);
-    let scores = &bench.f32(rows * items)?;
-    let (targets, losses) = (&bench.indices(rows, items)?, &bench.f32(rows)?);
-    let d_scores = &Buffer::<Bf16>::new(driver, rows * items)?;
-    sampled(bench)?;
-    let call = CrossEntropy { items, wide, scale: 1.0, scores, targets, losses, d_scores };
-    bench.launch(&format!("{rows} × {items}"), &call.launch()?, BUFFERS)
-}
-
-/// A loss over a target and 256 negatives, and what the table gets of it.
-fn sampled(bench: &mut Bench<'_>) -> Result<()> {
-    let (driver, s) = (bench.driver, bench.sizes);
-    let (rows, items, hidden, each) = (s.rows.div_ceil(16), s.items, s.narrow, 257);
-    let (x, d_x) = (&bench.f32(rows * hidden)?, &bench.f32(rows * hidden)?);
-    let (table, d_rows) = (&bench.f32(items * hidden)?, &bench.f32(items * hidden)?);
-    let (losses, d_scores) = (&bench.f32(rows)?, &bench.f32(rows * each)?);
-    let picks = bench.picks(rows * each, items);
-    let candidates = &Indices::of(driver, &picks)?;
-    let (size, rule, scale) = ([rows, items, hidden], SampledLossRule::Binary(0.5), 1.0);
-    let call = SampledLoss { size, rule, scale, x, table, candidates, losses, d_scores, d_x };
-    let note = format!("{rows} × {each} of {items}");
-    bench.launch(&note, &call.launch()?, moves(rows * each * (4 * hidden + 8)))?;
-    let uses = &Uses::of(driver, [items, hidden], picks.iter().copied().map(Some))?;
-    let call = LookupBackward { scale, uses, weights: Some(d_scores), x, d_rows };
-    let work = [moves(rows * each * (4 * hidden + 8)), BUFFERS];
-    for (launch, work) in call.launches()?.iter().zip(work) {
-        bench.launch(&note, launch, work)?;
-    }
-    Ok(())
 }
 
 /// The search, and the merging of what its parts found.

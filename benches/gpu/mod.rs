@@ -7,6 +7,7 @@ pub mod families;
 pub mod lists;
 pub mod rates;
 pub mod retriever;
+pub mod retrieving;
 pub mod search;
 pub mod table;
 pub mod timeline;

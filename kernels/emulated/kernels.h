@@ -29,6 +29,7 @@
 #include "../rotary_backward.cu"
 #include "../round.cu"
 #include "../sampled_loss.cu"
+#include "../sequence_attention.cu"
 #include "../spread.cu"
 #include "../square_sums.cu"
 #include "../top_k.cu"
@@ -87,6 +88,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(rotary_backward),
         KERNEL_NAMED(round_numbers),
         KERNEL_NAMED(sampled_loss),
+        KERNEL_NAMED(sequence_attention_128),
+        KERNEL_NAMED(sequence_attention_64),
         KERNEL_NAMED(spread),
         KERNEL_NAMED(square_sums),
         KERNEL_NAMED(top_k_bf16),

@@ -121,6 +121,8 @@ static Matrix<T> matrix(Reader& message, const Memory& memory, u64 high, u64 wid
 
 static float wide(bf16 x) { return float_of((u32)x.bits << 16); }
 
+static float wide(float x) { return x; }
+
 // An FP8 number (E4M3).
 static float wide(u8 x) {
     int exponent = x >> 3 & 15, fraction = x & 7;
@@ -175,6 +177,8 @@ static void obey(char letter, Reader& message, Memory& memory) {
         product<bf16, float>(message, memory);
     } else if (letter == '8') {
         product<u8, bf16>(message, memory);
+    } else if (letter == 'F') {
+        product<float, float>(message, memory);
     } else {
         fail("no message begins with %d", letter);
     }

@@ -1,7 +1,7 @@
 //! `steerage plan`: what a job would do, without doing it. Nothing is written, not even a manifest;
 //! what a job reads is opened and checked as far as it is there.
 
-use super::bring_up::{encoder_and_items, labels, learned_from, pairs, prepared, sources};
+use super::bring_up::{Outcome, encoder_and_items, labels, learned_from, pairs, prepared, sources};
 use super::label::Labelled;
 use super::ready::upstream;
 use super::runs::{Options, store};
@@ -11,8 +11,8 @@ use super::{
 use crate::error::Result;
 use crate::model::decoder::Memory;
 use crate::spec::{
-    DeviceSpec, EmbedSpec, Job, Kind, LabelSpec, RerankSpec, StepSpec, TrainEncoderSpec,
-    TrainRerankerSpec, TrainRetrieverSpec,
+    DeviceSpec, EmbedSpec, Job, Kind, LabelSpec, PrepareSpec, RerankSpec, StepSpec,
+    TrainEncoderSpec, TrainRerankerSpec, TrainRetrieverSpec,
 };
 use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::store::{RunDir, Store};
@@ -61,22 +61,19 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
         text.push_str("  waits for what it reads from\n");
         return Ok(());
     };
+    own(job, store, upstream, workers, text)
+}
+
+/// Appends a job's own plan.
+fn own(
+    job: &Job,
+    store: &Store,
+    upstream: Vec<Outcome>,
+    workers: f64,
+    text: &mut String,
+) -> Result<()> {
     match &job.kind {
-        Kind::Prepare(spec) => match prepare::planned(job, spec, store)? {
-            None => text.push_str("  makes its own data first\n"),
-            Some(opened) => {
-                status(&opened.run, opened.epochs(), text)?;
-                opened.plans.iter().for_each(|plan| text.push_str(&plan.to_string()));
-                let rows = opened.plans[0].rows() as f64;
-                let seconds = rows / SCATTER_ROWS_PER_S + 2.0 * rows / CORE_ROWS_PER_S;
-                graph(
-                    "read ─► by user ─► k-core ─► sequences ─► commit",
-                    seconds / workers,
-                    HERE,
-                    text,
-                );
-            }
-        },
+        Kind::Prepare(spec) => read(job, spec, store, workers, text)?,
         Kind::TrainRetriever(spec) => {
             let prepared = prepared(job, upstream)?;
             let seconds = training_seconds(spec, &prepared) / workers;
@@ -129,6 +126,26 @@ fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result
             reranked(spec, &opened, workers, text)?;
         }
     }
+    Ok(())
+}
+
+/// The plan of a prepare job.
+fn read(
+    job: &Job,
+    spec: &PrepareSpec,
+    store: &Store,
+    workers: f64,
+    text: &mut String,
+) -> Result<()> {
+    let Some(opened) = prepare::planned(job, spec, store)? else {
+        text.push_str("  makes its own data first\n");
+        return Ok(());
+    };
+    status(&opened.run, opened.epochs(), text)?;
+    opened.plans.iter().for_each(|plan| text.push_str(&plan.to_string()));
+    let rows = opened.plans[0].rows() as f64;
+    let seconds = rows / SCATTER_ROWS_PER_S + 2.0 * rows / CORE_ROWS_PER_S;
+    graph("read ─► by user ─► k-core ─► sequences ─► commit", seconds / workers, HERE, text);
     Ok(())
 }
 

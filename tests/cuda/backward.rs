@@ -193,6 +193,28 @@ fn a_step_is_the_processors() {
 }
 
 #[test]
+fn a_product_of_f32_rounds_nothing() {
+    let [rows, outputs, inputs] = [3, 5, 40];
+    let (a, b) = (random(24, rows * inputs), random(25, outputs * inputs));
+    let found = once(|device| {
+        let (x, weight) = (Buffer::of(device, &a)?, Buffer::of(device, &b)?);
+        let c = Buffer::<f32>::new(device, rows * outputs)?;
+        device.product(&Product::new([rows, outputs, inputs], &x, &weight, &c)?)?;
+        let narrow = Buffer::<Bf16>::new(device, c.len())?;
+        let said = Product::new([rows, outputs, inputs], &x, &weight, &narrow).unwrap_err();
+        assert_eq!(said.to_string(), "product: what comes of f32 is f32");
+        c.read(device)
+    });
+    let Some(found) = found else { return };
+    for (at, found) in found.iter().enumerate() {
+        let [row, output] = [at / outputs, at % outputs];
+        let (a, b) = (&a[row * inputs..][..inputs], &b[output * inputs..][..inputs]);
+        let exact: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        assert!((f64::from(*found) - exact).abs() < 1e-5, "{found} {exact}");
+    }
+}
+
+#[test]
 fn a_product_takes_operands_as_they_lie() {
     let [rows, outputs, inputs] = [3, 5, 4];
     for form in 0..8 {

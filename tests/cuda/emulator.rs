@@ -169,10 +169,11 @@ impl Driver for Emulator {
     }
 
     fn product(&self, product: &Product) -> Result<()> {
-        let letter = match (product.is_fp8(), product.kind()) {
-            (false, Kind::Bf16) => b'P',
-            (false, _) => b'Q',
-            (true, _) => b'8',
+        let letter = match (product.factors(), product.kind()) {
+            (Kind::U8, _) => b'8',
+            (Kind::F32, _) => b'F',
+            (_, Kind::Bf16) => b'P',
+            _ => b'Q',
         };
         let Form { a_turned, b_turned, apart, scale, add } = product.form();
         let sizes = product.size().into_iter().chain(apart).map(|size| size as u64);

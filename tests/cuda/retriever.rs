@@ -4,7 +4,7 @@ use super::*;
 use crate::decoder::learning::{distance, length};
 use steerage::device::cuda::kernels::{
     self, Embed, GroupedAttention, GroupedAttentionBackward, Indices, Linear, LinearBackward,
-    Visits,
+    SequenceAttention, Starts, Visits,
 };
 use steerage::device::shape::{AttentionShape, EmbedShape, GroupedShape, LinearShape};
 use steerage::device::{Activation, Backend, Cpu, Dropout, Queries};
@@ -210,6 +210,42 @@ fn attend(device: &Device, shape: &GroupedShape<'_>, keys: &[u64]) -> Result<Vec
     let mut bits = bits_of_bf16(&out.read(device)?);
     bits.extend(bits_of_bf16(&d_qkv.read(device)?));
     Ok(bits)
+}
+
+#[test]
+fn attention_in_f32_is_the_processors() {
+    for (heads, width, lengths) in [(3, 64, &[1, 33, 0, 70][..]), (1, 128, &[5, 64])] {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let shape = AttentionShape { offsets: &offsets, heads, width };
+        let numbers = shape.tokens() * heads * width;
+        let qkv = random(63, 3 * numbers);
+        let found = under_all_orders(|device| {
+            let out = Buffer::new(device, numbers)?;
+            let call = SequenceAttention {
+                size: [heads, width],
+                scale: 1.0 / (width as f32).sqrt(),
+                starts: &Starts::of(device, &offsets)?,
+                qkv: &Buffer::of(device, &qkv)?,
+                out: &out,
+            };
+            launch(device, call.launch())?;
+            let refused = SequenceAttention { size: [2 * heads, 32], ..call }.launch();
+            assert!(refused.unwrap_err().to_string().contains("heads of 64 or 128, found 32"));
+            Ok(bits_of_f32(&out.read(device)?))
+        });
+        let Some(found) = found else { return };
+        let (mut out, mut probabilities) = (vec![0.0; numbers], vec![0.0; shape.pairs()]);
+        Cpu.attention(steerage::device::Attention {
+            shape,
+            qkv: &qkv,
+            dropout: Dropout::NONE,
+            probabilities: &mut probabilities,
+            out: &mut out,
+        });
+        let off = distance(&f32_of_bits(&found), &out) / length(&out);
+        assert!(off < 1e-6, "{off}");
+    }
 }
 
 #[test]

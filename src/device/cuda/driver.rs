@@ -105,8 +105,8 @@ impl Default for Form {
 }
 
 impl Product {
-    /// Shapes: a (rows, inputs), b (outputs, inputs), both bf16 or both FP8; c (rows, outputs),
-    /// bf16, or of bf16 also f32.
+    /// Shapes: a (rows, inputs), b (outputs, inputs), both bf16, both FP8 or both f32; c (rows,
+    /// outputs), bf16, or of bf16 also f32, and of f32 f32 alone.
     ///
     /// # Errors
     /// If a buffer is too short, or a dimension is 0.
@@ -151,6 +151,9 @@ impl Product {
         }
         let operands = [a.view(), b.view(), c.view()].map(View::clone);
         let product = Self { size, operands, form };
+        if product.factors() == Kind::F32 && product.kind() != Kind::F32 {
+            return Err(Error::Device("product: what comes of f32 is f32".into()));
+        }
         let fits = |size: usize| size.is_multiple_of(FP8_SIZES);
         let plain = !form.a_turned && !form.b_turned && product.kind() == Kind::Bf16;
         if product.is_fp8() && !(plain && fits(outputs) && fits(inputs)) {
@@ -182,14 +185,20 @@ impl Product {
         self.operands[2].kind()
     }
 
+    /// In what the operands are.
+    pub fn factors(&self) -> Kind {
+        self.operands[0].kind()
+    }
+
     /// Whether FP8 numbers are multiplied.
     pub fn is_fp8(&self) -> bool {
-        self.operands[0].kind() == Kind::U8
+        self.factors() == Kind::U8
     }
 }
 
-/// What a product can multiply: bf16 or, as bytes, FP8.
+/// What a product can multiply: bf16, f32 or, as bytes, FP8.
 pub trait Factor: super::Element {}
+impl Factor for f32 {}
 impl Factor for Bf16 {}
 impl Factor for u8 {}
 

@@ -76,6 +76,8 @@ kernels! {
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
     "round.cu": ROUND "round_numbers";
     "sampled_loss.cu": SAMPLED_LOSS "sampled_loss";
+    "sequence_attention.cu": SEQUENCE_ATTENTION_64 "sequence_attention_64",
+        SEQUENCE_ATTENTION_128 "sequence_attention_128";
     "spread.cu": SPREAD "spread";
     "square_sums.cu": SQUARE_SUMS "square_sums";
     "top_k.cu": TOP_K_F32 "top_k_f32", TOP_K_BF16 "top_k_bf16", TOP_K_MERGE "top_k_merge";

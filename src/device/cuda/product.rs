@@ -29,10 +29,9 @@ pub(super) struct Products {
     chosen: Mutex<HashMap<Choice, sys::cublasLtMatmulAlgo_t>>,
 }
 
-/// What an algorithm is chosen by: dimensions, distances, what is turned, in what the result is
-/// written, by how many bytes what can be divided where the operands begin, and whether they are
-/// FP8.
-type Choice = ([usize; 3], [usize; 3], [bool; 2], u8, [u32; 3], bool);
+/// What an algorithm is chosen by: dimensions, distances, what is turned, by how many bytes what
+/// can be divided where the operands begin, and in what operands and result are.
+type Choice = ([usize; 3], [usize; 3], [bool; 2], [u32; 3], [u8; 2]);
 
 /// What the library takes for granted, and memory begins at, unless it is told otherwise.
 const ALIGNED_BYTES: u64 = 256;
@@ -122,16 +121,16 @@ impl Products {
         let turned = [form.a_turned, form.b_turned];
         // Parts of a matrix begin where others end.
         let aligned = product.operands().each_ref().map(|view| alignment(view.address()));
-        let (written, fp8) = (product.kind() as u8, product.is_fp8());
-        let choice = (size, form.apart, turned, written, aligned, fp8);
+        let kinds = [product.factors(), product.kind()];
+        let choice = (size, form.apart, turned, aligned, kinds.map(|kind| kind as u8));
         if let Some(algorithm) = chosen.get(&choice) {
             return Ok(*algorithm);
         }
         let chosen_now = Plan::new(product, size)?.choose(&self.handle, aligned);
         let algorithm = chosen_now.map_err(|error| {
-            let kind = if fp8 { "FP8" } else { "bf16" };
+            let [factors, _] = kinds;
             Error::Device(format!(
-                "{error}: for a product of {kind}, rows, outputs, inputs {size:?}"
+                "{error}: for a product of {factors:?}, rows, outputs, inputs {size:?}"
             ))
         })?;
         chosen.insert(choice, algorithm);
@@ -151,15 +150,18 @@ struct Plan {
 impl Plan {
     /// Of a product, for as many rows as `size` says.
     ///
+    /// Numbers of 32 bits are multiplied as they are, not rounded to fewer (CUBLAS_COMPUTE_32F).
     /// FP8 numbers are summed without the shortcut that keeps fewer bits of sums on the way
     /// (CUBLASLT_MATMUL_DESC_FAST_ACCUM, which is off unless asked for), and their scales are
     /// applied by what reads the sums.
     fn new(product: &Product, [rows, outputs, inputs]: [usize; 3]) -> Result<Self> {
-        let (form, bf16) = (product.form(), sys::cudaDataType_t::CUDA_R_16BF);
-        let narrow = product.kind() == Kind::Bf16;
-        let c_kind = if narrow { bf16 } else { sys::cudaDataType_t::CUDA_R_32F };
-        let fp8 = sys::cudaDataType_t::CUDA_R_8F_E4M3;
-        let factor = if product.is_fp8() { fp8 } else { bf16 };
+        let form = product.form();
+        let named = |kind| match kind {
+            Kind::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
+            Kind::U8 => sys::cudaDataType_t::CUDA_R_8F_E4M3,
+            _ => sys::cudaDataType_t::CUDA_R_32F,
+        };
+        let [factor, c_kind] = [product.factors(), product.kind()].map(named);
         // What lies row by row is, read by columns, its transpose.
         let layout = |kind, [high, wide]: [usize; 2], turned: bool, apart: usize| {
             let [high, wide] = if turned { [wide, high] } else { [high, wide] };

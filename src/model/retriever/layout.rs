@@ -29,9 +29,12 @@ pub struct BlockLayout {
 }
 
 impl BlockLayout {
-    /// Weights with their biases, of what products read.
-    pub fn sites(&self) -> [&Range<usize>; 4] {
-        [&self.projection, &self.output, &self.first, &self.second]
+    /// Weight and bias of a product: 0 for that of queries, keys and values, 1 for the output, 2
+    /// and 3 for the forward ones.
+    pub fn weight_and_bias(&self, site: usize, hidden: usize) -> [Range<usize>; 2] {
+        let all = [&self.projection, &self.output, &self.first, &self.second][site];
+        let bias = all.end - all.len() / (hidden + 1);
+        [all.start..bias, bias..all.end]
     }
 }
 

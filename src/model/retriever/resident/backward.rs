@@ -1,16 +1,17 @@
 //! A retriever's backward pass on a device, as launches and products: the same steps as on the
 //! processor.
 
+use super::forward::Placed;
 use super::learner::ResidentLearner;
-use super::room::{Normed, Room, Size};
-use super::{Placed, Resident};
+use super::room::{Normed, Room};
+use super::{Resident, Size};
 use crate::device::Queries;
 use crate::device::cuda::kernels::{
     Dropout, GroupedAttentionBackward, LayerNormBackward, LinearBackward, LookupBackward,
     NormWeight, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Output};
-use crate::device::shape::NormShape;
+use crate::device::shape::{GroupedShape, NormShape};
 use crate::error::Result;
 use crate::model::resident::{SiteBackward, SiteRoom, clear};
 use crate::model::retriever::Tokens;
@@ -43,7 +44,7 @@ impl LearningRoom {
     pub fn new(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
         let (hidden, tokens) = (size.config.hidden, size.tokens);
         Ok(Self {
-            forward: Room::keeping(driver, size)?,
+            forward: Room::new(driver, size)?,
             d_branch: size.wide(driver, hidden)?,
             rounded: size.narrow(driver, hidden)?,
             d_stream: size.wide(driver, hidden)?,
@@ -71,13 +72,16 @@ impl Learned {
     /// Copies a batch.
     pub fn of(resident: &Resident, tokens: &Tokens) -> Result<Self> {
         let (driver, hidden) = (&*resident.driver, resident.config.hidden);
-        let visits = Visits::of(driver, &resident.shape(tokens), Queries::All)?;
+        let (heads, width) = (resident.config.heads, resident.heads.wide);
+        let offsets = tokens.offsets();
+        let shape = GroupedShape { offsets, parents: &[], heads, shared: heads, width };
+        let visits = Visits::of(driver, &shape, Queries::All)?;
         let uses = |at: usize, rows: &[u32]| {
             let table = resident.weights.tables[at].len() / hidden;
             Uses::of(driver, [table, hidden], rows.iter().copied().map(Some))
         };
         let looked_up = [uses(0, &tokens.items)?, uses(1, &tokens.positions)?];
-        let placed = resident.place_with(tokens, visits.paths().clone())?;
+        let placed = Placed::of(driver, tokens, visits.paths().clone())?;
         Ok(Self { placed, visits, looked_up })
     }
 }
@@ -116,7 +120,7 @@ impl ResidentLearner {
         b: usize,
         [d_stream, d_branch]: [&Buffer<f32>; 2],
     ) -> Result<()> {
-        let (place, placed) = (self.room.forward.place(b), &with.placed);
+        let (place, placed) = (&self.room.forward.places[b], &with.placed);
         let d_sums = &self.room.d_sums.slice(0..d_stream.len())?;
         let d_out = &self.undrop(d_stream, None, placed.dropout(b, SECOND), d_sums)?;
         self.site_backward((b, 3), &place.active_rounded, d_out, d_branch)?;
@@ -134,9 +138,9 @@ impl ResidentLearner {
         [d_stream, d_branch]: [&Buffer<f32>; 2],
     ) -> Result<()> {
         let (resident, room) = (&self.resident, &self.room);
-        let (place, placed, heads) = (room.forward.place(b), &with.placed, resident.config.heads);
+        let (place, placed, heads) = (&room.forward.places[b], &with.placed, resident.config.heads);
         let (rows, queries) = (placed.tokens(), heads * resident.heads.wide);
-        let d_rounded = &resident.rounded(d_stream, &room.d_rounded)?;
+        let d_rounded = &self.rounded(d_stream, &room.d_rounded)?;
         let d_mixed = &room.d_mixed.slice(0..rows * queries)?;
         self.site_backward((b, 1), &place.mixed, d_rounded, d_mixed)?;
         let d_qkv = &room.d_qkv.slice(0..rows * 3 * queries)?;
@@ -181,8 +185,8 @@ impl ResidentLearner {
         d_out: &Buffer<Bf16>,
         d_x: &Buffer<T>,
     ) -> Result<()> {
-        let Self { resident, places, parameters, room, .. } = self;
-        let with = &resident.weights.blocks[b].sites[site];
+        let Self { multiplied, places, parameters, room, .. } = self;
+        let with = &multiplied[b][site];
         let trained = &places.blocks[b].sites[site];
         let (rows, room) = (d_out.len() / with.adapters.outputs(), &room.sites);
         SiteBackward { parameters, room, with, trained, rows, x, sums: d_out, d_out }
@@ -197,7 +201,7 @@ impl ResidentLearner {
     ) -> Result<()> {
         let norm = &self.resident.weights.blocks[b].norms[half];
         let Some(trained) = &self.places.blocks[b].norms else { return Ok(()) };
-        let from = &self.room.forward.place(b).normed[half];
+        let from = &self.room.forward.places[b].normed[half];
         self.norm_backward(from, (norm, &trained[half]), gradients)
     }
 

@@ -118,7 +118,7 @@ impl ResidentLearner {
         let config = &self.resident.config;
         let (hidden, wide) = (config.hidden, scored.wide);
         let output = &room.forward.hidden.slice(0..targets.len() * hidden)?;
-        let output = self.resident.rounded(output, &room.rounded)?;
+        let output = self.rounded(output, &room.rounded)?;
         let trained = &TrainedSite::Weight { weight: self.places.tables[0].clone(), bias: None };
         let at_once = scored.scores.len() / wide;
         for (chunk, targets) in targets.chunks(at_once).enumerate() {

@@ -2,8 +2,8 @@
 
 use super::backward::LearningRoom;
 use super::loss::ScoreRoom;
-use super::room::{Room, Size};
-use super::{EIGHT, Resident};
+use super::pass::PassRoom;
+use super::{EIGHT, Resident, Size};
 use crate::device::cuda::Counted;
 use crate::error::{Error, Result};
 use crate::model::decoder::Memory;
@@ -18,12 +18,11 @@ impl RetrieverConfig {
     pub fn device_memory(&self, tokens_max: usize) -> Result<Memory> {
         let heads = self.device_heads()?;
         let counted = Counted::default();
-        let room = Room::passing(&counted, self.device_size(heads, tokens_max))?;
+        let room = PassRoom::new(&counted, self.device_size(heads, tokens_max))?;
         let batch_bytes = counted.bytes();
         drop(room);
-        let [products, others] = self.numbers(heads);
-        let weights_bytes = products * size_of::<u16>() + others * size_of::<f32>();
-        Ok(Memory { weights_bytes, batch_bytes })
+        let numbers: usize = self.numbers(heads).into_iter().sum();
+        Ok(Memory { weights_bytes: numbers * size_of::<f32>(), batch_bytes })
     }
 
     /// As [`RetrieverConfig::device_memory`], of one that learns, from the scores of all items or
@@ -34,7 +33,7 @@ impl RetrieverConfig {
     pub fn learning_memory(&self, candidates: Option<usize>, tokens_max: usize) -> Result<Memory> {
         let heads = self.device_heads()?;
         let (counted, size) = (Counted::default(), self.device_size(heads, tokens_max));
-        let rooms = (Room::passing(&counted, size)?, LearningRoom::new(&counted, size)?);
+        let rooms = (PassRoom::new(&counted, size)?, LearningRoom::new(&counted, size)?);
         let scores = match candidates {
             None => Some(ScoreRoom::new(&counted, self.items, size.tokens)?),
             Some(_) => None,

@@ -1,10 +1,8 @@
-//! A retriever whose weights lie on a device, where histories become users' vectors: the same steps
-//! as on the processor, as launches.
-//!
-//! What is multiplied is bf16; sums, norms and the stream between layers are f32. A user's vector
-//! has the same bits whoever is encoded with them.
+//! A retriever whose weights lie on a device, where histories become users' vectors in f32, and
+//! where it learns. A user's vector has the same bits whoever is encoded with them.
 
 mod backward;
+mod forward;
 mod learner;
 mod loss;
 mod memory;
@@ -17,13 +15,11 @@ pub use loss::LossRule;
 
 use super::layout::BlockLayout;
 use super::{Retriever, RetrieverConfig, Tokens};
-use crate::device::cuda::kernels::{Indices, Offsets, Paths, Pool, Pooling};
-use crate::device::cuda::{Buffer, Driver, SharedDriver};
-use crate::device::shape::GroupedShape;
+use crate::device::cuda::{Bf16, Buffer, Driver, SharedDriver};
 use crate::error::{Error, Result};
-use crate::model::resident::{Given, Heads, Laid, Multiplied};
+use crate::model::resident::{Heads, Laid};
 use crate::types::ItemId;
-use room::{Room, Size};
+use pass::PassRoom;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -41,7 +37,32 @@ pub struct Resident {
     /// Tokens of a batch.
     tokens_max: usize,
     /// What a pass computes in: one at a time.
-    room: Mutex<Room>,
+    room: Mutex<PassRoom>,
+}
+
+/// How large rooms are.
+#[derive(Clone, Copy)]
+struct Size<'a> {
+    config: &'a RetrieverConfig,
+    heads: Heads,
+    tokens: usize,
+}
+
+impl Size<'_> {
+    /// Numbers of a token's queries.
+    fn queries(&self) -> usize {
+        self.config.heads * self.heads.wide
+    }
+
+    /// So many columns for each token.
+    fn wide(&self, driver: &dyn Driver, columns: usize) -> Result<Buffer<f32>> {
+        Buffer::new(driver, self.tokens * columns)
+    }
+
+    /// The same in bf16.
+    fn narrow(&self, driver: &dyn Driver, columns: usize) -> Result<Buffer<Bf16>> {
+        Buffer::new(driver, self.tokens * columns)
+    }
 }
 
 /// What stays on the device.
@@ -54,20 +75,15 @@ struct Weights {
 
 struct Block {
     /// Queries, keys and values; the output; the first and the second forward product.
-    sites: [Multiplied; 4],
+    sites: [Site; 4],
     /// Of attention, and of the forward products.
     norms: [Buffer<f32>; 2],
 }
 
-/// What launches need to know of a batch.
-struct Placed {
-    items: Indices,
-    positions: Indices,
-    paths: Paths,
-    /// No token has an adapter.
-    chosen: Indices,
-    /// The rate, and a key for each token, if anything is dropped.
-    dropped: Option<(f32, Buffer<u64>)>,
+/// A weight (outputs, inputs) and its bias, in the device's heads.
+struct Site {
+    weight: Buffer<f32>,
+    bias: Buffer<f32>,
 }
 
 impl Resident {
@@ -84,7 +100,7 @@ impl Resident {
         let tokens_max = tokens_max.max(config.length_max);
         let weights = Weights::of(&*driver, retriever, heads)?;
         let size = Size { config: &config, heads, tokens: tokens_max };
-        let room = Mutex::new(Room::passing(&*driver, size)?);
+        let room = Mutex::new(PassRoom::new(&*driver, size)?);
         Ok(Self { driver, config, heads, weights, tokens_max, room })
     }
 
@@ -121,42 +137,10 @@ impl Resident {
                 tokens.push(history, length_max);
                 users.push(to);
             }
-            let placed = self.place(&tokens)?;
-            self.forward(&room, &placed)?;
-            let offsets = &Offsets::of(&*self.driver, tokens.offsets())?;
-            let out = &Buffer::new(&*self.driver, users.len() * hidden)?;
-            let x = &room.hidden.slice(0..tokens.len() * hidden)?;
-            let call = Pool { hidden, pooling: Pooling::Last, x, offsets, out };
-            self.driver.launch(&call.launch()?)?;
-            let rows = out.read(&*self.driver)?;
+            let rows = self.vectors(&room, &tokens)?;
             users.iter_mut().zip(rows.chunks(hidden)).for_each(|(to, row)| to.copy_from_slice(row));
         }
         Ok(all)
-    }
-
-    /// Dimensions of a batch's attention.
-    fn shape<'a>(&self, tokens: &'a Tokens) -> GroupedShape<'a> {
-        let (heads, width) = (self.config.heads, self.heads.wide);
-        GroupedShape { offsets: tokens.offsets(), parents: &[], heads, shared: heads, width }
-    }
-
-    /// Copies a batch that nothing is learned from.
-    fn place(&self, tokens: &Tokens) -> Result<Placed> {
-        let paths = Paths::of(&*self.driver, &self.shape(tokens), crate::device::Queries::All)?;
-        self.place_with(tokens, paths)
-    }
-
-    fn place_with(&self, tokens: &Tokens, paths: Paths) -> Result<Placed> {
-        let driver = &*self.driver;
-        let drops = tokens.dropout > 0.0;
-        let keys = drops.then(|| Buffer::of(driver, &tokens.keys)).transpose()?;
-        Ok(Placed {
-            items: Indices::of(driver, &tokens.items)?,
-            positions: Indices::of(driver, &tokens.positions)?,
-            paths,
-            chosen: Indices::of_some(driver, &vec![None; tokens.len()])?,
-            dropped: keys.map(|keys| (tokens.dropout, keys)),
-        })
     }
 
     /// Dimensions of what batches are computed in.
@@ -182,20 +166,13 @@ impl Block {
     fn of(driver: &dyn Driver, from: &Retriever, at: &BlockLayout, heads: Heads) -> Result<Self> {
         let hidden = from.config.hidden;
         let site = |site: usize| {
-            let numbers = &from.parameters[at.sites()[site].clone()];
-            let outputs = numbers.len() / (hidden + 1);
-            let (weight, bias) = numbers.split_at(outputs * hidden);
-            let given = Given {
-                size: [outputs, hidden],
-                read: &|row, to| {
-                    to.copy_from_slice(&weight[row * hidden..][..hidden]);
-                    Ok(())
-                },
-                bias,
-                changes: &[],
-                fp8: false,
-            };
-            Multiplied::of(driver, Laid { heads, site }, &given)
+            let (laid, [weight, bias]) = (Laid { heads, site }, at.weight_and_bias(site, hidden));
+            let [weight, bias] = [weight, bias].map(|at| from.parameters[at].to_vec());
+            let inputs = laid.inputs(vec![0.0; hidden]).len();
+            Ok::<_, Error>(Site {
+                weight: Buffer::of(driver, &laid.outputs(laid.inputs(weight), inputs))?,
+                bias: Buffer::of(driver, &laid.outputs(bias, 1))?,
+            })
         };
         let norm = |at: &Range<usize>| Buffer::of(driver, &from.parameters[at.clone()]);
         Ok(Self {

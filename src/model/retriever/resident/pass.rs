@@ -1,139 +1,137 @@
-//! A retriever's forward pass on a device, as launches: the same steps as on the processor.
+//! What a retriever on a device makes of histories, as launches and products in f32: the
+//! processor's steps, so that vectors differ in their last bits alone, and lists hardly ever.
 
-use super::room::{Normed, Room};
-use super::{Placed, Resident};
+use super::{Block, Resident, Site, Size};
 use crate::device::Activation;
 use crate::device::cuda::kernels::{
-    Dropout, Embed, GroupedAttention, LayerNorm, Linear, LoraLinear, Round,
+    Dropout, Embed, Indices, LayerNorm, Linear, Offsets, Pool, Pooling, SequenceAttention, Starts,
 };
-use crate::device::cuda::{Bf16, Buffer, Product};
+use crate::device::cuda::{Buffer, Driver, Product};
 use crate::device::shape::NormShape;
 use crate::error::Result;
-use crate::model::resident::Multiplied;
+use crate::model::retriever::Tokens;
 use crate::model::retriever::pass::EPSILON;
-use crate::model::retriever::tokens::{ATTENTION, EMBEDDING, FIRST, SECOND, site};
 
-/// What becomes of a product's sums: see [`Linear`].
-struct Then<'a> {
-    activation: Activation,
-    dropout: Dropout<'a>,
-    residual: Option<&'a Buffer<f32>>,
+/// What a pass computes in, for batches of some tokens.
+pub struct PassRoom {
+    /// (tokens, hidden): between blocks; what norms leave; what products leave.
+    stream: Buffer<f32>,
+    normed: Buffer<f32>,
+    sums: Buffer<f32>,
+    /// (tokens, 3 · heads · wide).
+    qkv: Buffer<f32>,
+    /// (tokens, heads · wide).
+    mixed: Buffer<f32>,
+    /// (tokens, 2): of norms.
+    statistics: Buffer<f32>,
 }
 
-impl Placed {
-    /// How many tokens there are.
-    pub fn tokens(&self) -> usize {
-        self.items.len()
+impl PassRoom {
+    /// Takes it.
+    pub fn new(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
+        let hidden = size.config.hidden;
+        Ok(Self {
+            stream: size.wide(driver, hidden)?,
+            normed: size.wide(driver, hidden)?,
+            sums: size.wide(driver, hidden)?,
+            qkv: size.wide(driver, 3 * size.queries())?,
+            mixed: size.wide(driver, size.queries())?,
+            statistics: size.wide(driver, 2)?,
+        })
     }
 
-    /// What a site of a block drops.
-    pub fn dropout(&self, block: usize, of: u64) -> Dropout<'_> {
-        match &self.dropped {
-            Some((rate, keys)) => Dropout { rate: *rate, site: site(block, of), keys: Some(keys) },
-            None => Dropout::NONE,
-        }
+    /// Of so many tokens.
+    fn part(&self, rows: usize, size: Size<'_>) -> Result<PassRoom> {
+        let [hidden, queries] = [rows * size.config.hidden, rows * size.queries()];
+        Ok(Self {
+            stream: self.stream.slice(0..hidden)?,
+            normed: self.normed.slice(0..hidden)?,
+            sums: self.sums.slice(0..hidden)?,
+            qkv: self.qkv.slice(0..3 * queries)?,
+            mixed: self.mixed.slice(0..queries)?,
+            statistics: self.statistics.slice(0..2 * rows)?,
+        })
     }
 }
 
 impl Resident {
-    /// Leaves each token's output in the room, and what blocks compute, if it has a place for each.
-    pub(super) fn forward(&self, room: &Room, placed: &Placed) -> Result<()> {
-        let (hidden, blocks) = (self.config.hidden, self.weights.blocks.len());
-        let numbers = placed.tokens() * hidden;
+    /// The last position's vector of each sequence, none of them empty: (sequences, hidden).
+    pub(super) fn vectors(&self, room: &PassRoom, tokens: &Tokens) -> Result<Vec<f32>> {
+        let (driver, hidden) = (&*self.driver, self.config.hidden);
+        let room = &room.part(tokens.len(), self.size())?;
         let [item_table, position_table] = &self.weights.tables;
         let embed = Embed {
             hidden,
-            items: &placed.items,
-            positions: &placed.positions,
+            items: &Indices::of(driver, &tokens.items)?,
+            positions: &Indices::of(driver, &tokens.positions)?,
             item_table,
             position_table,
             kinds: None,
             scale: (hidden as f32).sqrt(),
-            dropout: placed.dropout(0, EMBEDDING),
-            out: &room.stream(0, blocks).x.slice(0..numbers)?,
+            dropout: Dropout::NONE,
+            out: &room.stream,
         };
-        self.driver.launch(&embed.launch()?)?;
-        for b in 0..blocks {
-            self.mix(room, placed, b)?;
-            let to = &room.stream(b + 1, blocks).x.slice(0..numbers)?;
-            self.go_on(room, placed, b, to)?;
+        driver.launch(&embed.launch()?)?;
+        let starts = &Starts::of(driver, tokens.offsets())?;
+        for block in &self.weights.blocks {
+            self.mix(room, starts, block)?;
+            self.go_on(room, block)?;
         }
-        self.norm(&room.last, &self.weights.last_norm, &room.hidden.slice(0..numbers)?)
+        self.norm(room, &self.weights.last_norm)?;
+        let offsets = &Offsets::of(driver, tokens.offsets())?;
+        let out = &Buffer::new(driver, (tokens.offsets().len() - 1) * hidden)?;
+        let (pooling, x) = (Pooling::Last, &room.normed);
+        driver.launch(&Pool { hidden, pooling, x, offsets, out }.launch()?)?;
+        out.read(driver)
     }
 
-    /// middle = stream + output(attention(qkv(norm(stream)))).
-    fn mix(&self, room: &Room, placed: &Placed, b: usize) -> Result<()> {
-        let (driver, heads, rows) = (&*self.driver, self.config.heads, placed.tokens());
-        let (block, place) = (&self.weights.blocks[b], room.place(b));
-        let numbers = rows * self.config.hidden;
-        let queries = heads * self.heads.wide;
-        let qkv = &place.qkv.slice(0..rows * 3 * queries)?;
-        let mixed = &place.mixed.slice(0..rows * queries)?;
-        let wide = &room.wide.slice(0..numbers)?;
-        self.norm(&place.normed[0], &block.norms[0], wide)?;
-        let x = &self.rounded(wide, &place.rounded[0])?;
+    /// stream += output(attention(qkv(norm(stream)))).
+    fn mix(&self, room: &PassRoom, starts: &Starts, block: &Block) -> Result<()> {
         let [first, output, ..] = &block.sites;
-        let sums = &first.product(driver, (rows, x), None, &room.sums)?;
-        let sums = first.sums(rows, sums, &placed.chosen);
-        driver.launch(&LoraLinear { sums, out: qkv }.launch()?)?;
-        let statistics = &place.statistics.slice(0..rows * heads)?;
-        let (paths, scale, kept) = (&placed.paths, self.heads.scale(), None);
-        let dropout = placed.dropout(b, ATTENTION);
-        let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: mixed };
-        driver.launch(&call.launch()?)?;
-        let residual = Some(&place.normed[0].x.slice(0..numbers)?);
-        let then = Then { activation: Activation::Identity, dropout: Dropout::NONE, residual };
-        self.product(room, (rows, mixed, output), then, &place.normed[1].x.slice(0..numbers)?)
+        self.norm(room, &block.norms[0])?;
+        self.product(&room.normed, first, &room.qkv, (Activation::Identity, None))?;
+        let call = SequenceAttention {
+            size: [self.config.heads, self.heads.wide],
+            scale: self.heads.scale(),
+            starts,
+            qkv: &room.qkv,
+            out: &room.mixed,
+        };
+        self.driver.launch(&call.launch()?)?;
+        self.product(&room.mixed, output, &room.sums, (Activation::Identity, Some(&room.stream)))
     }
 
-    /// stream = middle + drop(second(drop(relu(first(norm(middle)))))).
-    fn go_on(&self, room: &Room, placed: &Placed, b: usize, stream: &Buffer<f32>) -> Result<()> {
-        let (block, place, rows) = (&self.weights.blocks[b], room.place(b), placed.tokens());
+    /// stream += second(relu(first(norm(stream)))).
+    fn go_on(&self, room: &PassRoom, block: &Block) -> Result<()> {
         let [.., first, second] = &block.sites;
-        let wide = &room.wide.slice(0..stream.len())?;
-        self.norm(&place.normed[1], &block.norms[1], wide)?;
-        let x = &self.rounded(wide, &place.rounded[1])?;
-        let active = &place.active.slice(0..stream.len())?;
-        let (activation, dropout) = (Activation::Relu, placed.dropout(b, FIRST));
-        let then = Then { activation, dropout, residual: None };
-        self.product(room, (rows, x, first), then, active)?;
-        let x = &self.rounded(active, &place.active_rounded)?;
-        let residual = Some(&place.normed[1].x.slice(0..stream.len())?);
-        let dropout = placed.dropout(b, SECOND);
-        let then = Then { activation: Activation::Identity, dropout, residual };
-        self.product(room, (rows, x, second), then, stream)
+        self.norm(room, &block.norms[1])?;
+        self.product(&room.normed, first, &room.sums, (Activation::Relu, None))?;
+        self.product(&room.sums, second, &room.normed, (Activation::Identity, Some(&room.stream)))
     }
 
-    /// Rows times a site's weight, with its bias, and what follows, in f32.
+    /// Rows times a site's weight, with its bias, and what follows: added to a stream, or where the
+    /// sums were.
     fn product(
         &self,
-        room: &Room,
-        (rows, x, with): (usize, &Buffer<Bf16>, &Multiplied),
-        then: Then<'_>,
-        out: &Buffer<f32>,
+        x: &Buffer<f32>,
+        Site { weight, bias }: &Site,
+        sums: &Buffer<f32>,
+        (activation, stream): (Activation, Option<&Buffer<f32>>),
     ) -> Result<()> {
-        let (outputs, inputs) = (with.adapters.outputs(), with.adapters.inputs());
-        let sums = &room.wide.slice(0..rows * outputs)?;
-        let weight = with.adapters.weight()?;
-        self.driver.product(&Product::new([rows, outputs, inputs], x, weight, sums)?)?;
-        let Then { activation, dropout, residual } = then;
-        let (size, bias) = ([rows, outputs], with.bias.as_ref());
-        let call = Linear { size, sums, bias, activation, dropout, residual, out };
+        let outputs = bias.len();
+        let size = [sums.len() / outputs, outputs];
+        let inputs = weight.len() / outputs;
+        self.driver.product(&Product::new([size[0], outputs, inputs], x, weight, sums)?)?;
+        let (bias, dropout, out) = (Some(bias), Dropout::NONE, stream.unwrap_or(sums));
+        let call = Linear { size, sums, bias, activation, dropout, residual: stream, out };
         self.driver.launch(&call.launch()?)
     }
 
-    /// Rows as products read them, at the beginning of a buffer.
-    pub(super) fn rounded(&self, x: &Buffer<f32>, to: &Buffer<Bf16>) -> Result<Buffer<Bf16>> {
-        let rounded = to.slice(0..x.len())?;
-        self.driver.launch(&Round { x, rounded: &rounded }.launch()?)?;
-        Ok(rounded)
-    }
-
-    fn norm(&self, from: &Normed, affine: &Buffer<f32>, out: &Buffer<f32>) -> Result<()> {
+    /// normed = norm(stream).
+    fn norm(&self, room: &PassRoom, affine: &Buffer<f32>) -> Result<()> {
+        let PassRoom { stream: x, normed: out, statistics, .. } = room;
         let (hidden, epsilon) = (self.config.hidden, EPSILON);
-        let shape = NormShape { rows: out.len() / hidden, hidden };
-        let x = &from.x.slice(0..out.len())?;
-        let statistics = &from.statistics.slice(0..2 * shape.rows)?;
+        let shape = NormShape { rows: x.len() / hidden, hidden };
         self.driver.launch(&LayerNorm { shape, x, affine, epsilon, out, statistics }.launch()?)
     }
 }

@@ -1,8 +1,8 @@
-//! What a retriever's passes compute in, on a device.
+//! What the forward pass of a retriever that learns computes in, and keeps for the backward pass.
 
+use super::Size;
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
-use crate::model::resident::Heads;
 use crate::model::retriever::RetrieverConfig;
 
 /// What a block computes, as its backward pass reads it.
@@ -28,30 +28,7 @@ pub struct Normed {
     pub statistics: Buffer<f32>,
 }
 
-/// How large places are.
-#[derive(Clone, Copy)]
-pub struct Size<'a> {
-    pub config: &'a RetrieverConfig,
-    pub heads: Heads,
-    pub tokens: usize,
-}
-
 impl Size<'_> {
-    /// Numbers of a token's queries.
-    pub fn queries(&self) -> usize {
-        self.config.heads * self.heads.wide
-    }
-
-    /// So many columns for each token.
-    pub fn narrow(&self, driver: &dyn Driver, columns: usize) -> Result<Buffer<Bf16>> {
-        Buffer::new(driver, self.tokens * columns)
-    }
-
-    /// The same in f32.
-    pub fn wide(&self, driver: &dyn Driver, columns: usize) -> Result<Buffer<f32>> {
-        Buffer::new(driver, self.tokens * columns)
-    }
-
     fn normed(&self, driver: &dyn Driver) -> Result<Normed> {
         let hidden = self.config.hidden;
         Ok(Normed { x: self.wide(driver, hidden)?, statistics: self.wide(driver, 2)? })
@@ -71,10 +48,10 @@ impl Size<'_> {
     }
 }
 
-/// What a pass computes in, for batches of some tokens: taken once.
+/// For batches of some tokens: taken once.
 pub struct Room {
-    /// One for each block if all is kept, or else one.
-    places: Vec<Place>,
+    /// One for each block.
+    pub places: Vec<Place>,
     /// What the last norm reads.
     pub last: Normed,
     /// (tokens, hidden): what it leaves.
@@ -86,20 +63,11 @@ pub struct Room {
 }
 
 impl Room {
-    /// Enough to go forward.
-    pub fn passing(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
-        Self::with(driver, size, 1)
-    }
-
-    /// Keeps what every block computes.
-    pub fn keeping(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
-        Self::with(driver, size, size.config.blocks)
-    }
-
-    fn with(driver: &dyn Driver, size: Size<'_>, places: usize) -> Result<Self> {
+    /// Takes it.
+    pub fn new(driver: &dyn Driver, size: Size<'_>) -> Result<Self> {
         let hidden = size.config.hidden;
         Ok(Self {
-            places: (0..places).map(|_| size.place(driver)).collect::<Result<_>>()?,
+            places: (0..size.config.blocks).map(|_| size.place(driver)).collect::<Result<_>>()?,
             last: size.normed(driver)?,
             hidden: size.wide(driver, hidden)?,
             wide: size.wide(driver, hidden)?,
@@ -107,13 +75,8 @@ impl Room {
         })
     }
 
-    /// What a block computes in.
-    pub fn place(&self, block: usize) -> &Place {
-        &self.places[block % self.places.len()]
-    }
-
-    /// What a block reads, of `blocks`; after all of them the last norm does.
-    pub fn stream(&self, block: usize, blocks: usize) -> &Normed {
-        if block < blocks { &self.place(block).normed[0] } else { &self.last }
+    /// What a block reads; after all of them the last norm does.
+    pub fn stream(&self, block: usize) -> &Normed {
+        self.places.get(block).map_or(&self.last, |place| &place.normed[0])
     }
 }

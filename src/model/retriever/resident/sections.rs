@@ -1,8 +1,7 @@
 //! What is trained of a retriever, all of it, and where it lies on a device.
 
-use super::Resident;
 use crate::error::Result;
-use crate::model::resident::{Laid, Multiplied, Sections, TrainedLayer, counted};
+use crate::model::resident::{Heads, Laid, Multiplied, Sections, TrainedLayer, counted};
 use crate::model::retriever::Retriever;
 use std::ops::Range;
 
@@ -14,12 +13,12 @@ pub struct Places {
     pub last_norm: Range<usize>,
 }
 
-/// Lays out a retriever's parameters. `scored` is what scores are multiplied with, if all items
-/// are: the items' rows, filled up.
+/// Lays out a retriever's parameters. `multiplied` is what products read while it learns,
+/// `scored` what scores are multiplied with, if all items are: the items' rows, filled up.
 ///
 /// Errors: those of [`Sections::add_weight`].
 pub fn lay(
-    resident: &Resident,
+    (heads, multiplied): (Heads, &[[Multiplied; 4]]),
     retriever: &Retriever,
     scored: Option<&Multiplied>,
 ) -> Result<(Sections, Places)> {
@@ -30,13 +29,12 @@ pub fn lay(
     let items = sections.add(items, true, rounded);
     let positions = sections.add(counted(layout.positions.clone()), true, None);
     let mut blocks = Vec::with_capacity(layout.blocks.len());
-    for (at, block) in layout.blocks.iter().zip(&resident.weights.blocks) {
-        let mut sites = Vec::with_capacity(block.sites.len());
-        for (site, (range, with)) in at.sites().into_iter().zip(&block.sites).enumerate() {
-            let laid = Laid { heads: resident.heads, site };
-            let bias = range.end - range.len() / (resident.config.hidden + 1);
-            let parts = [(range.start..bias, Some(bias..range.end))];
-            sites.push(sections.add_weight(laid, with, parts.into_iter())?);
+    for (at, multiplied) in layout.blocks.iter().zip(multiplied) {
+        let mut sites = Vec::with_capacity(multiplied.len());
+        for (site, with) in multiplied.iter().enumerate() {
+            let [weight, bias] = at.weight_and_bias(site, retriever.config.hidden);
+            let parts = std::iter::once((weight, Some(bias)));
+            sites.push(sections.add_weight(Laid { heads, site }, with, parts)?);
         }
         let norms = [&at.attention_norm, &at.forward_norm];
         let norms = norms.map(|norm| sections.add(counted(norm.clone()), true, None));
