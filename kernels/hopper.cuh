@@ -26,7 +26,7 @@ DEVICE void group_commit() { HOPPER("wgmma.commit_group.sync.aligned;" ::: "memo
 
 // A matrix that bulk copies bring boxes of: 64 rows of 64 numbers. The driver encodes it; it is a
 // kernel's argument, and stays where arguments are.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
     u64 encoded[16];
 };
 #define TENSOR_MAP(name) const __grid_constant__ TensorMap name

@@ -2,8 +2,8 @@
 //
 //   d_rows[r] += scale · Σ over the uses u of row r, in their order, of weights[u] · x[u / each],
 //
-// where without weights each is 1. Of a row that is used often, 64 uses at a time are a piece: its
-// sums go to parts, which are added in their order.
+// where a token has `each` uses, which without weights count once. Of a row that is used often, 64
+// uses at a time are a piece: its sums go to parts, which are added in their order.
 //
 // Shapes:  x (tokens, hidden) f32 or bf16; weights (tokens · each) f32 or null; uses u32, those of
 //          a row next to each other; pieces (pieces, 4) u32: the first of its uses, where they end,

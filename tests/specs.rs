@@ -110,6 +110,20 @@ fn an_encoder_reads_and_learns_on_one_device() {
     }
 }
 
+/// Before anything is read.
+#[test]
+fn a_retriever_that_a_device_does_not_take_is_refused_with_all_that_is_wrong() {
+    let job = "kind = \"train-retriever\"\nname = \"r\"\nsequences = \"run:p\"\n\
+               [model]\nhidden = 900\nheads = 2\n";
+    read(job.as_bytes(), &[]).unwrap();
+    let said = read(job.as_bytes(), &["device=cuda:0"]).unwrap_err().to_string();
+    assert!(said.contains("model.hidden: expected a multiple of 8, at most 512"), "{said}");
+    assert!(said.contains("model.heads: expected heads of at most 128 on a device"), "{said}");
+    assert!(read(job.as_bytes(), &["device=cuda:0", "model.hidden=128"]).is_ok());
+    let said = read(job.as_bytes(), &["device=cuda:0,1", "model.hidden=128"]).unwrap_err();
+    assert!(said.to_string().contains("device: a retriever computes on one device"), "{said}");
+}
+
 #[test]
 fn the_points_of_a_sweep_differ() {
     let text = r#"

@@ -5,7 +5,7 @@ use std::time::Instant;
 use steerage::device::cuda::SharedDriver;
 use steerage::error::Result;
 use steerage::model::retriever::{
-    Follow, LossRule, ResidentLearner, Retriever, RetrieverConfig, Tokens,
+    Follow, LossRule, ResidentLearner, Retriever, RetrieverConfig, Tokens, rows_at_once,
 };
 use steerage::types::mix64;
 
@@ -61,7 +61,10 @@ pub fn step(driver: &SharedDriver, setting: &Setting) -> Result<Stepped> {
             taught.extend(drawn.map(|item| item as u32));
         }
     }
-    let rule = if negatives.is_some() { LossRule::Binary(1.0) } else { LossRule::All };
+    let rule = match negatives {
+        None => LossRule::All(rows_at_once(config.items, tokens.len())),
+        Some(_) => LossRule::Binary(1.0),
+    };
     let retriever = Retriever::random(config.clone(), 7)?;
     let there = ResidentLearner::of(Arc::clone(driver), &retriever, rule, tokens.len())?;
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());

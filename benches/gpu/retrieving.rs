@@ -100,12 +100,8 @@ fn sampled(bench: &mut Bench<'_>) -> Result<()> {
     let (size, rule, scale) = ([rows, items, hidden], SampledLossRule::Binary(0.5), 1.0);
     let call = SampledLoss { size, rule, scale, x, table, candidates, losses, d_scores, d_x };
     let note = format!("{rows} × {each} of {items}");
-    bench.launch(&note, &call.launch()?, moves(rows * each * (4 * hidden + 8)))?;
+    bench.launch(&note, &call.launch()?, BUFFERS)?;
     let uses = &Uses::of(driver, [items, hidden], picks.iter().copied().map(Some))?;
     let call = LookupBackward { scale, uses, weights: Some(d_scores), x, d_rows };
-    let work = [moves(rows * each * (4 * hidden + 8)), BUFFERS];
-    for (launch, work) in call.launches()?.iter().zip(work) {
-        bench.launch(&note, launch, work)?;
-    }
-    Ok(())
+    call.launches()?.iter().try_for_each(|launch| bench.launch(&note, launch, BUFFERS))
 }

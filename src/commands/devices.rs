@@ -28,9 +28,9 @@ pub fn open(device: &DeviceSpec) -> Result<Vec<SharedDriver>> {
     numbers.iter().map(|number| open.driver(*number, make)).collect()
 }
 
-/// Lets jobs that name a device compute on a driver from now on: on one that is emulated, in tests.
+/// Lets jobs that name a device compute on a driver, if they have named none of that number yet.
 pub fn stand_in(number: u16, driver: SharedDriver) {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner).0.insert(number, driver);
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).0.entry(number).or_insert(driver);
 }
 
 impl Open {

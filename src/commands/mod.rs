@@ -30,7 +30,7 @@ mod train_retriever;
 
 pub use bring_up::{Brought, Outcome, Watcher, bring_up};
 pub use compare::compare_runs;
-pub use devices::stand_in;
+pub(crate) use devices::stand_in;
 pub use doctor::doctor;
 pub use explain::explain;
 pub use generate::{GenerateRequest, PromptText, Told, generate};

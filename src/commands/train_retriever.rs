@@ -10,7 +10,7 @@ use crate::spec::{DeviceSpec, Job, LossSpec, TrainRetrieverSpec};
 use crate::stage::retrieve::Encode;
 use crate::stage::scatter::require;
 use crate::store::{Commit, RunDir, Store, part};
-use crate::train::{Loss, Observer, Progress, TrainSettings, fit_on, sequences_at_once};
+use crate::train::{Loss, Observer, On, Progress, TrainSettings, fit_on, sequences_at_once};
 use crate::types::Sequence;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -120,6 +120,7 @@ pub fn run(
     let settings = TrainSettings { threads, ..opened.settings.clone() };
     let mut keeper = Keeper { run: &opened.run, watch };
     let items = opened.prepared.catalogue.len();
+    let device = device.map(|driver| On::device(driver, &settings));
     let trained = fit_on(device, &settings, items, &sequences, &mut keeper)?;
     let rows = items as u64;
     let part = opened.run.put_part(RETRIEVER_KEY.into(), rows, trained.retriever.into())?;

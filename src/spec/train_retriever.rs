@@ -148,6 +148,17 @@ impl TrainRetrieverSpec {
             let found = format!("{} does not divide model.hidden = {}", model.heads, model.hidden);
             problems.add("model.heads", found);
         }
+        if !self.device.is_cpu() {
+            let (hidden, wide) = (model.hidden, model.hidden / model.heads.max(1));
+            if !hidden.is_multiple_of(8) || hidden > 512 {
+                let found = format!("expected a multiple of 8, at most 512, on a device: {hidden}");
+                problems.add("model.hidden", found);
+            }
+            if wide > 128 {
+                let found = format!("expected heads of at most 128 on a device, found {wide}");
+                problems.add("model.heads", found);
+            }
+        }
         match self.loss {
             LossSpec::SampledSoftmax { negatives } => {
                 problems.range("loss.negatives", negatives, 1, 65_536);

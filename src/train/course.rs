@@ -132,12 +132,15 @@ pub fn run(
             (counters.loss_bits, counters.positions) = (0, 0);
             counters.losses.push(progress.loss.to_bits());
         }
-        if done.is_multiple_of(pace.validate_steps) || done == pace.steps_max {
+        let validates = done.is_multiple_of(pace.validate_steps) || done == pace.steps_max;
+        if validates {
             progress.validation = validate(course, &mut state)?;
         }
         let due = pace.checkpoint_steps;
         if epoch_ends || (due > 0 && done.is_multiple_of(due)) {
-            course.fetch(&mut state.moments)?;
+            if !validates {
+                course.fetch(&mut state.moments)?;
+            }
             observer.save(done, &state.to_bytes(course.weights(), identity)?)?;
         }
         observer.progress(&progress);

@@ -1,5 +1,5 @@
 //! The training of a retriever on a device: weights, gradient and moments are there, and come here
-//! when they are validated or kept. Batches are drawn here, a step ahead of the device.
+//! when they are validated or kept. Batches are drawn here, one ahead of the device.
 
 use super::batch::{Batches, MicroBatch};
 use super::course::{Course, StepOutcome};
@@ -10,75 +10,112 @@ use super::validate::{Part, evaluate_there};
 use crate::device::cuda::SharedDriver;
 use crate::device::shape::LossShape;
 use crate::error::Result;
-use crate::model::retriever::{Follow, LossRule, ResidentLearner, Retriever};
+use crate::model::retriever::{Follow, LossRule, ResidentLearner, Retriever, rows_at_once};
 use crate::types::Sequence;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Tokens that are learned from together. Fixed: the gradient is summed from batch to batch.
-pub const TOKENS: usize = 1 << 15;
+/// Tokens that are learned from together, at most, or one sequence; and candidates of theirs.
+const TOKENS_MAX: usize = 1 << 15;
+const CANDIDATES_MAX: usize = 1 << 24;
+
+/// A device that a retriever learns on.
+pub struct On {
+    /// Its driver.
+    pub driver: SharedDriver,
+    /// How many sequences are learned from together: the gradient is summed from batch to batch.
+    pub sequences_at_once: usize,
+}
+
+impl On {
+    /// With as many sequences as [`sequences_at_once`] says.
+    pub fn device(driver: SharedDriver, settings: &TrainSettings) -> Self {
+        Self { driver, sequences_at_once: sequences_at_once(settings) }
+    }
+}
+
+/// How many sequences are learned from together: as many as surely have no more tokens and
+/// candidates than are learned from together.
+pub fn sequences_at_once(settings: &TrainSettings) -> usize {
+    let candidates = settings.loss.negatives().map_or(1, |negatives| negatives + 1);
+    let tokens = TOKENS_MAX.min(CANDIDATES_MAX / candidates);
+    (tokens / settings.length_max).clamp(1, settings.batch)
+}
 
 /// A retriever on a device, and what it learns from.
 pub struct DeviceLessons<'a> {
-    driver: SharedDriver,
+    on: On,
     settings: &'a TrainSettings,
     sequences: &'a [Sequence],
     batches: Batches<'a>,
     there: ResidentLearner,
     /// As it came here last.
     pub retriever: Retriever,
-    /// A step, drawn ahead.
-    ahead: Option<(u64, Drawn)>,
-}
-
-/// What a step learns from.
-struct Drawn {
-    batches: Vec<MicroBatch>,
-    positions: usize,
-}
-
-/// How many sequences are learned from together: as many as surely have no more than the tokens.
-pub fn sequences_at_once(settings: &TrainSettings) -> usize {
-    (TOKENS / settings.length_max).clamp(1, settings.batch)
+    /// The batch that was drawn last, of a step and from a place on.
+    drawn: Option<(u64, usize)>,
+    batch: MicroBatch,
 }
 
 impl<'a> DeviceLessons<'a> {
     /// Copies the retriever to the device.
     pub fn new(
-        driver: SharedDriver,
+        on: On,
         settings: &'a TrainSettings,
         sequences: &'a [Sequence],
         batches: Batches<'a>,
         retriever: Retriever,
     ) -> Result<Self> {
+        let items = retriever.config().items;
+        let tokens = on.sequences_at_once * settings.length_max;
         let rule = match settings.loss {
-            Loss::CrossEntropy => LossRule::All,
+            Loss::CrossEntropy => LossRule::All(rows_at_once(items, tokens)),
             Loss::SampledSoftmax { .. } => LossRule::Softmax(&batches.log_q),
-            binary => LossRule::Binary(binary.beta(retriever.config().items)),
+            binary => LossRule::Binary(binary.beta(items)),
         };
-        let tokens = sequences_at_once(settings) * settings.length_max;
-        let there = ResidentLearner::of(Arc::clone(&driver), &retriever, rule, tokens)?;
-        Ok(Self { driver, settings, sequences, batches, there, retriever, ahead: None })
+        let there = ResidentLearner::of(Arc::clone(&on.driver), &retriever, rule, tokens)?;
+        let batch = MicroBatch::default();
+        Ok(Self { on, settings, sequences, batches, there, retriever, drawn: None, batch })
     }
 
-    fn draw(&mut self, step: u64) -> Drawn {
+    /// Draws the batch of a step that begins at a place, if it was not drawn last.
+    fn draw(&mut self, step: u64, first: usize) {
         let places = self.batches.order.seek(step);
-        let positions = self.batches.positions(places.clone());
-        let at_once = sequences_at_once(self.settings);
-        let mut batches = Vec::with_capacity(places.len().div_ceil(at_once));
-        for first in places.clone().step_by(at_once) {
-            let mut batch = MicroBatch::default();
-            self.batches.fill(step, first..places.end.min(first + at_once), &mut batch);
-            batches.push(batch);
+        let end = places.end.min(first + self.on.sequences_at_once);
+        if self.drawn.replace((step, first)) != Some((step, first)) {
+            self.batches.fill(step, first..end, &mut self.batch);
         }
-        Drawn { batches, positions }
     }
 
-    /// Operations of a batch, as on the processor.
-    fn flops(&self, batch: &MicroBatch) -> u64 {
-        let (hidden, items) = (self.retriever.config().hidden, self.retriever.config().items);
-        let candidates = self.settings.loss.negatives().map_or(items, |negatives| negatives + 1);
-        let shape = LossShape { rows: batch.tokens.len(), hidden, items, candidates };
-        3 * self.retriever.flops(&batch.tokens) + shape.flops()
+    /// Adds the gradient of the batches of a step, and draws the first one of the next step.
+    fn learn(&mut self, step: u64, places: Range<usize>) -> Result<StepOutcome> {
+        let positions = self.batches.positions(places.clone());
+        let mut outcome = StepOutcome { positions: positions as u64, ..StepOutcome::default() };
+        let mut first = places.start;
+        while first < places.end {
+            self.draw(step, first);
+            let few = self.settings.loss.negatives().is_some();
+            let taught = if few { &self.batch.candidates } else { &self.batch.targets };
+            let learning = self.there.learn(&self.batch.tokens, taught, 1.0 / positions as f32)?;
+            outcome.flops += self.flops();
+            // While the device computes.
+            first += self.on.sequences_at_once;
+            if first < places.end {
+                self.draw(step, first);
+            } else {
+                let next = self.batches.order.seek(step + 1).start;
+                self.draw(step + 1, next);
+            }
+            outcome.loss += self.there.sum(&learning)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Operations of the batch, as on the processor.
+    fn flops(&self) -> u64 {
+        let (tokens, config) = (&self.batch.tokens, self.retriever.config());
+        let candidates = self.settings.loss.candidates(config.items);
+        let (rows, hidden, items) = (tokens.len(), config.hidden, config.items);
+        3 * self.retriever.flops(tokens) + LossShape { rows, hidden, items, candidates }.flops()
     }
 }
 
@@ -102,21 +139,8 @@ impl Course for DeviceLessons<'_> {
     }
 
     fn step(&mut self, step: u64, _: &mut Moments) -> Result<StepOutcome> {
-        let drawn = match self.ahead.take() {
-            Some((ahead, drawn)) if ahead == step => drawn,
-            _ => self.draw(step),
-        };
-        let positions = drawn.positions;
-        let mut outcome = StepOutcome { positions: positions as u64, ..StepOutcome::default() };
-        let mut losses = Vec::with_capacity(drawn.batches.len());
-        for batch in &drawn.batches {
-            let few = self.settings.loss.negatives().is_some();
-            let taught = if few { &batch.candidates } else { &batch.targets };
-            losses.push(self.there.learn(&batch.tokens, taught, 1.0 / positions as f32)?);
-            outcome.flops += self.flops(batch);
-        }
-        // While the device computes; nothing has waited for it yet.
-        self.ahead = Some((step + 1, self.draw(step + 1)));
+        let places = self.batches.order.seek(step);
+        let outcome = self.learn(step, places)?;
         self.there.parameters().follow(&Follow {
             step: step + 1,
             rates: &[self.settings.rate_at(step)],
@@ -124,15 +148,12 @@ impl Course for DeviceLessons<'_> {
             decay: self.settings.decay,
             norm_max: self.settings.gradient_norm_max,
         })?;
-        for losses in &losses {
-            outcome.loss += self.there.sum(losses)?;
-        }
         Ok(outcome)
     }
 
     fn validate(&mut self) -> Result<Option<f64>> {
         let models = (self.there.resident(), &self.retriever);
-        let driver = Arc::clone(&self.driver);
+        let driver = Arc::clone(&self.on.driver);
         let quality = evaluate_there(driver, models, self.sequences, Part::Validation)?;
         Ok((quality.users > 0).then_some(quality.ndcg_10))
     }

@@ -2,15 +2,14 @@
 
 use super::batch::Batches;
 use super::course::{Course, Observer, Pace, StepOutcome, run};
-use super::device::DeviceLessons;
+use super::device::{DeviceLessons, On};
 use super::settings::TrainSettings;
 use super::step::Stepper;
 use super::update::Moments;
 use super::validate::{Part, evaluate};
 use crate::device::Cpu;
-use crate::device::cuda::SharedDriver;
 use crate::error::{Error, Result};
-use crate::model::retriever::{Resident, Retriever};
+use crate::model::retriever::Retriever;
 use crate::types::{Sequence, mix64};
 
 /// What came of a training run.
@@ -47,10 +46,11 @@ pub fn fit(
 /// As [`fit`], on a device if there is one, whose last bits differ from the processor's: what is
 /// multiplied is bf16 there, and a checkpoint of the one is none of the other.
 ///
-/// Errors: those of [`fit`]; [`Error::Device`] for what [`Resident::refusal`] says, and if the
-/// device has too little memory or fails.
+/// Errors: those of [`fit`]; [`Error::Device`] for what
+/// [`crate::model::retriever::RetrieverConfig::learning_refusal`] says, and if the device has too
+/// little memory or fails.
 pub fn fit_on(
-    device: Option<SharedDriver>,
+    device: Option<On>,
     settings: &TrainSettings,
     catalogue_items: usize,
     sequences: &[Sequence],
@@ -59,7 +59,7 @@ pub fn fit_on(
     settings.check()?;
     check_sequences(catalogue_items, sequences)?;
     let config = settings.retriever(catalogue_items);
-    if let Some(why) = device.as_ref().and_then(|_| Resident::refusal(&config)) {
+    if let Some(why) = device.as_ref().and_then(|_| config.learning_refusal()) {
         return Err(Error::Device(why));
     }
     let retriever = Retriever::random(config, settings.seed)?;
@@ -84,8 +84,8 @@ pub fn fit_on(
             let counters = run(&mut lessons, &pace, &identity, observer)?;
             (lessons.retriever, counters)
         }
-        Some(driver) => {
-            let mut lessons = DeviceLessons::new(driver, settings, sequences, batches, retriever)?;
+        Some(on) => {
+            let mut lessons = DeviceLessons::new(on, settings, sequences, batches, retriever)?;
             let counters = run(&mut lessons, &pace, &identity, observer)?;
             (lessons.retriever, counters)
         }

@@ -17,7 +17,7 @@ mod update;
 mod validate;
 
 pub use course::{Observer, Progress};
-pub use device::sequences_at_once;
+pub use device::{On, sequences_at_once};
 pub use fit::{Trained, fit, fit_on};
 pub use settings::{Loss, TrainSettings};
 pub use validate::{Part, Quality, evaluate, evaluate_there};

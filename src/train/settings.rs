@@ -39,6 +39,11 @@ impl Loss {
         }
     }
 
+    /// How many items each position is scored against, of so many.
+    pub(super) fn candidates(&self, items: usize) -> usize {
+        self.negatives().map_or(items, |negatives| negatives + 1)
+    }
+
     /// The power of the target's probability in the binary losses.
     pub fn beta(&self, items: usize) -> f32 {
         match self {

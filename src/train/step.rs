@@ -90,8 +90,7 @@ impl Slot {
         let (hidden, items) = (model.config().hidden, model.config().items);
         model.forward(device, tokens, &mut self.activations);
         self.d_hidden.resize(tokens.len() * hidden, 0.0);
-        let negatives = how.settings.loss.negatives();
-        let candidates = negatives.map_or(items, |n| n + 1);
+        let candidates = how.settings.loss.candidates(items);
         let shape = LossShape { rows: tokens.len(), hidden, items, candidates };
         self.flops = 3 * model.flops(tokens) + shape.flops();
         let (x, table) = (self.activations.hidden(), model.item_embeddings());

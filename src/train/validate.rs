@@ -97,7 +97,7 @@ pub fn evaluate_there(
 ) -> Result<Quality> {
     let RetrieverConfig { items, hidden, .. } = *retriever.config();
     let (table, all) = (retriever.item_embeddings(), BitSet::new(items));
-    let items = Items::new(driver, table, hidden, &all, K)?;
+    let items = Items::over(driver, (table, resident.item_embeddings()?), hidden, &all, K)?;
     let mut sums = Quality::default();
     for sequences in sequences.chunks(USERS_THERE) {
         let users = tested(sequences, part);

@@ -6,14 +6,42 @@ use crate::encoders::shop as shop_with_an_encoder;
 use crate::rerankers::RERANKER;
 use crate::support::Shop;
 use crate::workers::Silent;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use steerage::commands::{Options, run, stand_in};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use steerage::commands::{Options, run};
+use steerage::device::cuda::{Driver, Launch, Memory, Product, View};
+use steerage::error::Result;
 use steerage::flow::cluster::Cluster;
 use steerage::store::part::lists::ListRow;
+use steerage::testing::stand_in;
 
-/// No machine has so many.
-const DEVICE: u16 = 900;
+/// A device that notes what has run on it.
+struct Noting {
+    device: Device,
+    ran: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Driver for Noting {
+    fn take(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
+        self.device.take(bytes)
+    }
+    fn upload(&self, from: &[u8], to: &View) -> Result<()> {
+        self.device.upload(from, to)
+    }
+    fn download(&self, from: &View, to: &mut [u8]) -> Result<()> {
+        self.device.download(from, to)
+    }
+    fn launch(&self, launch: &Launch) -> Result<()> {
+        self.ran.lock().unwrap().insert(launch.kernel().name);
+        self.device.launch(launch)
+    }
+    fn product(&self, product: &Product) -> Result<()> {
+        self.device.product(product)
+    }
+    fn synchronize(&self) -> Result<()> {
+        self.device.synchronize()
+    }
+}
 
 /// Small, since it is emulated: a retriever, a decoder and an encoder, and an arm of each.
 fn shop() -> Shop {
@@ -36,9 +64,21 @@ fn make(shop: &Shop, job: &str, root: &str, sets: &[&str]) -> String {
     format!("{root}/{run}")
 }
 
-fn on_device() -> Option<String> {
-    stand_in(DEVICE, Arc::new(Device::open(Order::ALL[0], None)?));
-    Some(format!("device=\"cuda:{DEVICE}\""))
+/// A device of this number, and the setting that names it. No machine has so many.
+fn on_device(number: u16) -> Option<(Arc<Noting>, String)> {
+    let device = Device::open(Order::ALL[0], None)?;
+    let noting = Arc::new(Noting { device, ran: Mutex::default() });
+    stand_in(number, noting.clone());
+    Some((noting, format!("device=\"cuda:{number}\"")))
+}
+
+impl Noting {
+    /// That all of these have run since the last time that somebody asked.
+    fn has_run(&self, kernels: &[&str]) {
+        let ran = std::mem::take(&mut *self.ran.lock().unwrap());
+        let missing: Vec<&&str> = kernels.iter().filter(|name| !ran.contains(**name)).collect();
+        assert!(missing.is_empty(), "{missing:?} have not run: {ran:?}");
+    }
 }
 
 fn by_user_and_arm(lists: Vec<ListRow>) -> BTreeMap<(String, String), ListRow> {
@@ -49,10 +89,11 @@ fn by_user_and_arm(lists: Vec<ListRow>) -> BTreeMap<(String, String), ListRow> {
 /// Places may change between neighbours whose scores are nearly the same.
 #[test]
 fn lists_are_those_of_the_processor() {
-    let Some(device) = on_device() else { return };
+    let Some((noting, device)) = on_device(900) else { return };
     let shop = shop();
     let here = make(&shop, "demo", "runs", &[]);
     let there = make(&shop, "demo", "runs", &[&device]);
+    noting.has_run(&["sequence_attention_64", "top_k_f32", "candidate_logits", "pool_mean"]);
     assert_ne!(here, there, "on another device it is another run");
     let again = make(&shop, "demo", "again", &[&device, "device_tokens_max=600"]);
     assert_eq!(shop.lists(&again), shop.lists(&there), "in other batches");
@@ -82,7 +123,7 @@ fn lists_are_those_of_the_processor() {
 
 #[test]
 fn all_that_is_trained_can_be_trained_on_a_device() {
-    let Some(device) = on_device() else { return };
+    let Some((noting, device)) = on_device(901) else { return };
     let shop = shop();
     let job = format!("{}\n", device.replace('=', " = "));
     for (name, kind) in [
@@ -95,7 +136,14 @@ fn all_that_is_trained_can_be_trained_on_a_device() {
         let kind = format!("kind = \"{kind}\"\n");
         shop.change(&format!("{name}.toml"), &[(&kind, &(kind.clone() + &job))]);
     }
+    make(&shop, "retriever", "runs", &[]);
+    noting.has_run(&["dropped_keys_64", "cross_entropy", "lookup_backward_f32", "adam_w"]);
+    make(&shop, "reranker", "runs", &[]);
+    noting.has_run(&["candidates_backward", "gated_backward", "rms_norm_backward", "adam_w"]);
+    make(&shop, "encoder", "runs", &[]);
+    noting.has_run(&["lora_gelu_backward", "pool_mean_backward", "adam_w"]);
     let run = make(&shop, "demo", "runs", &[]);
+    noting.has_run(&["sequence_attention_64", "top_k_f32", "candidate_logits", "pool_mean"]);
     let arms: Vec<String> = shop.report(&run)["summary"]["arms"]
         .as_array()
         .unwrap()
@@ -106,6 +154,6 @@ fn all_that_is_trained_can_be_trained_on_a_device() {
     let plan = shop.say(&["plan", "demo.toml"]).out;
     for what in ["the retriever", "the decoder", "the encoder", "models and items"] {
         let line = plan.lines().find(|line| line.contains(&format!(" MiB for {what}, ")));
-        assert!(line.is_some_and(|line| line.contains("cuda:900")), "{what}: {plan}");
+        assert!(line.is_some_and(|line| line.contains("cuda:901")), "{what}: {plan}");
     }
 }

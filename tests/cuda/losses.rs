@@ -173,6 +173,20 @@ fn trained_rows_get_the_gradients_of_their_uses() {
             }
         }
     }
+    // Of a table that is much longer than the uses are many.
+    let found = once(|device| {
+        let uses = &Uses::of(device, [4000, 8], some.iter().map(|row| row.map(|row| row * 999)))?;
+        let x = &Buffer::of(device, &random(12, some.len() * 8))?;
+        let d_rows = &Buffer::of(device, &vec![0.0; 4000 * 8])?;
+        let call = LookupBackward { scale: 1.0, uses, weights: None, x, d_rows };
+        device.launch_all(&call.launches()?)?;
+        d_rows.read(device)
+    });
+    let Some(found) = found else { return };
+    let x = random(12, some.len() * 8);
+    let last = |i: usize| x[i] + x[3 * 8 + i] + x[5 * 8 + i];
+    assert!((0..8).all(|i| found[i] == x[2 * 8 + i] && found[999 * 8 + i] == last(i)));
+    assert!(found[8..999 * 8].iter().all(|x| *x == 0.0));
     once(|device| {
         let said = Uses::of(device, [1, 8], [Some(1)].into_iter()).unwrap_err().to_string();
         assert!(said.contains("row 1 of a table that has 1"), "{said}");

@@ -156,7 +156,7 @@ fn a_commit_is_read_as_it_was_put() {
         std::fs::read_to_string(dir.path().join("x/manifest.json")).unwrap(), @r#"
     {
       "format_version": 1,
-      "code_version": "0.1.0",
+      "code_version": "0.2.0",
       "job": "nightly",
       "kind": "rerank",
       "spec": {

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A device of any size and kind, which computes nothing and forgets what it is given.
 #[derive(Debug, Default)]
-pub struct Counted(Arc<AtomicUsize>);
+pub struct Counted {
+    held: Arc<AtomicUsize>,
+    peak: AtomicUsize,
+}
 
 /// So many bytes of it.
 #[derive(Debug)]
@@ -34,14 +37,20 @@ impl Drop for Nowhere {
 impl Counted {
     /// What is held of it, in bytes.
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// What was held of it at most, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
     }
 }
 
 impl Driver for Counted {
     fn take(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Arc::new(Nowhere { bytes, held: Arc::clone(&self.0) }))
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        Ok(Arc::new(Nowhere { bytes, held: Arc::clone(&self.held) }))
     }
 
     fn upload(&self, _: &[u8], _: &View) -> Result<()> {

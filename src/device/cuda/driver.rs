@@ -47,6 +47,13 @@ pub trait Driver {
     /// # Errors
     /// If it cannot be compiled or started, or the device failed.
     fn launch(&self, launch: &Launch) -> Result<()>;
+    /// Runs kernels one after the other.
+    ///
+    /// # Errors
+    /// Those of [`Driver::launch`].
+    fn launch_all(&self, launches: &[Launch]) -> Result<()> {
+        launches.iter().try_for_each(|launch| self.launch(launch))
+    }
     /// Multiplies matrices.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! The items on a device, where users' best ones are found: the lists and scores that
 //! [`crate::device::cpu::top_k::ItemIndex`] finds, bit for bit.
 
+use super::Buffer;
 use super::driver::{Driver, SharedDriver};
 use super::kernels::{Exclusions, TopK, check_limits, found_length};
-use super::{Buffer, Launch};
 use crate::device::cpu::top_k::{self, BitSet, ItemIndex, TopKShape};
 use crate::error::{Error, Result};
 
@@ -41,11 +41,25 @@ impl Items {
         barred: &BitSet,
         k: usize,
     ) -> Result<Self> {
+        let table = Buffer::of(&*driver, items)?;
+        Self::over(driver, (items, table), width, barred, k)
+    }
+
+    /// As [`Items::new`], of items that the device has.
+    ///
+    /// Errors: those of [`Items::new`].
+    pub fn over(
+        driver: SharedDriver,
+        (items, table): (&[f32], Buffer<f32>),
+        width: usize,
+        barred: &BitSet,
+        k: usize,
+    ) -> Result<Self> {
         let count = top_k::checked(items, width)?;
         check_limits(width, k)?;
         let mut bits = barred.halves();
         bits.resize(count.div_ceil(32), 0);
-        let (table, barred) = (Buffer::of(&*driver, items)?, Buffer::of(&*driver, &bits)?);
+        let barred = Buffer::of(&*driver, &bits)?;
         let norm_max = top_k::norm_max(items, width);
         Ok(Self { driver, table, barred, count, width, norm_max })
     }
@@ -114,7 +128,7 @@ impl Items {
             lists: &lists,
             scores: &scores,
         };
-        call.launches()?.iter().try_for_each(|launch: &Launch| driver.launch(launch))?;
+        driver.launch_all(&call.launches()?)?;
         Ok((lists.read(driver)?, scores.read(driver)?))
     }
 }

@@ -12,7 +12,7 @@ mod tokens;
 
 pub use config::RetrieverConfig;
 pub use pass::Activations;
-pub use resident::{LossRule, Resident, ResidentLearner};
+pub use resident::{Learning, LossRule, Resident, ResidentLearner, rows_at_once};
 pub use tokens::Tokens;
 
 pub use super::resident::{Follow, Parameters};

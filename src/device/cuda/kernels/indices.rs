@@ -2,6 +2,7 @@
 
 use super::super::{Buffer, Driver};
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// What stands for none.
 const NONE: u32 = u32::MAX;
@@ -38,6 +39,14 @@ impl Indices {
     /// The rows on the device.
     pub fn buffer(&self) -> &Buffer<u32> {
         &self.buffer
+    }
+
+    /// Some of them.
+    ///
+    /// # Errors
+    /// If there are not so many.
+    pub fn slice(&self, range: Range<usize>) -> Result<Self> {
+        Ok(Self { buffer: self.buffer.slice(range)?, ..self.clone() })
     }
 
     /// How many.

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 const NAME: &str = "lookup_backward";
 const THREADS_MAX: usize = 256;
 /// Uses of a piece: enough to be worth a block, few enough that none is waited for.
-const PIECE: u32 = 64;
+pub const USES: usize = 64;
+const PIECE: u32 = USES as u32;
 /// The part of a piece that is all of its row.
 const NONE: u32 = u32::MAX;
 
@@ -76,16 +77,15 @@ struct Sorted {
 }
 
 impl Sorted {
-    /// Counts, and then puts each use in its place.
-    fn of(rows: usize, used: impl Iterator<Item = Option<u32>> + Clone) -> Self {
-        let mut ends = vec![0u32; rows];
-        used.clone().flatten().for_each(|row| ends[row as usize] += 1);
-        let (mut pieces, mut many, mut parts, mut start) = (Vec::new(), Vec::new(), 0, 0);
-        for (row, count) in (0..).zip(&mut ends) {
-            let (first, end) = (start, start + std::mem::replace(count, start));
-            start = end;
-            if end - first <= PIECE {
-                pieces.extend((first < end).then_some([first, end, row, NONE]));
+    fn of(rows: usize, used: impl ExactSizeIterator<Item = Option<u32>> + Clone) -> Self {
+        // A walk through a large table costs more than sorting a few uses.
+        let (uses, runs) = if rows / 8 > used.len() { sorted(used) } else { counted(rows, used) };
+        let (mut pieces, mut many, mut parts, mut end) = (Vec::new(), Vec::new(), 0, 0);
+        for (row, count) in runs {
+            let first = end;
+            end += count;
+            if count <= PIECE {
+                pieces.push([first, end, row, NONE]);
                 continue;
             }
             let own = parts;
@@ -95,14 +95,38 @@ impl Sorted {
             }
             many.push([row, own, parts]);
         }
-        let mut uses = vec![0; start as usize];
-        for (row, at) in used.zip(0..).filter_map(|(row, at)| Some((row?, at))) {
-            let place = &mut ends[row as usize];
-            uses[*place as usize] = at;
-            *place += 1;
-        }
         Self { uses, pieces, many, parts }
     }
+}
+
+/// Uses by their rows, in their order, and how many each row has.
+type Runs = (Vec<u32>, Vec<(u32, u32)>);
+
+fn sorted(used: impl Iterator<Item = Option<u32>>) -> Runs {
+    let numbered = used.zip(0..).filter_map(|(row, at)| Some((row?, at)));
+    let mut all: Vec<(u32, u32)> = numbered.collect();
+    all.sort_unstable();
+    let runs = all.chunk_by(|(a, _), (b, _)| a == b).map(|run| (run[0].0, run.len() as u32));
+    (all.iter().map(|(_, at)| *at).collect(), runs.collect())
+}
+
+/// Counts, and then puts each use in its place.
+fn counted(rows: usize, used: impl Iterator<Item = Option<u32>> + Clone) -> Runs {
+    let mut ends = vec![0u32; rows];
+    used.clone().flatten().for_each(|row| ends[row as usize] += 1);
+    let counts = (0..).zip(&ends).filter(|(_, count)| **count > 0);
+    let runs = counts.map(|(row, count)| (row, *count)).collect();
+    let mut start = 0;
+    for end in &mut ends {
+        start += std::mem::replace(end, start);
+    }
+    let mut uses = vec![0; start as usize];
+    for (row, at) in used.zip(0..).filter_map(|(row, at)| Some((row?, at))) {
+        let place = &mut ends[row as usize];
+        uses[*place as usize] = at;
+        *place += 1;
+    }
+    (uses, runs)
 }
 
 /// Adds to each row's gradient that of its uses, in their order.

@@ -7,7 +7,8 @@ use crate::error::Result;
 
 const WARPS: usize = 8;
 const THREADS: u32 = (WARPS * super::WARP) as u32;
-const HIDDEN_MAX: usize = 512;
+/// Numbers of a row, at most.
+pub const SAMPLED_WIDTH_MAX: usize = 512;
 
 /// By which rule.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl SampledLoss<'_> {
     /// If a buffer's length disagrees with the shape, or a candidate is no item.
     pub fn launch(&self) -> Result<Launch> {
         let (name, [rows, items, hidden]) = (SAMPLED_LOSS.name, self.size);
-        wide(name, "hidden", hidden, [1, HIDDEN_MAX])?;
+        wide(name, "hidden", hidden, [1, SAMPLED_WIDTH_MAX])?;
         let each = self.candidates.len() / rows.max(1);
         for (what, x, size) in [
             ("x", self.x, [rows, hidden]),

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 /// Users of a block, a warp each.
 const USERS: usize = 8;
 const THREADS: u32 = (USERS * WARP) as u32;
-const WIDTH_MAX: usize = 512;
+/// Numbers of a row, at most.
+pub const SEARCHED_WIDTH_MAX: usize = 512;
 const K_MAX: usize = 1024;
 /// Blocks that keep a large device busy.
 const BLOCKS: usize = 1024;
@@ -84,7 +85,7 @@ pub fn found_length(shape: &TopKShape) -> usize {
 /// # Errors
 /// If they are.
 pub fn check_limits(width: usize, k: usize) -> Result<()> {
-    wide("top_k", "width", width, [1, WIDTH_MAX])?;
+    wide("top_k", "width", width, [1, SEARCHED_WIDTH_MAX])?;
     wide("top_k", "k", k, [1, K_MAX])
 }
 

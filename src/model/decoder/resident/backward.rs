@@ -173,7 +173,7 @@ impl ResidentLearner {
         };
         let d_rows = &self.parameters.gradient(place)?;
         let call = LookupBackward { scale: 1.0, uses, weights: None, x: d_stream, d_rows };
-        call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))
+        resident.driver.launch_all(&call.launches()?)
     }
 
     /// From the logits to the last layer's output.
@@ -190,7 +190,7 @@ impl ResidentLearner {
         let d_own = d_own.map(|(uses, d_own)| OwnRows { uses, d_own });
         let d_logits = &Buffer::of(driver, d_logits)?;
         let call = CandidateLogitsBackward { forward, d_logits, d_h, d_own };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))?;
+        driver.launch_all(&call.launches()?)?;
         clear(driver, d_last)?;
         let x = room.stream(resident.weights.layers.len(), prompts, hidden)?;
         let trained = self.places.last_norm.as_ref();
@@ -257,7 +257,7 @@ impl ResidentLearner {
             alongs: &room.alongs.slice(0..rows * heads)?,
             d_qkv,
         };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))?;
+        driver.launch_all(&call.launches()?)?;
         let (positions, table) = (&with.placed.positions, &resident.weights.angles);
         let (all, turned) = (heads + 2 * shared, heads + shared);
         let call = RotaryBackward { heads: all, turned, width: wide, positions, table, d_qkv };
@@ -302,7 +302,7 @@ impl ResidentLearner {
         let statistics = &scales.slice(0..shape.rows)?;
         let d_out = &room.d_normed.slice(0..x.len())?;
         let call = RmsNormBackward { shape, x, statistics, weight, d_out, d_x, d_weight };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))
+        driver.launch_all(&call.launches()?)
     }
 
     /// The stream's gradient as products read it.

@@ -149,7 +149,7 @@ impl ResidentLearner {
             alongs: &room.alongs.slice(0..rows * heads)?,
             d_qkv,
         };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))?;
+        driver.launch_all(&call.launches()?)?;
         self.site_backward((l, 0), &place.rounded[0], d_qkv, (d_stream, true))
     }
 
@@ -164,7 +164,7 @@ impl ResidentLearner {
         for (uses, place) in uses.iter().zip(places) {
             let d_rows = &self.parameters.gradient(place)?;
             let call = LookupBackward { scale: 1.0, uses, weights: None, x: d_x, d_rows };
-            call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))?;
+            resident.driver.launch_all(&call.launches()?)?;
         }
         Ok(())
     }
@@ -208,6 +208,6 @@ impl ResidentLearner {
             d_x,
             d_affine: d_affine.as_ref().map(|d_weight| NormWeight { parts, d_weight }),
         };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))
+        driver.launch_all(&call.launches()?)
     }
 }

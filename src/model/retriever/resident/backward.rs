@@ -108,7 +108,7 @@ impl ResidentLearner {
         for ((uses, place), scale) in with.looked_up.iter().zip(&self.places.tables).zip(scales) {
             let d_rows = &self.parameters.gradient(place)?;
             let call = LookupBackward { scale, uses, weights: None, x: d_sums, d_rows };
-            call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))?;
+            resident.driver.launch_all(&call.launches()?)?;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl ResidentLearner {
             alongs: &room.alongs.slice(0..rows * heads)?,
             d_qkv,
         };
-        call.launches()?.iter().try_for_each(|launch| resident.driver.launch(launch))?;
+        resident.driver.launch_all(&call.launches()?)?;
         self.site_backward((b, 0), &place.rounded[0], d_qkv, d_branch)?;
         self.half_norm_backward((b, 0), [d_branch, d_stream])
     }
@@ -200,9 +200,8 @@ impl ResidentLearner {
         gradients: [&Buffer<f32>; 2],
     ) -> Result<()> {
         let norm = &self.resident.weights.blocks[b].norms[half];
-        let Some(trained) = &self.places.blocks[b].norms else { return Ok(()) };
         let from = &self.room.forward.places[b].normed[half];
-        self.norm_backward(from, (norm, &trained[half]), gradients)
+        self.norm_backward(from, (norm, &self.places.blocks[b].norms[half]), gradients)
     }
 
     /// d_x += what comes through a norm from d_out; its weight's and bias's gradient is added to.
@@ -225,6 +224,6 @@ impl ResidentLearner {
             d_x,
             d_affine: Some(NormWeight { parts, d_weight }),
         };
-        call.launches()?.iter().try_for_each(|launch| self.resident.driver.launch(launch))
+        self.resident.driver.launch_all(&call.launches()?)
     }
 }

@@ -1,14 +1,15 @@
 //! A retriever that learns on a device: all of it lies there, with its gradient and moments.
 
-use super::Resident;
 use super::backward::{Learned, LearningRoom};
-use super::loss::{LossRule, Scored};
-use super::sections::{self, Places};
-use crate::device::cuda::{Buffer, Driver, SharedDriver};
-use crate::error::Result;
+use super::loss::{LossRule, Lost, Scored};
+use super::sections::{self, Places, TrainedBlock};
+use super::{Block, Resident, Site, Weights};
+use crate::device::cuda::{Driver, SharedDriver};
+use crate::error::{Error, Result};
 use crate::model::resident::{Given, Laid, Multiplied, Parameters, TrainedSite};
 use crate::model::retriever::layout::BlockLayout;
 use crate::model::retriever::{Retriever, Tokens};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A retriever that learns on a device.
@@ -25,29 +26,38 @@ pub struct ResidentLearner {
 impl ResidentLearner {
     /// Copies a retriever to a device, with room for batches of so many tokens, or of one sequence.
     ///
-    /// Errors: [`crate::error::Error::Device`] for what [`Resident::refusal`] says, and if the
-    /// device has too little memory or fails.
+    /// Errors: [`crate::error::Error::Device`] for what [`RetrieverConfig::learning_refusal`] says,
+    /// and if the device has too little memory or fails.
     pub fn of(
         driver: SharedDriver,
         retriever: &Retriever,
         rule: LossRule<'_>,
         tokens_max: usize,
     ) -> Result<Self> {
-        let mut resident = Resident::of(Arc::clone(&driver), retriever, tokens_max)?;
-        let scored = Scored::of(&*driver, retriever, rule, resident.tokens_max)?;
+        let (config, layout) = (&retriever.config, &retriever.layout);
+        if let Some(why) = config.learning_refusal() {
+            return Err(Error::Device(why));
+        }
+        let (heads, tokens_max) = (config.device_heads()?, tokens_max.max(config.length_max));
+        let scored = Scored::of(&*driver, retriever, rule, tokens_max)?;
         let all = match &scored {
             Scored::All(scored) => Some(&scored.items),
             _ => None,
         };
-        let (heads, layout) = (resident.heads, &retriever.layout);
         let multiplied = layout.blocks.iter().map(|block| {
             let site = |site| multiplied(&*driver, retriever, block, Laid { heads, site });
             Ok([site(0)?, site(1)?, site(2)?, site(3)?])
         });
         let mut multiplied = multiplied.collect::<Result<Vec<_>>>()?;
         let (sections, places) = sections::lay((heads, &multiplied), retriever, all)?;
-        let parameters = Parameters::of(driver, sections, retriever.parameters())?;
-        read_trained(&mut resident, &mut multiplied, &places, &parameters)?;
+        let parameters = Parameters::of(Arc::clone(&driver), sections, retriever.parameters())?;
+        let weights = trained(&places, &parameters)?;
+        for (multiplied, block) in multiplied.iter_mut().zip(&weights.blocks) {
+            for (with, site) in multiplied.iter_mut().zip(&block.sites) {
+                with.bias = Some(site.bias.clone());
+            }
+        }
+        let resident = Resident::with(driver, config, weights, tokens_max)?;
         let room = LearningRoom::new(&*resident.driver, resident.size())?;
         Ok(Self { resident, multiplied, places, parameters, room, scored })
     }
@@ -68,23 +78,30 @@ impl ResidentLearner {
 
     /// Adds the gradient of scale times the loss of a batch, which fits the room. `taught` is the
     /// next item of each token, or that with as many negatives for each, as the rule wants it.
-    /// Returns before the device is done: [`ResidentLearner::sum`] waits for the losses.
+    /// Returns before the device is done.
     ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn learn(&self, tokens: &Tokens, taught: &[u32], scale: f32) -> Result<Buffer<f32>> {
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn learn(&self, tokens: &Tokens, taught: &[u32], scale: f32) -> Result<Learning> {
         let learned = Learned::of(&self.resident, tokens)?;
         self.forward(&learned.placed)?;
-        let losses = self.loss(tokens.len(), taught, scale)?;
+        let lost = self.loss(tokens.len(), taught, scale)?;
         self.backward(&learned)?;
-        Ok(losses)
+        Ok(Learning { lost, _learned: learned })
     }
 
-    /// The sum of a batch's losses, in nats.
+    /// The sum of a batch's losses, in nats; waits for the device.
     ///
-    /// Errors: [`crate::error::Error::Device`] if the device fails.
-    pub fn sum(&self, losses: &Buffer<f32>) -> Result<f64> {
-        Ok(losses.read(self.driver())?.into_iter().map(f64::from).sum())
+    /// Errors: [`Error::Device`] if the device fails.
+    pub fn sum(&self, learning: &Learning) -> Result<f64> {
+        let losses = learning.lost.losses.read(self.driver())?;
+        Ok(losses.into_iter().map(f64::from).sum())
     }
+}
+
+/// A batch that a device may still be learning from: giving its memory back waits for the device.
+pub struct Learning {
+    lost: Lost,
+    _learned: Learned,
 }
 
 /// What a product reads, in bf16.
@@ -105,26 +122,23 @@ fn multiplied(
     Multiplied::of(driver, laid, &given)
 }
 
-/// Makes both passes read all that is trained where it is.
-fn read_trained(
-    resident: &mut Resident,
-    multiplied: &mut [[Multiplied; 4]],
-    places: &Places,
-    parameters: &Parameters,
-) -> Result<()> {
-    let weights = &mut resident.weights;
-    for (table, place) in weights.tables.iter_mut().zip(&places.tables) {
-        *table = parameters.weights(place)?;
-    }
-    weights.last_norm = parameters.weights(&places.last_norm)?;
-    let blocks = weights.blocks.iter_mut().zip(multiplied).zip(&places.blocks);
-    for ((block, multiplied), trained) in blocks {
-        trained.read(parameters, block.norms.each_mut(), multiplied)?;
-        for (site, trained) in block.sites.iter_mut().zip(&trained.sites) {
-            let TrainedSite::Weight { weight, bias: Some(bias) } = trained else { continue };
-            site.weight = parameters.weights(weight)?;
-            site.bias = parameters.weights(bias)?;
+/// The weights where they are trained.
+fn trained(places: &Places, parameters: &Parameters) -> Result<Weights> {
+    let at = |place: &Range<usize>| parameters.weights(place);
+    let site = |site: &TrainedSite| match site {
+        TrainedSite::Weight { weight, bias: Some(bias) } => {
+            Ok(Site { weight: at(weight)?, bias: at(bias)? })
         }
-    }
-    Ok(())
+        _ => Err(Error::Device("a retriever's product is not trained".into())),
+    };
+    let block = |TrainedBlock { sites, norms: [first, second] }: &TrainedBlock| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| site(&sites[at]));
+        Ok(Block { sites: [a?, b?, c?, d?], norms: [at(first)?, at(second)?] })
+    };
+    let [items, positions] = &places.tables;
+    Ok(Weights {
+        tables: [at(items)?, at(positions)?],
+        blocks: places.blocks.iter().map(block).collect::<Result<_>>()?,
+        last_norm: at(&places.last_norm)?,
+    })
 }

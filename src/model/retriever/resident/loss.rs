@@ -10,14 +10,22 @@ use crate::error::Result;
 use crate::model::resident::{Given, Heads, Laid, Multiplied, SiteBackward, TrainedSite};
 use crate::model::retriever::Retriever;
 
-/// Scores that are computed together, at most, or those of a row.
-pub const SCORES_MAX: usize = 1 << 26;
+/// Scores that are computed together, but for rows that are.
+const SCORES_MAX: usize = 1 << 26;
+/// Rows that are scored together at least: each time, the table's whole gradient is read and
+/// written.
+const ROWS_MIN: usize = 64;
+
+/// Of how many of so many rows all items are scored together.
+pub fn rows_at_once(items: usize, rows: usize) -> usize {
+    (SCORES_MAX / items.max(1)).max(ROWS_MIN).min(rows)
+}
 
 /// What is minimised, over which items.
 #[derive(Clone, Copy, Debug)]
 pub enum LossRule<'a> {
-    /// Softmax over all.
-    All,
+    /// Softmax over all, of so many rows at a time.
+    All(usize),
     /// Softmax over the target and a few: (items) ln of how often each is drawn.
     Softmax(&'a [f32]),
     /// The target and a few, each by itself: the power of the target's probability.
@@ -46,10 +54,10 @@ pub struct ScoreRoom {
 }
 
 impl ScoreRoom {
-    /// For batches of so many tokens.
-    pub fn new(driver: &dyn Driver, items: usize, tokens: usize) -> Result<Self> {
+    /// Of so many rows.
+    pub fn new(driver: &dyn Driver, items: usize, rows: usize) -> Result<Self> {
         let wide = items.next_multiple_of(EIGHT);
-        let numbers = (SCORES_MAX / wide).clamp(1, tokens) * wide;
+        let numbers = rows.max(1) * wide;
         let (scores, d_scores) = (Buffer::new(driver, numbers)?, Buffer::new(driver, numbers)?);
         Ok(Self { wide, scores, d_scores })
     }
@@ -67,8 +75,8 @@ impl Scored {
         Ok(match rule {
             LossRule::Softmax(log_q) => Scored::Softmax(Buffer::of(driver, log_q)?),
             LossRule::Binary(beta) => Scored::Binary(beta),
-            LossRule::All => {
-                let room = ScoreRoom::new(driver, items, tokens)?;
+            LossRule::All(rows) => {
+                let room = ScoreRoom::new(driver, items, rows.min(tokens))?;
                 let table = retriever.item_embeddings();
                 let given = Given {
                     size: [room.wide, hidden],
@@ -91,26 +99,27 @@ impl Scored {
 }
 
 impl ResidentLearner {
-    /// The rows' losses, in nats; leaves the gradient of scale times them by the model's output in
-    /// the room, and adds the items'. `taught` is the target of each row, or its candidates.
-    pub(super) fn loss(&self, rows: usize, taught: &[u32], scale: f32) -> Result<Buffer<f32>> {
+    /// The rows' losses; leaves the gradient of scale times them by the model's output in the room,
+    /// and adds the items'. `taught` is the target of each row, or its candidates.
+    pub(super) fn loss(&self, rows: usize, taught: &[u32], scale: f32) -> Result<Lost> {
         let losses = Buffer::new(self.driver(), rows)?;
-        match &self.scored {
-            Scored::All(scored) => self.over_all(scored, taught, scale, &losses)?,
-            Scored::Softmax(log_q) => {
-                self.over_few(SampledLossRule::Softmax(log_q), taught, scale, &losses)?;
+        let taught_there = Indices::of(self.driver(), taught)?;
+        let few = |rule| self.over_few(rule, (taught, &taught_there), scale, &losses);
+        let few = match &self.scored {
+            Scored::All(scored) => {
+                self.over_all(scored, &taught_there, scale, &losses)?;
+                None
             }
-            Scored::Binary(beta) => {
-                self.over_few(SampledLossRule::Binary(*beta), taught, scale, &losses)?;
-            }
-        }
-        Ok(losses)
+            Scored::Softmax(log_q) => Some(few(SampledLossRule::Softmax(log_q))?),
+            Scored::Binary(beta) => Some(few(SampledLossRule::Binary(*beta))?),
+        };
+        Ok(Lost { losses, _taught: taught_there, _few: few })
     }
 
     fn over_all(
         &self,
         AllScores { items: with, room: scored }: &AllScores,
-        targets: &[u32],
+        targets: &Indices,
         scale: f32,
         losses: &Buffer<f32>,
     ) -> Result<()> {
@@ -121,15 +130,15 @@ impl ResidentLearner {
         let output = self.rounded(output, &room.rounded)?;
         let trained = &TrainedSite::Weight { weight: self.places.tables[0].clone(), bias: None };
         let at_once = scored.scores.len() / wide;
-        for (chunk, targets) in targets.chunks(at_once).enumerate() {
-            let (first, rows) = (chunk * at_once, targets.len());
+        for first in (0..targets.len()).step_by(at_once) {
+            let rows = at_once.min(targets.len() - first);
             let numbers = first * hidden..(first + rows) * hidden;
             let x = &output.slice(numbers.clone())?;
             let scores = &scored.scores.slice(0..rows * wide)?;
             let d_scores = &scored.d_scores.slice(0..rows * wide)?;
             let size = [rows, wide, hidden];
             driver.product(&Product::new(size, x, with.adapters.weight()?, scores)?)?;
-            let targets = &Indices::of(driver, targets)?;
+            let targets = &targets.slice(first..first + rows)?;
             let (items, losses) = (config.items, &losses.slice(first..first + rows)?);
             let call = CrossEntropy { items, wide, scale, scores, targets, losses, d_scores };
             driver.launch(&call.launch()?)?;
@@ -144,26 +153,33 @@ impl ResidentLearner {
     fn over_few(
         &self,
         rule: SampledLossRule<'_>,
-        candidates: &[u32],
+        (taught, candidates): (&[u32], &Indices),
         scale: f32,
         losses: &Buffer<f32>,
-    ) -> Result<()> {
+    ) -> Result<(Uses, Buffer<f32>)> {
         let (driver, room, config) = (self.driver(), &self.room, &self.resident.config);
         let (rows, items, hidden) = (losses.len(), config.items, config.hidden);
-        let (x, d_x) = (
-            &room.forward.hidden.slice(0..rows * hidden)?,
-            &room.d_branch.slice(0..rows * hidden)?,
-        );
-        let d_scores = &Buffer::new(driver, candidates.len())?;
-        let used = candidates.iter().copied().map(Some);
-        let uses = &Uses::of(driver, [items, hidden], used)?;
-        let candidates = &Indices::of(driver, candidates)?;
+        let numbers = 0..rows * hidden;
+        let x = &room.forward.hidden.slice(numbers.clone())?;
+        let d_x = &room.d_branch.slice(numbers)?;
+        let d_scores = Buffer::new(driver, taught.len())?;
         let table = &self.resident.weights.tables[0];
         let size = [rows, items, hidden];
-        let call = SampledLoss { size, rule, scale, x, table, candidates, losses, d_scores, d_x };
+        let d = &d_scores;
+        let call =
+            SampledLoss { size, rule, scale, x, table, candidates, losses, d_scores: d, d_x };
         driver.launch(&call.launch()?)?;
+        let uses = Uses::of(driver, [items, hidden], taught.iter().copied().map(Some))?;
         let d_rows = &self.parameters.gradient(&self.places.tables[0])?;
-        let call = LookupBackward { scale: 1.0, uses, weights: Some(d_scores), x, d_rows };
-        call.launches()?.iter().try_for_each(|launch| driver.launch(launch))
+        let call = LookupBackward { scale: 1.0, uses: &uses, weights: Some(d), x, d_rows };
+        driver.launch_all(&call.launches()?)?;
+        Ok((uses, d_scores))
     }
+}
+
+/// A batch's losses, in nats, and what the device reads for their gradient.
+pub struct Lost {
+    pub losses: Buffer<f32>,
+    _taught: Indices,
+    _few: Option<(Uses, Buffer<f32>)>,
 }

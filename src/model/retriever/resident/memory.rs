@@ -1,10 +1,11 @@
 //! How much of a device's memory a retriever takes.
 
 use super::backward::LearningRoom;
-use super::loss::ScoreRoom;
+use super::loss::{ScoreRoom, rows_at_once};
 use super::pass::PassRoom;
 use super::{EIGHT, Resident, Size};
 use crate::device::cuda::Counted;
+use crate::device::cuda::kernels::USES;
 use crate::error::{Error, Result};
 use crate::model::decoder::Memory;
 use crate::model::resident::{Heads, STATE};
@@ -25,23 +26,42 @@ impl RetrieverConfig {
         Ok(Memory { weights_bytes: numbers * size_of::<f32>(), batch_bytes })
     }
 
+    /// What keeps a retriever of these dimensions from learning on a device, if anything does.
+    pub fn learning_refusal(&self) -> Option<String> {
+        let refusal = Resident::refusal(self);
+        let heads = Heads::new(self.hidden / self.heads.max(1)).ok()?;
+        let numbers: usize = self.numbers(heads).into_iter().sum();
+        // Sections are filled up, though not by so much.
+        let many = (numbers > i32::MAX as usize - (1 << 20)).then(|| {
+            format!(
+                "expected a retriever of fewer than 2^31 numbers to learn on a device, found \
+                 {numbers}: use a smaller model.hidden, or device = \"cpu\""
+            )
+        });
+        refusal.or(many)
+    }
+
     /// As [`RetrieverConfig::device_memory`], of one that learns, from the scores of all items or
     /// from so many of each position: parameters, gradient and moments with the weights, what the
     /// backward pass needs with the batches.
     ///
-    /// Errors: those of [`RetrieverConfig::device_memory`].
+    /// Errors: [`Error::Device`] for what [`RetrieverConfig::learning_refusal`] says.
     pub fn learning_memory(&self, candidates: Option<usize>, tokens_max: usize) -> Result<Memory> {
+        if let Some(why) = self.learning_refusal() {
+            return Err(Error::Device(why));
+        }
         let heads = self.device_heads()?;
         let (counted, size) = (Counted::default(), self.device_size(heads, tokens_max));
         let rooms = (PassRoom::new(&counted, size)?, LearningRoom::new(&counted, size)?);
         let scores = match candidates {
-            None => Some(ScoreRoom::new(&counted, self.items, size.tokens)?),
+            None => {
+                Some(ScoreRoom::new(&counted, self.items, rows_at_once(self.items, size.tokens))?)
+            }
             Some(_) => None,
         };
         let mut batch_bytes = counted.bytes();
         drop((rooms, scores));
-        // A candidate's number, its score's gradient, and its place among the uses.
-        batch_bytes += candidates.unwrap_or(0) * size.tokens * 3 * size_of::<u32>();
+        batch_bytes += self.candidates_bytes(candidates.unwrap_or(0) * size.tokens);
         let [products, others] = self.numbers(heads);
         let scored = self.items.next_multiple_of(EIGHT) * self.hidden;
         let products_read = products + if candidates.is_none() { scored } else { 0 };
@@ -50,7 +70,17 @@ impl RetrieverConfig {
         Ok(Memory { weights_bytes, batch_bytes })
     }
 
-    fn device_heads(&self) -> Result<Heads> {
+    /// What so many candidates take: their numbers, their scores' gradient, and how they are added
+    /// up by items.
+    fn candidates_bytes(&self, count: usize) -> usize {
+        let (parts, pieces) = (count / USES, count.min(self.items) + count / USES);
+        count * 3 * size_of::<u32>()
+            + pieces * 4 * size_of::<u32>()
+            + parts * self.hidden * size_of::<f32>()
+    }
+
+    /// Errors: [`Error::Device`] for what [`Resident::refusal`] says.
+    pub(super) fn device_heads(&self) -> Result<Heads> {
         match Resident::refusal(self) {
             Some(why) => Err(Error::Device(why)),
             None => Heads::new(self.hidden / self.heads),

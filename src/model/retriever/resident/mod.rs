@@ -10,11 +10,12 @@ mod pass;
 mod room;
 mod sections;
 
-pub use learner::ResidentLearner;
-pub use loss::LossRule;
+pub use learner::{Learning, ResidentLearner};
+pub use loss::{LossRule, rows_at_once};
 
 use super::layout::BlockLayout;
 use super::{Retriever, RetrieverConfig, Tokens};
+use crate::device::cuda::kernels::{SAMPLED_WIDTH_MAX, SEARCHED_WIDTH_MAX};
 use crate::device::cuda::{Bf16, Buffer, Driver, SharedDriver};
 use crate::error::{Error, Result};
 use crate::model::resident::{Heads, Laid};
@@ -25,8 +26,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Rows that kernels read are as wide as a multiple of this.
 const EIGHT: usize = 8;
-/// Numbers of a vector that is searched with.
-const HIDDEN_MAX: usize = 512;
+/// Numbers of a vector that is searched with, and learned by losses over a few items.
+const HIDDEN_MAX: usize =
+    if SEARCHED_WIDTH_MAX < SAMPLED_WIDTH_MAX { SEARCHED_WIDTH_MAX } else { SAMPLED_WIDTH_MAX };
 
 /// A retriever on a device.
 pub struct Resident {
@@ -92,16 +94,30 @@ impl Resident {
     /// Errors: [`Error::Device`] for what [`Resident::refusal`] says, and if the device has too
     /// little memory or fails.
     pub fn of(driver: SharedDriver, retriever: &Retriever, tokens_max: usize) -> Result<Self> {
-        let config = retriever.config.clone();
-        if let Some(why) = Self::refusal(&config) {
-            return Err(Error::Device(why));
-        }
-        let heads = Heads::new(config.hidden / config.heads)?;
-        let tokens_max = tokens_max.max(config.length_max);
+        let heads = retriever.config.device_heads()?;
         let weights = Weights::of(&*driver, retriever, heads)?;
+        Self::with(driver, &retriever.config, weights, tokens_max)
+    }
+
+    /// Of weights that are there.
+    fn with(
+        driver: SharedDriver,
+        config: &RetrieverConfig,
+        weights: Weights,
+        tokens_max: usize,
+    ) -> Result<Self> {
+        let (config, heads) = (config.clone(), config.device_heads()?);
+        let tokens_max = tokens_max.max(config.length_max);
         let size = Size { config: &config, heads, tokens: tokens_max };
         let room = Mutex::new(PassRoom::new(&*driver, size)?);
         Ok(Self { driver, config, heads, weights, tokens_max, room })
+    }
+
+    /// The items' vectors, (items, hidden).
+    ///
+    /// Errors: none but of a mistake here.
+    pub fn item_embeddings(&self) -> Result<Buffer<f32>> {
+        self.weights.tables[0].slice(0..self.config.items * self.config.hidden)
     }
 
     /// What keeps a retriever of these dimensions from being copied to a device, if anything does.

@@ -1,7 +1,7 @@
 //! What is trained of a retriever, all of it, and where it lies on a device.
 
 use crate::error::Result;
-use crate::model::resident::{Heads, Laid, Multiplied, Sections, TrainedLayer, counted};
+use crate::model::resident::{Heads, Laid, Multiplied, Sections, TrainedSite, counted};
 use crate::model::retriever::Retriever;
 use std::ops::Range;
 
@@ -9,8 +9,14 @@ use std::ops::Range;
 pub struct Places {
     /// Rows of items, and of positions.
     pub tables: [Range<usize>; 2],
-    pub blocks: Vec<TrainedLayer>,
+    pub blocks: Vec<TrainedBlock>,
     pub last_norm: Range<usize>,
+}
+
+/// Where a block's products and norms lie.
+pub struct TrainedBlock {
+    pub sites: Vec<TrainedSite>,
+    pub norms: [Range<usize>; 2],
 }
 
 /// Lays out a retriever's parameters. `multiplied` is what products read while it learns,
@@ -38,7 +44,7 @@ pub fn lay(
         }
         let norms = [&at.attention_norm, &at.forward_norm];
         let norms = norms.map(|norm| sections.add(counted(norm.clone()), true, None));
-        blocks.push(TrainedLayer { sites, norms: Some(norms) });
+        blocks.push(TrainedBlock { sites, norms });
     }
     let last_norm = sections.add(counted(layout.last_norm.clone()), true, None);
     sections.decay_all(); // as on the processor
