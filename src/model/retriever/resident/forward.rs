@@ -17,6 +17,7 @@ use crate::model::retriever::pass::EPSILON;
 use crate::model::retriever::tokens::{ATTENTION, EMBEDDING, FIRST, SECOND, site};
 
 /// What becomes of a product's sums: see [`Linear`].
+#[derive(Clone, Copy)]
 struct Then<'a> {
     activation: Activation,
     dropout: Dropout<'a>,

@@ -34,7 +34,7 @@ pub enum LossRule<'a> {
 
 /// What it needs on the device.
 pub enum Scored {
-    All(AllScores),
+    All(Box<AllScores>),
     Softmax(Buffer<f32>),
     Binary(f32),
 }
@@ -92,7 +92,8 @@ impl Scored {
                     fp8: false,
                 };
                 let laid = Laid { heads: Heads::new(1)?, site: 2 }; // as it is
-                Scored::All(AllScores { items: Multiplied::of(driver, laid, &given)?, room })
+                let items = Multiplied::of(driver, laid, &given)?;
+                Scored::All(Box::new(AllScores { items, room }))
             }
         })
     }
