@@ -67,6 +67,8 @@ fn what_kernels_do_not_take_is_refused() {
         (256, 1, "heads of at most 128 numbers, found 256"),
     ] {
         let settings = TrainSettings { hidden, heads, ..settings(Loss::Bce) };
+        let refusal = settings.retriever(20).learning_refusal().unwrap();
+        assert!(refusal.contains(expected), "{refusal}");
         let device = Some(On::device(Arc::<Counted>::default(), &settings));
         let said = fit_on(device, &settings, 20, &walkers(9), &mut Shelf::default()).unwrap_err();
         assert!(said.to_string().contains(expected), "{said}");

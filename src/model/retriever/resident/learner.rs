@@ -26,8 +26,9 @@ pub struct ResidentLearner {
 impl ResidentLearner {
     /// Copies a retriever to a device, with room for batches of so many tokens, or of one sequence.
     ///
-    /// Errors: [`crate::error::Error::Device`] for what [`RetrieverConfig::learning_refusal`] says,
-    /// and if the device has too little memory or fails.
+    /// Errors: [`Error::Device`] for what
+    /// [`crate::model::retriever::RetrieverConfig::learning_refusal`] says, and if the device has
+    /// too little memory or fails.
     pub fn of(
         driver: SharedDriver,
         retriever: &Retriever,

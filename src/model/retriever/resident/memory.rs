@@ -28,17 +28,18 @@ impl RetrieverConfig {
 
     /// What keeps a retriever of these dimensions from learning on a device, if anything does.
     pub fn learning_refusal(&self) -> Option<String> {
-        let refusal = Resident::refusal(self);
-        let heads = Heads::new(self.hidden / self.heads.max(1)).ok()?;
+        let heads = match self.device_heads() {
+            Ok(heads) => heads,
+            Err(why) => return Some(why.to_string()),
+        };
         let numbers: usize = self.numbers(heads).into_iter().sum();
         // Sections are filled up, though not by so much.
-        let many = (numbers > i32::MAX as usize - (1 << 20)).then(|| {
+        (numbers > i32::MAX as usize - (1 << 20)).then(|| {
             format!(
                 "expected a retriever of fewer than 2^31 numbers to learn on a device, found \
                  {numbers}: use a smaller model.hidden, or device = \"cpu\""
             )
-        });
-        refusal.or(many)
+        })
     }
 
     /// As [`RetrieverConfig::device_memory`], of one that learns, from the scores of all items or
