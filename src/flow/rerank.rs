@@ -20,7 +20,7 @@ use crate::plan::Task;
 use crate::stage::arms::Rerank;
 use crate::stage::ask::Ask;
 use crate::stage::language::Search;
-use crate::stage::retrieve::Retrieve;
+use crate::stage::retrieve::{Retrieve, USERS_AT_ONCE};
 use crate::stage::sweep::Sweep;
 use crate::stage::write::{Judged, Measure, Measured, Partition, WriteLists};
 use crate::stage::{Setback, read::ReadGiven, read::ReadSequences};
@@ -79,7 +79,11 @@ pub type Found<'s> = (Flow<'s, Candidates>, Flow<'s, Setback>);
 impl Source for Retrieved {
     fn candidates<'s>(self, tasks: Flow<'s, Task>, meters: &Arc<Meters>) -> Found<'s> {
         let (queries, unread) = offload(tasks, Engine::start(AHEAD, || self.read), 1, meters);
-        let (candidates, unfound) = apply(queries, self.retrieve, meters);
+        let (candidates, unfound) = match self.retrieve.0.waits() {
+            // Workers go on with the lists of users before.
+            true => offload(queries, Engine::start(AHEAD, || self.retrieve), USERS_AT_ONCE, meters),
+            false => apply(queries, self.retrieve, meters),
+        };
         (candidates, unread.concat(unfound))
     }
 }

@@ -70,6 +70,11 @@ impl Stage for Retrieve {
 }
 
 impl Retriever {
+    /// Whether it waits for a device.
+    pub fn waits(&self) -> bool {
+        matches!(self.search, Search::Device(_))
+    }
+
     fn batch(&self, rows: Vec<Query>, out: &mut Outcomes<Candidates>) {
         let histories: Vec<&[ItemId]> = rows.iter().map(|row| row.history.as_slice()).collect();
         let users = match (self.encode)(&histories) {
