@@ -35,21 +35,16 @@ DEVICE void lookup_backward(const T* x, const float* weights, const u32* pieces,
     }
 }
 
-KERNEL(256)
-lookup_backward_f32(const float* __restrict__ x, const float* __restrict__ weights,
-                    const u32* __restrict__ pieces, const u32* __restrict__ uses,
-                    float* __restrict__ d_rows, float* __restrict__ parts, u32 hidden, u32 each,
-                    float scale) {
-    lookup_backward(x, weights, pieces, uses, d_rows, parts, hidden, each, scale);
-}
-
-KERNEL(256)
-lookup_backward_bf16(const bf16* __restrict__ x, const float* __restrict__ weights,
-                     const u32* __restrict__ pieces, const u32* __restrict__ uses,
-                     float* __restrict__ d_rows, float* __restrict__ parts, u32 hidden, u32 each,
-                     float scale) {
-    lookup_backward(x, weights, pieces, uses, d_rows, parts, hidden, each, scale);
-}
+#define LOOKUP_BACKWARD(name, T) \
+    KERNEL(256) \
+    name(const T* __restrict__ x, const float* __restrict__ weights, \
+         const u32* __restrict__ pieces, const u32* __restrict__ uses, \
+         float* __restrict__ d_rows, float* __restrict__ parts, u32 hidden, u32 each, \
+         float scale) { \
+        lookup_backward(x, weights, pieces, uses, d_rows, parts, hidden, each, scale); \
+    }
+LOOKUP_BACKWARD(lookup_backward_f32, float)
+LOOKUP_BACKWARD(lookup_backward_bf16, bf16)
 
 KERNEL(256)
 lookup_backward_parts(const float* __restrict__ parts, const u32* __restrict__ many,

@@ -4,6 +4,7 @@ mod fields;
 
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
+use steerage::model::retriever::{Resident, RetrieverConfig};
 use steerage::spec::{Job, Kind, load};
 
 /// Loads a job from its text.
@@ -120,6 +121,13 @@ fn a_retriever_that_a_device_does_not_take_is_refused_with_all_that_is_wrong() {
     assert!(said.contains("model.hidden: expected a multiple of 8, at most 512"), "{said}");
     assert!(said.contains("model.heads: expected heads of at most 128 on a device"), "{said}");
     assert!(read(job.as_bytes(), &["device=cuda:0", "model.hidden=128"]).is_ok());
+    // Just what the model itself refuses.
+    for (hidden, heads) in [(8, 1), (50, 1), (128, 1), (256, 1), (256, 2), (512, 4), (520, 8)] {
+        let config = RetrieverConfig { items: 9, hidden, blocks: 1, heads, length_max: 9 };
+        let sets = [format!("model.hidden={hidden}"), format!("model.heads={heads}")];
+        let read = read(job.as_bytes(), &["device=cuda:0", &sets[0], &sets[1]]);
+        assert_eq!(read.is_err(), Resident::refusal(&config).is_some(), "{hidden} {heads}");
+    }
     let said = read(job.as_bytes(), &["device=cuda:0,1", "model.hidden=128"]).unwrap_err();
     assert!(said.to_string().contains("device: a retriever computes on one device"), "{said}");
 }

@@ -3,6 +3,7 @@
 
 mod heads;
 mod multiplied;
+mod norms;
 mod parameters;
 mod sections;
 mod sites;
@@ -10,6 +11,7 @@ mod sites;
 pub use crate::device::cuda::kernels::filled;
 pub use heads::Heads;
 pub use multiplied::{Given, Laid, Multiplied, Read, unpacked};
-pub use parameters::{Follow, Parameters, STATE, clear};
+pub use norms::{NormParts, Normed};
+pub use parameters::{Follow, Parameters, STATE, clear, rounded};
 pub use sections::{Sections, TrainedLayer, TrainedPart, TrainedSite, counted};
 pub use sites::{SiteBackward, SiteRoom};

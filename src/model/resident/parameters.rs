@@ -3,7 +3,7 @@
 
 use super::Sections;
 use crate::device::cuda::kernels::{AdamW, Round, Spread, SquareSums};
-use crate::device::cuda::{Buffer, Driver, SharedDriver};
+use crate::device::cuda::{Bf16, Buffer, Driver, SharedDriver};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -146,4 +146,11 @@ impl Parameters {
 /// Writes zeros to a multiple of 8 numbers.
 pub fn clear(driver: &dyn Driver, out: &Buffer<f32>) -> Result<()> {
     driver.launch(&Spread { columns: 8, x: None, out }.launch()?)
+}
+
+/// Rows as products read them, at the beginning of a buffer.
+pub fn rounded(driver: &dyn Driver, x: &Buffer<f32>, to: &Buffer<Bf16>) -> Result<Buffer<Bf16>> {
+    let rounded = to.slice(0..x.len())?;
+    driver.launch(&Round { x, rounded: &rounded }.launch()?)?;
+    Ok(rounded)
 }

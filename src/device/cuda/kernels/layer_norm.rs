@@ -2,14 +2,12 @@
 
 use super::super::Buffer;
 use super::super::launch::{LAYER_NORM, LAYER_NORM_BACKWARD, Launch, arguments};
-use super::{NormWeight, fits, u32_of, wide};
+use super::{NORM_ROWS, NormWeight, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::Result;
 
 const THREADS: u32 = 128;
 const HIDDEN_MAX: usize = 1024;
-/// Rows that a block of the gradient adds up.
-const ROWS: usize = 64;
 
 /// out = weight ⊙ (x − mean) / √(variance + epsilon) + bias, row by row.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +70,7 @@ impl LayerNormBackward<'_> {
     /// If a buffer's length disagrees with the shape.
     pub fn launches(&self) -> Result<Vec<Launch>> {
         let (name, NormShape { rows, hidden }) = (LAYER_NORM_BACKWARD.name, self.shape);
-        let blocks = rows.div_ceil(ROWS);
+        let blocks = rows.div_ceil(NORM_ROWS);
         wide(name, "hidden", hidden, [1, HIDDEN_MAX])?;
         fits(name, "x", self.x, &[rows, hidden])?;
         fits(name, "affine", self.affine, &[2, hidden])?;

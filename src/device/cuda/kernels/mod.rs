@@ -53,7 +53,7 @@ pub use lora_linear::{LoraGated, LoraGelu, LoraGeluBackward, LoraLinear, LoraQkv
 pub use pool::{Offsets, Pool, PoolBackward, Pooling};
 pub use quantise::Quantise;
 pub use rms_norm::RmsNorm;
-pub use rms_norm_backward::{NormWeight, RmsNormBackward};
+pub use rms_norm_backward::{NORM_ROWS, NormWeight, RmsNormBackward};
 pub use rotary_backward::RotaryBackward;
 pub use round::Round;
 pub use sampled_loss::{SAMPLED_WIDTH_MAX, SampledLoss, SampledLossRule};

@@ -7,8 +7,8 @@ use super::{EIGHT, WARP, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::Result;
 
-/// Rows that a block adds up.
-const ROWS: usize = 64;
+/// Rows that a block of a norm's gradient adds up.
+pub const NORM_ROWS: usize = 64;
 /// Columns of a block that adds up what blocks have left.
 const SUMS_THREADS: u32 = 256;
 
@@ -64,7 +64,7 @@ impl RmsNormBackward<'_> {
         fits(name, "weight", self.weight, &[hidden])?;
         fits(name, "d_out", self.d_out, &[rows, hidden])?;
         fits(name, "d_x", self.d_x, &[rows, hidden])?;
-        let (blocks, columns) = (rows.div_ceil(ROWS), u32_of(name, hidden)?);
+        let (blocks, columns) = (rows.div_ceil(NORM_ROWS), u32_of(name, hidden)?);
         let parts = self.d_weight.map(|to| to.parts);
         parts.map_or(Ok(()), |parts| fits(name, "parts", parts, &[blocks, hidden]))?;
         let Self { x, statistics, weight, d_out, d_x, .. } = *self;

@@ -8,18 +8,15 @@ use super::room::{Place, Size};
 use crate::device::Queries;
 use crate::device::cuda::kernels::{
     CandidateLogitsBackward, Dropout, GatedBackward, GroupedAttentionBackward, Indices,
-    LookupBackward, LoraLinear, NormWeight, OwnRows, RmsNormBackward, RotaryBackward, Round,
+    LookupBackward, LoraLinear, NORM_ROWS, NormWeight, OwnRows, RmsNormBackward, RotaryBackward,
     Spread, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::shape::{GatedShape, NormShape};
 use crate::error::Result;
 use crate::model::decoder::{Batch, DecoderConfig, Learner};
-use crate::model::resident::{SiteBackward, SiteRoom, clear};
+use crate::model::resident::{SiteBackward, SiteRoom, clear, rounded};
 use std::ops::Range;
-
-/// Rows of a block of the norm's gradient.
-const NORM_ROWS: usize = 64;
 
 /// What the passes of a learner compute in.
 pub struct LearningRoom {
@@ -205,7 +202,7 @@ impl ResidentLearner {
         let DecoderConfig { hidden, inner, .. } = resident.config;
         let (driver, layer) = (&*resident.driver, &resident.weights.layers[l]);
         let (place, attended) = room.place(l);
-        let d_out = &self.rounded(d_stream)?;
+        let d_out = &rounded(&*self.resident.driver, d_stream, &self.room.d_rounded)?;
         let d_gated = &room.d_gated.slice(0..rows * inner)?;
         self.site_backward((l, 3), rows, &place.gated, d_out, d_gated)?;
         let [.., gate_up, _] = &layer.sites;
@@ -237,7 +234,7 @@ impl ResidentLearner {
         let (driver, layer) = (&*resident.driver, &resident.weights.layers[l]);
         let ([queries, row], wide) = (resident.size(tokens).rows(), resident.heads.wide);
         let (place, _) = room.place(l);
-        let d_out = &self.rounded(d_attended)?;
+        let d_out = &rounded(&*self.resident.driver, d_attended, &self.room.d_rounded)?;
         let d_mixed = &room.d_mixed.slice(0..rows * queries)?;
         self.site_backward((l, 1), rows, &place.mixed, d_out, d_mixed)?;
         let ends = l + 1 == resident.weights.layers.len();
@@ -303,12 +300,5 @@ impl ResidentLearner {
         let d_out = &room.d_normed.slice(0..x.len())?;
         let call = RmsNormBackward { shape, x, statistics, weight, d_out, d_x, d_weight };
         driver.launch_all(&call.launches()?)
-    }
-
-    /// The stream's gradient as products read it.
-    fn rounded(&self, d_stream: &Buffer<f32>) -> Result<Buffer<Bf16>> {
-        let rounded = self.room.d_rounded.slice(0..d_stream.len())?;
-        self.resident.driver.launch(&Round { x: d_stream, rounded: &rounded }.launch()?)?;
-        Ok(rounded)
     }
 }

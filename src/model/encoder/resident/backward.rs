@@ -2,21 +2,16 @@
 //! processor.
 
 use super::learner::ResidentLearner;
-use super::room::{Normed, Room, Size};
+use super::room::{Room, Size};
 use super::{Placed, Resident};
 use crate::device::cuda::kernels::{
-    Dropout, GroupedAttentionBackward, LayerNormBackward, LookupBackward, LoraGeluBackward,
-    NormWeight, PoolBackward, Uses, Visits,
+    Dropout, GroupedAttentionBackward, LookupBackward, LoraGeluBackward, PoolBackward, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Output};
-use crate::device::shape::NormShape;
 use crate::error::Result;
 use crate::model::encoder::Batch;
-use crate::model::resident::{SiteBackward, SiteRoom, clear};
+use crate::model::resident::{NormParts, Normed, SiteBackward, SiteRoom, clear, rounded};
 use std::ops::Range;
-
-/// Rows of a block of the norm's gradient.
-const NORM_ROWS: usize = 64;
 
 /// What the passes of a learner compute in.
 pub struct LearningRoom {
@@ -29,7 +24,7 @@ pub struct LearningRoom {
     alongs: Buffer<f32>,
     d_wide: Buffer<Bf16>,
     /// A norm's gradient, by blocks.
-    parts: Buffer<f32>,
+    parts: NormParts,
     sites: SiteRoom,
 }
 
@@ -45,7 +40,7 @@ impl LearningRoom {
             d_qkv: size.narrow(driver, 3 * size.queries())?,
             alongs: size.wide(driver, size.config.heads)?,
             d_wide: size.narrow(driver, size.config.inner)?,
-            parts: Buffer::new(driver, tokens.div_ceil(NORM_ROWS) * 2 * hidden)?,
+            parts: NormParts::new(driver, tokens, hidden)?,
             sites: SiteRoom::new(driver, tokens, size.ranks)?,
         })
     }
@@ -110,7 +105,7 @@ impl ResidentLearner {
         let rows = with.placed.tokens.len();
         let trained = self.places.layers[l].norms.as_ref().map(|[_, last]| last);
         self.norm_backward(&place.normed[1], (&layer.last_norm, trained), [d_out, d_middle])?;
-        let d_rounded = &resident.rounded(d_middle, &room.d_rounded)?;
+        let d_rounded = &rounded(&*resident.driver, d_middle, &room.d_rounded)?;
         let d_wide = &room.d_wide.slice(0..rows * resident.config.inner)?;
         self.site_backward((l, 3), &place.active, d_rounded, (d_wide, false))?;
         let widen = &layer.sites[2];
@@ -134,7 +129,7 @@ impl ResidentLearner {
         let trained = self.places.layers[l].norms.as_ref().map(|[attention, _]| attention);
         let norm = (&layer.attention_norm, trained);
         self.norm_backward(&place.normed[0], norm, [d_middle, d_stream])?;
-        let d_rounded = &resident.rounded(d_stream, &room.d_rounded)?;
+        let d_rounded = &rounded(driver, d_stream, &room.d_rounded)?;
         let d_mixed = &room.d_mixed.slice(0..rows * queries)?;
         self.site_backward((l, 1), &place.mixed, d_rounded, (d_mixed, false))?;
         let d_qkv = &room.d_qkv.slice(0..rows * 3 * queries)?;
@@ -191,23 +186,10 @@ impl ResidentLearner {
     fn norm_backward(
         &self,
         from: &Normed,
-        (affine, trained): (&Buffer<f32>, Option<&Range<usize>>),
+        norm: (&Buffer<f32>, Option<&Range<usize>>),
         [d_out, d_x]: [&Buffer<f32>; 2],
     ) -> Result<()> {
-        let (driver, hidden) = (&*self.resident.driver, self.resident.config.hidden);
-        let shape = NormShape { rows: d_x.len() / hidden, hidden };
-        let parts = &self.room.parts.slice(0..shape.rows.div_ceil(NORM_ROWS) * 2 * hidden)?;
-        let d_affine = trained.map(|place| self.parameters.gradient(place)).transpose()?;
-        clear(driver, d_x)?;
-        let call = LayerNormBackward {
-            shape,
-            x: &from.x.slice(0..d_x.len())?,
-            affine,
-            statistics: &from.statistics.slice(0..2 * shape.rows)?,
-            d_out,
-            d_x,
-            d_affine: d_affine.as_ref().map(|d_weight| NormWeight { parts, d_weight }),
-        };
-        driver.launch_all(&call.launches()?)
+        clear(&*self.resident.driver, d_x)?;
+        from.backward((&self.parameters, &self.room.parts), norm, [d_out, d_x])
     }
 }

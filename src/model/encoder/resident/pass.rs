@@ -1,15 +1,14 @@
 //! A BERT's forward pass on a device, as launches: the same steps as on the processor. Where a
 //! layer's product is followed by something, one kernel adds the change and does that as well.
 
-use super::room::{Normed, Place, Room};
+use super::room::{Place, Room};
 use super::{Layer, Placed, Resident};
+use crate::device::cuda::Buffer;
 use crate::device::cuda::kernels::{
-    Dropout, Embed, GroupedAttention, LayerNorm, LoraGelu, LoraLinear, LoraResidual, Pool, Pooling,
-    Round,
+    Dropout, Embed, GroupedAttention, LoraGelu, LoraLinear, LoraResidual, Pool, Pooling,
 };
-use crate::device::cuda::{Bf16, Buffer};
-use crate::device::shape::NormShape;
 use crate::error::Result;
+use crate::model::resident::{Normed, rounded};
 
 impl Resident {
     /// The texts' pooled rows. What layers compute stays in the room, of all of them if it has a
@@ -59,7 +58,7 @@ impl Resident {
         let queries = heads * self.heads.wide;
         let qkv = &place.qkv.slice(0..rows * 3 * queries)?;
         let mixed = &place.mixed.slice(0..rows * queries)?;
-        let x = &self.rounded(stream, &place.rounded[0])?;
+        let x = &rounded(driver, stream, &place.rounded[0])?;
         let sums = &qkv_site.product(driver, (rows, x), None, &place.sums[0])?;
         let sums = qkv_site.sums(rows, sums, chosen);
         driver.launch(&LoraLinear { sums, out: qkv }.launch()?)?;
@@ -86,7 +85,7 @@ impl Resident {
         let (driver, rows) = (&*self.driver, placed.tokens.len());
         let ([.., widen, narrow], chosen) = (&layer.sites, &placed.chosen);
         let active = &place.active.slice(0..rows * self.config.inner)?;
-        let x = &self.rounded(stream, &place.rounded[1])?;
+        let x = &rounded(driver, stream, &place.rounded[1])?;
         let sums = &widen.product(driver, (rows, x), None, &place.sums[2])?;
         let sums = widen.sums(rows, sums, chosen);
         driver.launch(&LoraGelu { sums, out: active }.launch()?)?;
@@ -97,18 +96,7 @@ impl Resident {
         self.norm(&place.normed[1], &layer.last_norm, stream)
     }
 
-    /// Rows as products read them, at the beginning of a buffer.
-    pub(super) fn rounded(&self, x: &Buffer<f32>, to: &Buffer<Bf16>) -> Result<Buffer<Bf16>> {
-        let rounded = to.slice(0..x.len())?;
-        self.driver.launch(&Round { x, rounded: &rounded }.launch()?)?;
-        Ok(rounded)
-    }
-
     fn norm(&self, from: &Normed, affine: &Buffer<f32>, out: &Buffer<f32>) -> Result<()> {
-        let (hidden, epsilon) = (self.config.hidden, self.config.epsilon);
-        let shape = NormShape { rows: out.len() / hidden, hidden };
-        let x = &from.x.slice(0..out.len())?;
-        let statistics = &from.statistics.slice(0..2 * shape.rows)?;
-        self.driver.launch(&LayerNorm { shape, x, affine, epsilon, out, statistics }.launch()?)
+        from.norm(&*self.driver, (affine, self.config.epsilon), out)
     }
 }

@@ -3,7 +3,7 @@
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
 use crate::model::encoder::BertConfig;
-use crate::model::resident::Heads;
+use crate::model::resident::{Heads, Normed};
 
 /// What a layer computes, as its backward pass reads it.
 pub struct Place {
@@ -22,13 +22,6 @@ pub struct Place {
     pub active: Buffer<Bf16>,
     /// What each of the two norms reads.
     pub normed: [Normed; 2],
-}
-
-/// What a norm reads: (tokens, hidden), and (tokens, 2) for its gradient.
-#[derive(Clone)]
-pub struct Normed {
-    pub x: Buffer<f32>,
-    pub statistics: Buffer<f32>,
 }
 
 /// How large places are.
@@ -60,8 +53,7 @@ impl Size<'_> {
     }
 
     fn normed(&self, driver: &dyn Driver) -> Result<Normed> {
-        let hidden = self.config.hidden;
-        Ok(Normed { x: self.wide(driver, hidden)?, statistics: self.wide(driver, 2)? })
+        Normed::new(driver, self.tokens, self.config.hidden)
     }
 }
 

@@ -3,23 +3,19 @@
 
 use super::forward::Placed;
 use super::learner::ResidentLearner;
-use super::room::{Normed, Room};
+use super::room::Room;
 use super::{Resident, Size};
 use crate::device::Queries;
 use crate::device::cuda::kernels::{
-    Dropout, GroupedAttentionBackward, LayerNormBackward, LinearBackward, LookupBackward,
-    NormWeight, Uses, Visits,
+    Dropout, GroupedAttentionBackward, LinearBackward, LookupBackward, Uses, Visits,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Output};
-use crate::device::shape::{GroupedShape, NormShape};
+use crate::device::shape::GroupedShape;
 use crate::error::Result;
-use crate::model::resident::{SiteBackward, SiteRoom, clear};
+use crate::model::resident::{NormParts, Normed, SiteBackward, SiteRoom, clear, rounded};
 use crate::model::retriever::Tokens;
 use crate::model::retriever::tokens::{ATTENTION, EMBEDDING, FIRST, SECOND};
 use std::ops::Range;
-
-/// Rows of a block of the norm's gradient.
-const NORM_ROWS: usize = 64;
 
 /// What the passes of a learner compute in.
 pub struct LearningRoom {
@@ -35,7 +31,7 @@ pub struct LearningRoom {
     d_qkv: Buffer<Bf16>,
     alongs: Buffer<f32>,
     /// A norm's gradient, by blocks.
-    parts: Buffer<f32>,
+    parts: NormParts,
     pub sites: SiteRoom,
 }
 
@@ -53,7 +49,7 @@ impl LearningRoom {
             d_mixed: size.narrow(driver, size.queries())?,
             d_qkv: size.narrow(driver, 3 * size.queries())?,
             alongs: size.wide(driver, size.config.heads)?,
-            parts: Buffer::new(driver, tokens.div_ceil(NORM_ROWS) * 2 * hidden)?,
+            parts: NormParts::new(driver, tokens, hidden)?,
             sites: SiteRoom::new(driver, tokens, 0)?,
         })
     }
@@ -140,7 +136,7 @@ impl ResidentLearner {
         let (resident, room) = (&self.resident, &self.room);
         let (place, placed, heads) = (&room.forward.places[b], &with.placed, resident.config.heads);
         let (rows, queries) = (placed.tokens(), heads * resident.heads.wide);
-        let d_rounded = &self.rounded(d_stream, &room.d_rounded)?;
+        let d_rounded = &rounded(self.driver(), d_stream, &room.d_rounded)?;
         let d_mixed = &room.d_mixed.slice(0..rows * queries)?;
         self.site_backward((b, 1), &place.mixed, d_rounded, d_mixed)?;
         let d_qkv = &room.d_qkv.slice(0..rows * 3 * queries)?;
@@ -209,21 +205,9 @@ impl ResidentLearner {
         &self,
         from: &Normed,
         (affine, trained): (&Buffer<f32>, &Range<usize>),
-        [d_out, d_x]: [&Buffer<f32>; 2],
+        gradients: [&Buffer<f32>; 2],
     ) -> Result<()> {
-        let hidden = self.resident.config.hidden;
-        let shape = NormShape { rows: d_x.len() / hidden, hidden };
-        let parts = &self.room.parts.slice(0..shape.rows.div_ceil(NORM_ROWS) * 2 * hidden)?;
-        let d_weight = &self.parameters.gradient(trained)?;
-        let call = LayerNormBackward {
-            shape,
-            x: &from.x.slice(0..d_x.len())?,
-            affine,
-            statistics: &from.statistics.slice(0..2 * shape.rows)?,
-            d_out,
-            d_x,
-            d_affine: Some(NormWeight { parts, d_weight }),
-        };
-        self.resident.driver.launch_all(&call.launches()?)
+        let norm = (affine, Some(trained));
+        from.backward((&self.parameters, &self.room.parts), norm, gradients)
     }
 }

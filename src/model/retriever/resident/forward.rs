@@ -3,15 +3,13 @@
 //! are f32.
 
 use super::learner::ResidentLearner;
-use super::room::Normed;
 use crate::device::Activation;
 use crate::device::cuda::kernels::{
-    Dropout, Embed, GroupedAttention, Indices, LayerNorm, Linear, LoraLinear, Paths, Round,
+    Dropout, Embed, GroupedAttention, Indices, Linear, LoraLinear, Paths,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Product};
-use crate::device::shape::NormShape;
 use crate::error::Result;
-use crate::model::resident::Multiplied;
+use crate::model::resident::{Multiplied, rounded};
 use crate::model::retriever::Tokens;
 use crate::model::retriever::pass::EPSILON;
 use crate::model::retriever::tokens::{ATTENTION, EMBEDDING, FIRST, SECOND, site};
@@ -85,8 +83,8 @@ impl ResidentLearner {
             self.mix(placed, b)?;
             self.go_on(placed, b, &room.stream(b + 1).x.slice(0..numbers)?)?;
         }
-        let last_norm = &self.resident.weights.last_norm;
-        self.norm(&room.last, last_norm, &room.hidden.slice(0..numbers)?)
+        let last_norm = (&self.resident.weights.last_norm, EPSILON);
+        room.last.norm(self.driver(), last_norm, &room.hidden.slice(0..numbers)?)
     }
 
     /// middle = stream + output(attention(qkv(norm(stream)))).
@@ -99,8 +97,8 @@ impl ResidentLearner {
         let qkv = &place.qkv.slice(0..rows * 3 * queries)?;
         let mixed = &place.mixed.slice(0..rows * queries)?;
         let wide = &room.wide.slice(0..numbers)?;
-        self.norm(&place.normed[0], &norms[0], wide)?;
-        let x = &self.rounded(wide, &place.rounded[0])?;
+        place.normed[0].norm(driver, (&norms[0], EPSILON), wide)?;
+        let x = &rounded(driver, wide, &place.rounded[0])?;
         let [first, output, ..] = &self.multiplied[b];
         let sums = &first.product(driver, (rows, x), None, &room.sums)?;
         let sums = first.sums(rows, sums, &placed.chosen);
@@ -117,17 +115,18 @@ impl ResidentLearner {
 
     /// stream = middle + drop(second(drop(relu(first(norm(middle)))))).
     fn go_on(&self, placed: &Placed, b: usize, stream: &Buffer<f32>) -> Result<()> {
-        let (room, norms) = (&self.room.forward, &self.resident.weights.blocks[b].norms);
+        let (driver, room) = (self.driver(), &self.room.forward);
+        let norms = &self.resident.weights.blocks[b].norms;
         let (place, rows) = (&room.places[b], placed.tokens());
         let [.., first, second] = &self.multiplied[b];
         let wide = &room.wide.slice(0..stream.len())?;
-        self.norm(&place.normed[1], &norms[1], wide)?;
-        let x = &self.rounded(wide, &place.rounded[1])?;
+        place.normed[1].norm(driver, (&norms[1], EPSILON), wide)?;
+        let x = &rounded(driver, wide, &place.rounded[1])?;
         let active = &place.active.slice(0..stream.len())?;
         let (activation, dropout) = (Activation::Relu, placed.dropout(b, FIRST));
         let then = Then { activation, dropout, residual: None };
         self.product((rows, x, first), then, active)?;
-        let x = &self.rounded(active, &place.active_rounded)?;
+        let x = &rounded(driver, active, &place.active_rounded)?;
         let residual = Some(&place.normed[1].x.slice(0..stream.len())?);
         let dropout = placed.dropout(b, SECOND);
         let then = Then { activation: Activation::Identity, dropout, residual };
@@ -149,20 +148,5 @@ impl ResidentLearner {
         let (size, bias) = ([rows, outputs], with.bias.as_ref());
         let call = Linear { size, sums, bias, activation, dropout, residual, out };
         self.driver().launch(&call.launch()?)
-    }
-
-    /// Rows as products read them, at the beginning of a buffer.
-    pub(super) fn rounded(&self, x: &Buffer<f32>, to: &Buffer<Bf16>) -> Result<Buffer<Bf16>> {
-        let rounded = to.slice(0..x.len())?;
-        self.driver().launch(&Round { x, rounded: &rounded }.launch()?)?;
-        Ok(rounded)
-    }
-
-    fn norm(&self, from: &Normed, affine: &Buffer<f32>, out: &Buffer<f32>) -> Result<()> {
-        let (hidden, epsilon) = (self.resident.config.hidden, EPSILON);
-        let shape = NormShape { rows: out.len() / hidden, hidden };
-        let x = &from.x.slice(0..out.len())?;
-        let statistics = &from.statistics.slice(0..2 * shape.rows)?;
-        self.driver().launch(&LayerNorm { shape, x, affine, epsilon, out, statistics }.launch()?)
     }
 }

@@ -7,7 +7,7 @@ use crate::device::cuda::kernels::{
 };
 use crate::device::cuda::{Bf16, Buffer, Driver, Product};
 use crate::error::Result;
-use crate::model::resident::{Given, Heads, Laid, Multiplied, SiteBackward, TrainedSite};
+use crate::model::resident::{Given, Heads, Laid, Multiplied, SiteBackward, TrainedSite, rounded};
 use crate::model::retriever::Retriever;
 
 /// Scores that are computed together, but for rows that are.
@@ -128,7 +128,7 @@ impl ResidentLearner {
         let config = &self.resident.config;
         let (hidden, wide) = (config.hidden, scored.wide);
         let output = &room.forward.hidden.slice(0..targets.len() * hidden)?;
-        let output = self.rounded(output, &room.rounded)?;
+        let output = rounded(driver, output, &room.rounded)?;
         let trained = &TrainedSite::Weight { weight: self.places.tables[0].clone(), bias: None };
         let at_once = scored.scores.len() / wide;
         for first in (0..targets.len()).step_by(at_once) {

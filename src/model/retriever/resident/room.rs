@@ -3,6 +3,7 @@
 use super::Size;
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
+use crate::model::resident::Normed;
 use crate::model::retriever::RetrieverConfig;
 
 /// What a block computes, as its backward pass reads it.
@@ -22,16 +23,9 @@ pub struct Place {
     pub active_rounded: Buffer<Bf16>,
 }
 
-/// What a norm reads: (tokens, hidden), and (tokens, 2) for its gradient.
-pub struct Normed {
-    pub x: Buffer<f32>,
-    pub statistics: Buffer<f32>,
-}
-
 impl Size<'_> {
     fn normed(&self, driver: &dyn Driver) -> Result<Normed> {
-        let hidden = self.config.hidden;
-        Ok(Normed { x: self.wide(driver, hidden)?, statistics: self.wide(driver, 2)? })
+        Normed::new(driver, self.tokens, self.config.hidden)
     }
 
     fn place(&self, driver: &dyn Driver) -> Result<Place> {
