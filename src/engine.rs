@@ -1,11 +1,12 @@
-//! What if a step blocks? A stage on its own thread: for a disk, a network, a GPU.
+//! What if a step blocks? A stage on a thread of its own, or some: for a disk, a network, a GPU.
 //!
 //! The channel is bounded, so that a slow engine holds its feeder back instead of filling the
 //! memory; the feeder asks first ([`Engine::try_submit`]) and never waits. No timely in here: the
 //! reply closure carries whatever wakes the feeder up.
 
 use crate::stage::{Outcomes, Stage};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Takes a batch's outcomes and the time the stage spent on it.
@@ -16,28 +17,31 @@ struct Request<S: Stage> {
     reply: Reply<S::Out>,
 }
 
-/// A handle to the thread a stage runs on. The thread ends when the last handle is dropped.
+/// A handle to the threads a stage runs on. They end when the last handle is dropped.
 pub struct Engine<S: Stage> {
     requests: SyncSender<Request<S>>,
 }
 
 impl<S: Stage> Engine<S> {
-    /// Starts the thread and builds the stage on it: a CUDA context stays where it was made.
-    /// `queue_max` requests may wait.
+    /// Starts a thread and builds the stage on it. `queue_max` requests may wait.
     pub fn start(queue_max: usize, build: impl FnOnce() -> S + Send + 'static) -> Self {
-        let (requests, inbox) = sync_channel::<Request<S>>(queue_max);
-        std::thread::Builder::new()
-            .name(format!("engine:{}", S::NAME))
-            .spawn(move || {
-                let mut stage = build();
-                for Request { rows, reply } in inbox {
-                    let start = Instant::now();
-                    let mut out = Outcomes::new(S::NAME);
-                    stage.run(rows, &mut out);
-                    reply(out, start.elapsed());
-                }
-            })
-            .expect("the system has room for one more thread of a fixed, small number");
+        let (requests, inbox) = sync_channel(queue_max);
+        spawn(build, Arc::new(Mutex::new(inbox)));
+        Self { requests }
+    }
+
+    /// Starts so many threads, each with a stage of its own: whichever is free takes the request
+    /// that has waited longest, so replies may overtake each other. While one waits for a device,
+    /// another makes the device's next batch.
+    pub fn start_several(
+        threads: usize,
+        queue_max: usize,
+        build: impl Fn() -> S + Clone + Send + 'static,
+    ) -> Self {
+        assert!(threads > 0, "an engine of no threads would never reply");
+        let (requests, inbox) = sync_channel(queue_max);
+        let inbox = Arc::new(Mutex::new(inbox));
+        (0..threads).for_each(|_| spawn(build.clone(), Arc::clone(&inbox)));
         Self { requests }
     }
 
@@ -54,4 +58,26 @@ impl<S: Stage> Engine<S> {
             Err(TrySendError::Disconnected(_)) => unreachable!("an engine outlives its handles"),
         }
     }
+}
+
+/// Starts a thread that builds a stage and runs it on what it finds in the inbox.
+fn spawn<S: Stage>(
+    build: impl FnOnce() -> S + Send + 'static,
+    inbox: Arc<Mutex<Receiver<Request<S>>>>,
+) {
+    let run = move || {
+        let mut stage = build();
+        // Whoever holds the lock waits for the next request, and the others for the lock.
+        let next = || inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok(Request { rows, reply }) = next() {
+            let start = Instant::now();
+            let mut out = Outcomes::new(S::NAME);
+            stage.run(rows, &mut out);
+            reply(out, start.elapsed());
+        }
+    };
+    std::thread::Builder::new()
+        .name(format!("engine:{}", S::NAME))
+        .spawn(run)
+        .expect("the system has room for a few more threads of a fixed, small number");
 }

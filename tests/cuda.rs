@@ -13,6 +13,7 @@ mod jobs;
 mod loading;
 mod lora;
 mod losses;
+mod meanwhile;
 mod norms;
 mod overlap;
 mod reading;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use steerage::control::{RequestSettings, Requests};
 use steerage::device::cpu::top_k::reference::score;
-use steerage::stage::Outcomes;
 use steerage::stage::arms::{Arms, Memory, Method};
 use steerage::stage::language::{
-    Fusion, LanguageControl, Reacher, Said, Search, Speaker, fused, order,
+    Fusion, LanguageControl, PoseQuestions, Posed, Reacher, Said, Search, Speaker, fused, order,
 };
 use steerage::stage::rerank::{Facts, Quotas, Step, retrieval_order};
+use steerage::stage::{Outcomes, Stage};
 use steerage::types::{
     ArmList, Candidates, Catalogue, Control, FaultKind, ItemId, Key, Origin, Query, Quota,
     Relation, Request, StageName, mix64, normal,
@@ -125,12 +125,21 @@ fn search(steps: Vec<LanguageControl>, k: usize) -> Arc<Search> {
     })
 }
 
+/// Rows and what they ask.
+fn posed(search: &Arc<Search>, rows: Vec<Candidates>) -> Vec<Posed> {
+    let mut out = Outcomes::new(StageName::Language);
+    PoseQuestions { search: Arc::clone(search), home: 0 }.run(rows, &mut out);
+    let (posed, setbacks) = out.into_parts();
+    assert!(setbacks.is_empty(), "{setbacks:?}");
+    posed
+}
+
 /// Rows through as many shares as there may be workers.
 fn reached(search: &Arc<Search>, rows: Vec<Candidates>, shares: u64) -> Vec<Candidates> {
     let new = |share| Reacher::new(Arc::clone(search), share, shares);
     let mut reachers: Vec<Reacher> = (0..shares).map(new).collect();
     let mut out = Outcomes::new(StageName::Language);
-    let questions = reachers[0].ask(rows, &mut out);
+    let questions = reachers[0].ask(posed(search, rows), &mut out);
     // The last share is the first to answer.
     for share in (0..shares as usize).rev() {
         let answers = reachers[share].answer(&questions);
@@ -229,9 +238,11 @@ fn what_a_search_heard_is_not_heard_again() {
 fn a_user_whose_scores_are_no_numbers_is_told() {
     let mut broken = Arc::into_inner(search(vec![step(0.5, Fusion::Ranks)], 5)).unwrap();
     broken.encode = Arc::new(|histories| Ok(vec![f32::NAN; histories.len() * WIDTH]));
-    let mut reacher = Reacher::new(Arc::new(broken), 0, 1);
+    let broken = Arc::new(broken);
+    let mut reacher = Reacher::new(Arc::clone(&broken), 0, 1);
     let mut out = Outcomes::new(StageName::Language);
-    let questions = reacher.ask(vec![row(asking(4, Some("blue"), None), 5)], &mut out);
+    let row = row(asking(4, Some("blue"), None), 5);
+    let questions = reacher.ask(posed(&broken, vec![row]), &mut out);
     reacher.answer(&questions).into_iter().for_each(|answer| reacher.hear(answer, &mut out));
     let (rows, setbacks) = out.into_parts();
     assert!(rows.is_empty());

@@ -101,14 +101,13 @@ fn a_sweep_is_a_grid_that_the_job_can_fill() {
 }
 
 #[test]
-fn an_encoder_reads_and_learns_on_one_device() {
-    for kind in ["train-encoder\"\nlabels = \"run:l", "embed\"\nencoder = \"run:e"] {
-        let job = format!("name = \"x\"\nkind = \"{kind}\"\ndevice = \"cuda:0,1\"\n");
-        let said = refusal(&job, &[]);
-        let expected = "device: an encoder computes on one device, found cuda:0,1";
-        assert!(said.contains(expected), "{said}");
-        read(job.replace(",1", "").as_bytes(), &[]).unwrap();
-    }
+fn an_encoder_learns_on_one_device_and_reads_on_several() {
+    let on_two = |kind: &str| format!("name = \"x\"\nkind = \"{kind}\"\ndevice = \"cuda:0,1\"\n");
+    let learns = on_two("train-encoder\"\nlabels = \"run:l");
+    let said = refusal(&learns, &[]);
+    assert!(said.contains("device: an encoder computes on one device, found cuda:0,1"), "{said}");
+    read(learns.replace(",1", "").as_bytes(), &[]).unwrap();
+    read(on_two("embed\"\nencoder = \"run:e").as_bytes(), &[]).unwrap();
 }
 
 /// Before anything is read.

@@ -91,10 +91,7 @@ pub fn run(
         return Ok(committed.len() as u64);
     }
     let encoder = opened.encoder.encoder()?;
-    let encoder = Arc::new(match devices::open(&spec.device)?.pop() {
-        Some(device) => encoder.on(device, DEVICE_TOKENS_MAX)?,
-        None => encoder,
-    });
+    let encoder = Arc::new(encoder.on(&devices::open(&spec.device)?, DEVICE_TOKENS_MAX)?);
     let texts = Arc::new(opened.encoder.labelled.texts(&opened.catalogue)?);
     let reused = Arc::new(AtomicU64::new(0));
     let stage = EmbedItems {
@@ -116,9 +113,11 @@ pub fn run(
     };
     let epochs = opened.plan.epochs.iter();
     let epochs = Arc::new(epochs.flat_map(|(e, tasks)| tasks.iter().map(|_| *e)).collect());
+    let devices = spec.device.count();
     let (run, window_epochs) = (opened.run.clone(), job.run.window_epochs);
     let build = move || EmbedStages {
         embed: stage.clone(),
+        devices,
         write: WriteEmbeddings { run: run.clone(), epochs: Arc::clone(&epochs) },
         ledger: record.ledger(|_, _| Ok((Value::Null, Vec::new()))),
     };

@@ -89,7 +89,7 @@ pub fn run(spec: &ReachabilitySpec, opened: &Opened, threads: usize) -> Result<(
         embeddings: Embeddings::new(width, items.clone())?,
         items,
         width,
-        speaker: speaker(0, &opened.embeddings, &catalogue, None)?,
+        speaker: speaker(0, &opened.embeddings, &catalogue, (&[], 0))?,
         filters: filters.collect::<Result<Vec<usize>>>()?,
         k: spec.k,
         weights: spec.weights.clone(),

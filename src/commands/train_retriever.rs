@@ -3,6 +3,7 @@
 use super::devices;
 use super::prepare::Prepared;
 use super::runs::{manifest, unfinished};
+use crate::device::Turns;
 use crate::error::{Error, Result};
 use crate::model::decoder::Memory;
 use crate::model::retriever::{Resident, Retriever};
@@ -189,22 +190,20 @@ impl Trained {
         Arc::new(move |histories| retriever.encode(histories))
     }
 
-    /// The same on a device, the first one if there are several: it takes far less than reading
-    /// prompts. By the processor, if there is none or it does not take such a network.
+    /// The same on devices; by the processor, if there are none or they do not take such a network.
     ///
     /// Errors: a device that is not there, has too little memory or fails.
     pub fn encode_on(&self, device: &DeviceSpec, tokens_max: usize) -> Result<Encode> {
-        let Some(driver) = devices::open(device)?.into_iter().next() else {
-            return Ok(self.encode());
-        };
-        if Resident::refusal(self.retriever.config()).is_some() {
+        let drivers = devices::open(device)?;
+        if drivers.is_empty() || Resident::refusal(self.retriever.config()).is_some() {
             return Ok(self.encode());
         }
-        let resident = Resident::of(driver, &self.retriever, tokens_max)?;
-        Ok(Arc::new(move |histories| resident.encode(histories)))
+        let on = |driver| Resident::of(driver, &self.retriever, tokens_max);
+        let copies = Turns::new(drivers.into_iter().map(on).collect::<Result<Vec<Resident>>>()?);
+        Ok(Arc::new(move |histories| copies.ask(|one| one.encode(histories))))
     }
 
-    /// What [`Trained::encode_on`] takes of a device, with room for batches of so many tokens.
+    /// What [`Trained::encode_on`] takes of each device, with room for batches of so many tokens.
     pub fn memory(&self, tokens_max: usize) -> Memory {
         self.retriever.config().device_memory(tokens_max).unwrap_or_default()
     }

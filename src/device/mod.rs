@@ -14,6 +14,7 @@ mod machine;
 mod mapped;
 pub mod parallel;
 pub mod shape;
+mod turns;
 
 pub use calls::{
     Activation, AdamW, Attention, AttentionBackward, CrossEntropy, Dropout, Embed, EmbedBackward,
@@ -30,6 +31,7 @@ pub use decoder_gradients::{
 pub use encoder_calls::{Gelu, GeluBackward, MutualAttention, MutualAttentionBackward};
 pub use machine::{machine, processor};
 pub use mapped::Mapped;
+pub use turns::Turns;
 
 /// The fused kernels a model is written in; each method computes what its call's documentation
 /// says.

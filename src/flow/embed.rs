@@ -20,6 +20,8 @@ const AHEAD: usize = 2;
 pub struct EmbedStages {
     /// Encodes a part of the catalogue.
     pub embed: EmbedItems,
+    /// How many devices encode: while they do, the next part's texts become tokens.
+    pub devices: usize,
     /// Writes it.
     pub write: WriteEmbeddings,
     /// Records epochs.
@@ -32,10 +34,11 @@ where
     B: Fn() -> EmbedStages + Send + Sync + 'static,
 {
     execute(cluster, run, pass, |scope, parts, stages, pass, done| {
-        let EmbedStages { embed, write, ledger } = stages;
+        let EmbedStages { embed, devices, write, ledger } = stages;
         let planned = planned(parts.clone());
-        let (embedded, unembedded) =
-            offload(parts, Engine::start(AHEAD, || embed), 1, &pass.meters);
+        // The processor's time is an engine's too: parts are written meanwhile.
+        let engine = Engine::start_several(devices + 1, AHEAD, move || embed.clone());
+        let (embedded, unembedded) = offload(parts, engine, 1, &pass.meters);
         let (written, unwritten) =
             offload(embedded, Engine::start(AHEAD, || write), 1, &pass.meters);
         let receipts = [planned, kept(written), lost(scope, [unembedded, unwritten])];

@@ -1,16 +1,35 @@
 //! A stage on an engine: the worker hands over batches, goes on, and is woken by the replies.
 
+use super::apply::apply;
 use super::outlets::{Outlets, Rights, Ways, append};
 use super::{Flow, Meters};
 use crate::engine::Engine;
 use crate::stage::{Outcomes, Stage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Timestamp;
 use timely::progress::operate::FrontierInterest;
+
+/// Batches in flight between a worker and the threads that wait for devices.
+const AHEAD: usize = 2;
+
+/// A stage whose batches may wait for so many devices: on the worker if for none; else on an engine
+/// with a thread for each device, and one that makes a batch meanwhile.
+pub fn host<'s, T: Timestamp, S: Stage + Clone + Send>(
+    input: Flow<'s, S::In, T>,
+    stage: S,
+    devices: usize,
+    rows_max: usize,
+    meters: &Arc<Meters>,
+) -> Ways<'s, S::Out, T> {
+    if devices == 0 {
+        return apply(input, stage, meters);
+    }
+    let engine = Engine::start_several(devices + 1, AHEAD, move || stage.clone());
+    offload(input, engine, rows_max, meters)
+}
 
 /// Sends batches of at most `rows_max` rows of one epoch (and hop) to an engine; emits its replies
 /// in the order of the batches. A batch is sent as soon as there is something to send: an engine
@@ -30,9 +49,12 @@ pub fn offload<'s, T: Timestamp, S: Stage>(
     let (mut outlets, ways) = Outlets::of(&mut builder);
     let address = builder.operator_info().address.to_vec();
     let wake = Arc::new(scope.worker().sync_activator_for(address));
-    let (reply_to, replies) = mpsc::channel::<(usize, Outcomes<S::Out>, Duration)>();
+    let (reply_to, replies) = mpsc::channel::<(u64, Outcomes<S::Out>)>();
     let mut waiting: BTreeMap<T, (Rights<T>, Vec<S::In>)> = BTreeMap::new();
-    let mut in_flight: VecDeque<Rights<T>> = VecDeque::new();
+    // The batches that have not left, oldest first, with what has come of them; the first one's
+    // number.
+    let mut in_flight: VecDeque<(Rights<T>, Option<Outcomes<S::Out>>)> = VecDeque::new();
+    let mut first = 0u64;
     builder.build(move |_| {
         move |_| {
             input.for_each_time(|time, data| {
@@ -46,22 +68,28 @@ pub fn offload<'s, T: Timestamp, S: Stage>(
                 let later = rows.split_off(count);
                 let batch = std::mem::replace(rows, later);
                 let (reply_to, wake) = (reply_to.clone(), Arc::clone(&wake));
+                let (number, meter) = (first + in_flight.len() as u64, Arc::clone(&meter));
                 let sent = engine.try_submit(batch, move |out, busy| {
+                    meter.add(count, busy);
                     // Both fail only when the dataflow is gone; then nobody waits.
-                    let _ = reply_to.send((count, out, busy)).map(|()| wake.activate());
+                    let _ = reply_to.send((number, out)).map(|()| wake.activate());
                 });
                 if let Err(batch) = sent {
                     rows.splice(..0, batch);
                     break; // a reply will wake us
                 }
-                in_flight.push_back(rights.clone());
+                in_flight.push_back((rights.clone(), None));
                 if rows.is_empty() {
                     entry.remove();
                 }
             }
-            while let Ok((count, out, busy)) = replies.try_recv() {
-                meter.add(count, busy);
-                let [on, back] = in_flight.pop_front().expect("one reply for each batch, in order");
+            while let Ok((number, out)) = replies.try_recv() {
+                in_flight[(number - first) as usize].1 = Some(out);
+            }
+            while let Some((_, Some(_))) = in_flight.front()
+                && let Some(([on, back], Some(out))) = in_flight.pop_front()
+            {
+                first += 1;
                 outlets.send([&on, &back], out);
             }
         }

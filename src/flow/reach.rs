@@ -1,16 +1,18 @@
 //! Searches of the whole catalogue, whose items are shared out among the workers.
 //!
 //! ```text
-//! rows ─► ask ─► to every worker ─► answer ─► back to the row's worker ─► hear ─► rows
+//! rows ─► pose ─► ask ─► to every worker ─► answer ─► back to the row's worker ─► hear ─► rows
 //! ```
 //!
 //! An operator that holds rows back for what others say: none of the others does. The rows
 //! themselves stay where they are; what is on its way holds their epoch open.
 
+use super::offload::host;
 use super::outlets::{Outlets, Ways, append, gather};
 use super::{Flow, Meters};
 use crate::stage::Outcomes;
-use crate::stage::language::{Answer, Question, Reacher, Search};
+use crate::stage::language::{Answer, PoseQuestions, Posed, Question, Reacher, Search};
+use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::types::{Candidates, Epoch, StageName};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,23 +31,26 @@ const QUESTIONS: usize = 16;
 
 type Shared = Rc<RefCell<Reacher>>;
 
-/// Rows with what searches found for them.
+/// Rows with what searches found for them. Their questions may wait for so many devices.
 pub fn reach<'s>(
     input: Flow<'s, Candidates>,
     search: Arc<Search>,
+    devices: usize,
     meters: &Arc<Meters>,
 ) -> Ways<'s, Candidates> {
     let (worker, workers) = (input.scope().index() as u64, input.scope().peers() as u64);
+    let pose = PoseQuestions { search: Arc::clone(&search), home: worker };
+    let (posed, unposed) = host(input, pose, devices, USERS_AT_ONCE, meters);
     let reacher = Rc::new(RefCell::new(Reacher::new(search, worker, workers)));
-    let (questions, (plain, failed)) = ask(input, &reacher, meters);
+    let (questions, (plain, failed)) = ask(posed, &reacher, meters);
     let answers = answer(questions.broadcast(), Rc::clone(&reacher), meters);
     let (found, lost) = hear(answers, reacher, meters);
-    (plain.concat(found), failed.concat(lost))
+    (plain.concat(found), unposed.concat(failed).concat(lost))
 }
 
 /// Rows that ask nothing go on; the others' questions.
 fn ask<'s>(
-    input: Flow<'s, Candidates>,
+    input: Flow<'s, Posed>,
     reacher: &Shared,
     meters: &Arc<Meters>,
 ) -> (Flow<'s, Question>, Ways<'s, Candidates>) {
@@ -60,8 +65,7 @@ fn ask<'s>(
             input.for_each_time(|time, data| {
                 let rows = gather(data);
                 let mut out = Outcomes::new(StageName::Language);
-                let count = rows.len();
-                let mut asked = meter.time(count, || reacher.borrow_mut().ask(rows, &mut out));
+                let mut asked = meter.time(0, || reacher.borrow_mut().ask(rows, &mut out));
                 questions.activate().give(&time, &mut asked);
                 outlets.send([&time, &time], out);
             });

@@ -11,9 +11,10 @@
 
 use super::cluster::Cluster;
 use super::commit::{Ledger, commit};
+use super::offload::{host, offload};
 use super::prepare::{Pass, execute, kept, lost, planned};
 use super::walk::{Walks, walk};
-use super::{Flow, Meters, apply::apply, offload::offload, reach::reach, seal::seal};
+use super::{Flow, Meters, apply::apply, reach::reach, seal::seal};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::plan::Task;
@@ -47,6 +48,8 @@ pub struct RerankStages<R> {
     pub arms: Rerank,
     /// The arms at other settings, where the job has a sweep.
     pub sweep: Option<Sweep>,
+    /// How many devices compute: workers go on while what is asked of models waits for them.
+    pub devices: usize,
     /// The metrics.
     pub measure: Measure,
     /// The parts.
@@ -79,11 +82,8 @@ pub type Found<'s> = (Flow<'s, Candidates>, Flow<'s, Setback>);
 impl Source for Retrieved {
     fn candidates<'s>(self, tasks: Flow<'s, Task>, meters: &Arc<Meters>) -> Found<'s> {
         let (queries, unread) = offload(tasks, Engine::start(AHEAD, || self.read), 1, meters);
-        let (candidates, unfound) = match self.retrieve.0.waits() {
-            // Workers go on with the lists of users before.
-            true => offload(queries, Engine::start(AHEAD, || self.retrieve), USERS_AT_ONCE, meters),
-            false => apply(queries, self.retrieve, meters),
-        };
+        let devices = self.retrieve.0.devices();
+        let (candidates, unfound) = host(queries, self.retrieve, devices, USERS_AT_ONCE, meters);
         (candidates, unread.concat(unfound))
     }
 }
@@ -102,13 +102,14 @@ where
 {
     execute(cluster, run, pass, |scope, shards, stages, pass, done| {
         let planned = planned(shards.clone());
+        let devices = stages.devices;
         let (candidates, unfound) = stages.source.candidates(shards, &pass.meters);
         let (asked, unasked) = apply(candidates, stages.ask, &pass.meters);
         let mut setbacks = vec![unfound, unasked];
         let reached = match stages.search {
             None => asked,
             Some(search) => {
-                let (reached, unreached) = reach(asked, search, &pass.meters);
+                let (reached, unreached) = reach(asked, search, devices, &pass.meters);
                 setbacks.push(unreached);
                 reached
             }
@@ -116,12 +117,12 @@ where
         let walked = match stages.walks {
             None => reached,
             Some(walks) => {
-                let (walked, unwalked) = walk(reached, walks, &pass.meters);
+                let (walked, unwalked) = walk(reached, walks, devices, &pass.meters);
                 setbacks.push(unwalked);
                 walked
             }
         };
-        let (ranked, unranked) = apply(walked, stages.arms, &pass.meters);
+        let (ranked, unranked) = host(walked, stages.arms, devices, USERS_AT_ONCE, &pass.meters);
         let shard = |row: &Ranked| u64::from(row.candidates.query.origin.shard);
         setbacks.push(unranked);
         let before = scope.concatenate(setbacks.iter().cloned());
@@ -132,7 +133,7 @@ where
         let lists = match stages.sweep {
             None => lists,
             Some(sweep) => {
-                let (swept, unswept) = apply(lists, sweep, &pass.meters);
+                let (swept, unswept) = host(lists, sweep, devices, 1, &pass.meters);
                 setbacks.push(unswept);
                 swept
             }

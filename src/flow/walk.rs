@@ -9,10 +9,12 @@
 //! ways have ended, and an epoch cannot commit before the last of its rows has left. Every way ends
 //! after a fixed number of visits, whoever guides it, and so does the loop.
 
+use super::offload::{host, offload};
 use super::outlets::Ways;
-use super::{Flow, Meters, apply::apply, offload::offload};
+use super::{Flow, Meters, apply::apply};
 use crate::engine::Engine;
 use crate::stage::node_graph::{Begin, Graphs, VisitNodes, Walker};
+use crate::stage::retrieve::USERS_AT_ONCE;
 use crate::types::{Candidates, Epoch};
 use std::sync::Arc;
 use timely::dataflow::operators::vec::{Branch, Map};
@@ -34,24 +36,28 @@ pub struct Walks {
     /// Rows that the guides get at once, at most, where they have to be waited for: they are asked
     /// on an engine then. Rules answer at once, on the worker.
     pub rows_at_once: Option<usize>,
+    /// How many devices the guides compute on: while these do, the next rows' prompts are made.
+    pub devices: usize,
 }
 
-/// Rows with what came of their ways.
+/// Rows with what came of their ways. The steps before those may wait for so many devices.
 pub fn walk<'s>(
     input: Flow<'s, Candidates>,
     walks: Walks,
+    before: usize,
     meters: &Arc<Meters>,
 ) -> Ways<'s, Candidates> {
     let outer = input.scope();
-    let Walks { begin, graphs, rows_at_once } = walks;
-    let (walkers, unbegun) = apply(input, begin, meters);
+    let Walks { begin, graphs, rows_at_once, devices } = walks;
+    let (walkers, unbegun) = host(input, begin, before, USERS_AT_ONCE, meters);
     let (ended, lost) = outer.iterative::<Hop, _, _>(|inner| {
         let (again, cycle) = inner.loop_variable(1);
         let standing: Flow<'_, Walker, Product<Epoch, Hop>> = walkers.enter(inner).concat(cycle);
         let (visited, lost) = match rows_at_once {
             None => apply(standing, VisitNodes(graphs), meters),
             Some(rows) => {
-                let engine = Engine::start(AHEAD, || VisitNodes(graphs));
+                let visit = move || VisitNodes(Arc::clone(&graphs));
+                let engine = Engine::start_several(devices + 1, AHEAD, visit);
                 offload(standing, engine, rows, meters)
             }
         };

@@ -85,6 +85,7 @@ fn draw(seed: u64, user: u64, part: usize) -> Lanes {
 struct Lanes([u16; LANES]);
 
 /// The weights of a block of users.
+#[derive(Clone)]
 pub(super) struct Weights {
     seed: u64,
     stride: usize,

@@ -34,6 +34,7 @@ use super::sum::{ONE, fixed, whole};
 use crate::types::Candidates;
 
 /// Measures control.
+#[derive(Clone)]
 pub(super) struct ControlMetrics {
     cutoffs: Vec<usize>,
     threshold: Threshold,

@@ -23,6 +23,7 @@ use crate::types::{Catalogue, ItemId};
 use std::sync::Arc;
 
 /// Measures α-NDCG.
+#[derive(Clone)]
 pub(super) struct AlphaNdcg {
     catalogue: Arc<Catalogue>,
     attribute: usize,

@@ -162,6 +162,7 @@ pub(super) fn gini(shown: &[u64], items: usize) -> f64 {
 }
 
 /// Measures novelty.
+#[derive(Clone)]
 pub(super) struct Novelty {
     cutoffs: Vec<usize>,
     /// −log₂(p/P) of each item, in [`NOVELTY_UNIT`]s.

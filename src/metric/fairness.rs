@@ -21,6 +21,7 @@ use super::sum::{ONE, fixed};
 use crate::types::{Catalogue, ItemId};
 
 /// Measures MAD.
+#[derive(Clone)]
 pub(super) struct Fairness {
     /// Each item's group: 0, 1, or 2 for neither.
     group: Vec<u8>,

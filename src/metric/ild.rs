@@ -34,11 +34,13 @@ const UNIT: u32 = ONE / 2;
 const LANES: usize = 16;
 
 /// Measures ILD.
+#[derive(Clone)]
 pub(super) struct Ild {
     cutoffs: Vec<usize>,
     space: Space,
 }
 
+#[derive(Clone)]
 enum Space {
     Vectors {
         embeddings: Embeddings,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 /// Measures rows by a plan. Holds tables and working space alone: what it adds to a tally does not
 /// depend on what it measured before.
+#[derive(Clone)]
 pub struct Judge {
     families: Families,
     layout: Layout,
@@ -36,6 +37,7 @@ pub struct Judge {
 }
 
 /// The metrics, by family.
+#[derive(Clone)]
 struct Families {
     ranking: Ranking,
     control: ControlMetrics,
@@ -47,6 +49,7 @@ struct Families {
 }
 
 /// The values of up to [`BLOCK_USERS`] users.
+#[derive(Clone)]
 struct Block {
     /// By subject (the candidates, then each arm) and panel.
     panels: Vec<[PanelRows; PANELS]>,
@@ -66,7 +69,7 @@ struct PanelRows {
 }
 
 /// What the arms of a row share, and the list at hand.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct RowFacts {
     slot: u8,
     targets: usize,

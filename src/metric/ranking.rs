@@ -22,6 +22,7 @@ pub(super) fn discounts(places: usize) -> Vec<f64> {
 }
 
 /// Measures accuracy.
+#[derive(Clone)]
 pub(super) struct Ranking {
     cutoffs: Vec<usize>,
     discounts: Vec<f64>,

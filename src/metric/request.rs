@@ -16,6 +16,7 @@ use crate::types::{Candidates, Catalogue, Category, Control, ItemId};
 use std::sync::Arc;
 
 /// Measures satisfaction.
+#[derive(Clone)]
 pub(super) struct Satisfaction {
     catalogue: Arc<Catalogue>,
     cutoffs: Vec<usize>,

@@ -35,6 +35,7 @@ pub(super) fn names(plan: &MetricPlan) -> Vec<(String, String)> {
 }
 
 /// Finds a user's parts.
+#[derive(Clone)]
 pub(super) struct Slicer {
     /// Whether by agreement alone.
     point: bool,

@@ -14,8 +14,9 @@ pub struct EmbedSpec {
     /// left out. A catalogue with new items and new texts needs no new encoder.
     #[serde(skip_serializing)]
     pub sequences: Option<String>,
-    /// On what texts are read: `cpu`, or `cuda:N`, one device, by an encoder of BERT's kind. Runs
-    /// of one store belong on devices of one kind: others' last bits differ. Default `cpu`.
+    /// On what texts are read: `cpu`, or by an encoder of BERT's kind `cuda:N`, or `cuda:N,M` for
+    /// several, which share the work. Runs of one store belong on devices of one kind: others' last
+    /// bits differ. Default `cpu`.
     #[serde(skip_serializing_if = "DeviceSpec::is_cpu")] // a job without it keeps its run
     pub device: DeviceSpec,
     /// In which pieces.
@@ -45,7 +46,6 @@ impl EmbedSpec {
         if let Some(sequences) = &self.sequences {
             problems.reference("sequences", sequences);
         }
-        self.device.check_one("device", "an encoder", problems);
         problems.range("output.part_items", self.output.part_items, 1, 10_000_000);
         problems.range("output.epoch_parts", self.output.epoch_parts, 1, 1_000_000);
     }

@@ -47,6 +47,7 @@ pub struct Memory {
 }
 
 /// [`Candidates`] → [`Ranked`].
+#[derive(Clone)]
 pub struct Rerank(pub Arc<Arms>);
 
 impl Rerank {

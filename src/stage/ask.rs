@@ -49,6 +49,7 @@ pub struct Goals {
 
 /// [`Candidates`] → [`Candidates`] with controls, `met` and `conflict`. A wish that cannot be
 /// understood is a fault, and its row goes on without it.
+#[derive(Clone)]
 pub struct Ask {
     asks: Arc<Asks>,
     conflicts: ConflictIndex,

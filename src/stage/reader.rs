@@ -1,9 +1,8 @@
 //! A decoder that reads prompts, wherever it computes.
 
-use crate::device::Cpu;
+use crate::device::{Cpu, Turns};
 use crate::error::Result;
 use crate::model::decoder::{Decoder, DecoderFiles, Prompt, Resident, SharedDriver, Table};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A decoder and the labels whose logits are asked for.
 pub struct Reader {
@@ -13,8 +12,8 @@ pub struct Reader {
 
 enum Place {
     Cpu(Box<Decoder>, Table),
-    /// A copy on each of several devices of a kind, which are asked in turns.
-    Devices(Vec<Resident>, AtomicUsize),
+    /// A copy on each of several devices of a kind.
+    Devices(Turns<Resident>),
 }
 
 impl Reader {
@@ -47,7 +46,7 @@ impl Reader {
 
     /// On devices, at least one, each with a copy of the same decoder.
     pub fn there(resident: Vec<Resident>, labels: &[u32]) -> Reader {
-        Reader { labels: labels.to_vec(), place: Place::Devices(resident, AtomicUsize::new(0)) }
+        Reader { labels: labels.to_vec(), place: Place::Devices(Turns::new(resident)) }
     }
 
     /// How many logits a prompt has.
@@ -59,7 +58,15 @@ impl Reader {
     pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
         match &self.place {
             Place::Cpu(decoder, _) => decoder.refusal(prompt),
-            Place::Devices(resident, _) => resident[0].refusal(prompt),
+            Place::Devices(resident) => resident.any().refusal(prompt),
+        }
+    }
+
+    /// How many devices read prompts.
+    pub fn devices(&self) -> usize {
+        match &self.place {
+            Place::Cpu(..) => 0,
+            Place::Devices(resident) => resident.count(),
         }
     }
 
@@ -69,10 +76,7 @@ impl Reader {
     pub fn logits(&self, prompts: &[Prompt]) -> Result<Vec<f32>> {
         match &self.place {
             Place::Cpu(decoder, table) => decoder.logits(&Cpu, prompts, table, 1),
-            Place::Devices(resident, asked) => {
-                let turn = asked.fetch_add(1, Ordering::Relaxed) % resident.len();
-                resident[turn].logits(prompts, &self.labels)
-            }
+            Place::Devices(resident) => resident.ask(|one| one.logits(prompts, &self.labels)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The top K of the whole catalogue for each user, by the retriever's scores.
 
 use super::{Outcomes, Stage};
+use crate::device::Turns;
 use crate::device::cpu::top_k::{BitSet, ItemIndex, TopK, TopKQuery};
 use crate::device::cuda::{Asked, Items};
 use crate::error::Result;
@@ -30,8 +31,8 @@ pub enum Search {
     /// On the processor, with the items that nobody is recommended: the exclusion list, and those
     /// that fail a hard rule.
     Cpu(ItemIndex, BitSet),
-    /// On a device, which knows them.
-    Device(Items),
+    /// On devices, which know them.
+    Devices(Turns<Items>),
 }
 
 impl Search {
@@ -42,7 +43,7 @@ impl Search {
                 let query = TopKQuery { k, excluded, barred: Some(barred), threads: 1 };
                 Ok(index.search(users, &query))
             }
-            Search::Device(items) => items.search(&Asked { users, excluded, k }),
+            Search::Devices(items) => items.ask(|one| one.search(&Asked { users, excluded, k })),
         }
     }
 }
@@ -70,9 +71,12 @@ impl Stage for Retrieve {
 }
 
 impl Retriever {
-    /// Whether it waits for a device.
-    pub fn waits(&self) -> bool {
-        matches!(self.search, Search::Device(_))
+    /// How many devices a batch may wait for.
+    pub fn devices(&self) -> usize {
+        match &self.search {
+            Search::Cpu(..) => 0,
+            Search::Devices(items) => items.count(),
+        }
     }
 
     fn batch(&self, rows: Vec<Query>, out: &mut Outcomes<Candidates>) {

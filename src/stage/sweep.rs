@@ -30,6 +30,7 @@ pub struct Pool {
 
 /// [`Judged`] → [`Judged`] with the sums of every point. A setback of several arms or points is
 /// told once.
+#[derive(Clone)]
 pub struct Sweep {
     /// Cuts the controls.
     pub ask: Ask,

@@ -32,7 +32,7 @@ fn furthest(found: &[f32], exact: &Vec<Vec<f32>>) -> f64 {
 #[test]
 fn vectors_are_those_of_transformers() {
     let (Some(device), expected) = (device(), expected()) else { return };
-    let encoder = load(Precision::F32).on(device, 64).unwrap();
+    let encoder = load(Precision::F32).on(&[device], 64).unwrap();
     let texts: Vec<String> = read(&expected["texts"]);
     let pairs: Vec<(String, String)> = read(&expected["pairs"]);
     let theirs = 1.0 - read::<f64>(&expected["bf16_cosine"]);
@@ -46,8 +46,8 @@ fn vectors_are_those_of_transformers() {
 fn a_texts_bits_do_not_depend_on_the_others() {
     let Some(one) = device() else { return };
     let texts: Vec<String> = read(&expected()["texts"]);
-    let narrow = load(Precision::Bf16).on(one, 40).unwrap();
-    let wide = load(Precision::Bf16).on(device().unwrap(), 4096).unwrap();
+    let narrow = load(Precision::Bf16).on(&[one], 40).unwrap();
+    let wide = load(Precision::Bf16).on(&[device().unwrap()], 4096).unwrap();
     let all = wide.items(&texts, 1).unwrap();
     assert_eq!(bits(&narrow.items(&texts, 2).unwrap()), bits(&all));
     let width = wide.width();
@@ -63,7 +63,7 @@ fn a_decoder_as_the_base_stays_on_the_processor() {
     let Some(device) = device() else { return };
     let folder = crate::encoder::files::decoder_folder();
     let encoder = Encoder::open(folder.path(), None, None, 16, 0).unwrap();
-    let refused = encoder.on(device, 64).err().unwrap().to_string();
+    let refused = encoder.on(&[device], 64).err().unwrap().to_string();
     assert!(refused.contains("a decoder computes on the processor alone"), "{refused}");
 }
 
@@ -78,7 +78,7 @@ fn what_is_planned_is_what_a_device_is_asked_for() {
     for tokens_max in [1, 4096] {
         let planned = Encoder::device_memory("c", &config(&encoder), tokens_max).unwrap();
         let device = Arc::<Counted>::default();
-        let there = encoder.clone().on(device.clone(), tokens_max).unwrap();
+        let there = encoder.clone().on(&[device.clone()], tokens_max).unwrap();
         assert_eq!(device.bytes(), planned.weights_bytes + planned.batch_bytes, "{tokens_max}");
         drop(there);
     }

@@ -44,7 +44,7 @@ impl Driver for Noting {
 }
 
 /// Small, since it is emulated: a retriever, a decoder and an encoder, and an arm of each.
-fn shop() -> Shop {
+pub fn shop() -> Shop {
     let shop = shop_with_an_encoder();
     shop.change("prepare.toml", &[("users = 300", "users = 60"), ("items = 200", "items = 100")]);
     shop.write("reranker.toml", RERANKER);
@@ -56,9 +56,14 @@ fn shop() -> Shop {
 
 /// Makes a job, and what it reads from, under a root.
 fn make(shop: &Shop, job: &str, root: &str, sets: &[&str]) -> String {
+    make_by(2, shop, job, root, sets)
+}
+
+/// The same, by so many workers.
+pub fn make_by(workers: usize, shop: &Shop, job: &str, root: &str, sets: &[&str]) -> String {
     let root_set = format!("run.root={}", shop.path(root).display());
     let sets = [root_set].into_iter().chain(sets.iter().map(|set| (*set).to_owned()));
-    let options = Options { sets: sets.collect(), cluster: Cluster::local(2) };
+    let options = Options { sets: sets.collect(), cluster: Cluster::local(workers) };
     let finished = run(&shop.path(&format!("{job}.toml")), &options, &Silent).unwrap();
     let run = finished.page.parent().unwrap().file_name().unwrap().to_str().unwrap();
     format!("{root}/{run}")

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::{assert_close, dot};
+use steerage::device::Turns;
 use steerage::device::cpu::top_k::{BitSet, ItemIndex, TopKQuery, TopKShape, reference};
 use steerage::device::cuda::kernels::{
     CandidateLogits, CandidateLogitsBackward, Draw, Exclusions, Indices, OwnRows, Rows, TopK,
@@ -204,7 +205,7 @@ fn candidates_are_those_of_the_processor() {
     let Some(device) = Device::open(Order::ALL[0], None) else { return };
     let there = Items::new(Arc::new(device), &table, width, &barred, k).unwrap();
     let here = run(Search::Cpu(ItemIndex::new(&table, width).unwrap(), barred));
-    let there = run(Search::Device(there));
+    let there = run(Search::Devices(Turns::new(vec![there])));
     assert_eq!(format!("{:?}", here.1), format!("{:?}", there.1));
     assert_eq!((here.0.len(), here.1.len()), (users - 2, 2));
     for (here, there) in here.0.iter().zip(&there.0) {

@@ -27,6 +27,7 @@ use super::train_reranker::Reranker;
 use super::train_retriever::Trained;
 use super::{demo_data, devices};
 use crate::control::{Inferences, with_popularity};
+use crate::device::Turns;
 use crate::device::cpu::top_k::ItemIndex;
 use crate::device::cuda::Items;
 use crate::error::{Error, Result};
@@ -270,10 +271,12 @@ impl Opened {
         barred: Barred,
     ) -> Result<Retrieved> {
         let (items, width, k) = (trained.item_embeddings(), trained.width(), spec.retrieve.k);
-        // One device searches: it takes far less than reading prompts.
-        let search = match devices::open(&spec.device)?.into_iter().next() {
-            None => Search::Cpu(ItemIndex::new(items, width)?, barred.everybody),
-            Some(device) => Search::Device(Items::new(device, items, width, &barred.everybody, k)?),
+        let devices = devices::open(&spec.device)?;
+        let search = if devices.is_empty() {
+            Search::Cpu(ItemIndex::new(items, width)?, barred.everybody)
+        } else {
+            let on = |device| Items::new(device, items, width, &barred.everybody, k);
+            Search::Devices(Turns::new(devices.into_iter().map(on).collect::<Result<_>>()?))
         };
         let retriever = Retriever {
             encode,

@@ -120,9 +120,8 @@ impl<'a> Models<'a> {
             return Ok(Arc::clone(speaker));
         }
         let catalogue = &self.opened.prepared.catalogue;
-        let device = devices::open(&self.spec.device)?.into_iter().next();
-        let device = device.map(|device| (device, self.spec.device_tokens_max));
-        let speaker = speaker(at, &self.opened.embeddings[at], catalogue, device)?;
+        let devices = (&*devices::open(&self.spec.device)?, self.spec.device_tokens_max);
+        let speaker = speaker(at, &self.opened.embeddings[at], catalogue, devices)?;
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
     }
@@ -159,21 +158,21 @@ fn near(
 }
 
 /// An embed job's encoder of requests, which gets a number, and a catalogue's items as it sees
-/// them. Requests are read on a device, in batches of so many tokens, if it takes the encoder.
+/// them. Requests are read on devices, in batches of so many tokens, if they take the encoder.
 ///
 /// Errors: files that are gone or changed; an item without a vector.
 pub fn speaker(
     number: usize,
     embeddings: &Embeddings,
     catalogue: &Arc<Catalogue>,
-    device: Option<(SharedDriver, usize)>,
+    (devices, tokens_max): (&[SharedDriver], usize),
 ) -> Result<Arc<Speaker>> {
     let (items, width) = embeddings.vectors(catalogue)?;
     let texts = embeddings.encoder.labelled.texts(catalogue)?;
     let encoder = embeddings.encoder.encoder()?;
-    let encoder = match device.filter(|_| encoder.device_refusal().is_none()) {
-        Some((device, tokens_max)) => encoder.on(device, tokens_max)?,
-        None => encoder,
+    let encoder = match encoder.device_refusal() {
+        None => encoder.on(devices, tokens_max)?,
+        Some(_) => encoder,
     };
     Ok(Arc::new(Speaker {
         number,

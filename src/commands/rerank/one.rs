@@ -8,7 +8,7 @@ use crate::flow::{Meters, Walks};
 use crate::plan::Task;
 use crate::report::explain::Way;
 use crate::spec::{ArmSpec, Job, RerankSpec, StepSpec};
-use crate::stage::language::{Reacher, Search};
+use crate::stage::language::{PoseQuestions, Reacher, Search};
 use crate::stage::node_graph::{Graph, Graphs};
 use crate::stage::{Outcomes, Setback, Stage};
 use crate::types::{Candidates, Control, NodeId, Ranked, StageName, Walk};
@@ -78,9 +78,11 @@ fn reached(
     setbacks: &mut Vec<Setback>,
 ) -> Vec<Candidates> {
     let Some(search) = search else { return rows };
+    let mut pose = PoseQuestions { search: Arc::clone(search), home: 0 };
+    let posed = then(rows, &mut pose, setbacks);
     let mut reacher = Reacher::new(Arc::clone(search), 0, 1);
     let mut out = Outcomes::new(StageName::Language);
-    let questions = reacher.ask(rows, &mut out);
+    let questions = reacher.ask(posed, &mut out);
     for answer in reacher.answer(&questions) {
         reacher.hear(answer, &mut out);
     }

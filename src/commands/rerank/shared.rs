@@ -47,6 +47,7 @@ pub struct Shared {
     metrics: MetricPlan,
     sweep: Option<Grid>,
     embeddings: Option<Embeddings>,
+    devices: usize,
     encode: EncodeLists,
     record: Record,
 }
@@ -126,6 +127,7 @@ impl Shared {
             asks: Arc::new(asks),
             metrics: opened.metrics.clone(),
             embeddings,
+            devices: spec.device.count(),
             encode: encoder(spec, &catalogue),
             catalogue,
             record,
@@ -178,6 +180,7 @@ impl Shared {
             search: self.search.clone(),
             walks: self.walks(),
             arms: Rerank(Arc::clone(&self.arms)),
+            devices: self.devices,
             sweep: self.sweep.as_ref().map(sweep),
             measure: Measure(judge(&self.metrics, &self.embeddings)),
             write,
@@ -190,8 +193,10 @@ impl Shared {
         let (before, graphs) = (Arc::clone(&self.before), Arc::clone(&self.graphs));
         let blocks = graphs.iter().any(|graph| graph.models.is_some());
         let rows_at_once = blocks.then_some(WALKERS_AT_ONCE);
+        let devices = graphs.iter().filter_map(|graph| graph.models.as_ref());
+        let devices = devices.map(|models| models.crew.devices()).max().unwrap_or(0);
         let begin = Begin { before, graphs: Arc::clone(&graphs) };
-        (!graphs.is_empty()).then_some(Walks { begin, graphs, rows_at_once })
+        (!graphs.is_empty()).then_some(Walks { begin, graphs, rows_at_once, devices })
     }
 
     /// The exclusion list, and the items that fail a hard rule.

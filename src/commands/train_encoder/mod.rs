@@ -102,9 +102,9 @@ pub fn run(
     let mut examine = |encoder: &Encoder| examine(encoder, &kept, &texts, threads);
     let (there, taught) = (device.clone(), (&lessons[..], &texts[..]));
     let fitted = fit_on(there, &settings, begin()?, taught, &mut examine, &mut keeper)?;
-    let placed = |encoder: Encoder| match &device {
-        Some(device) if !encoder.is_on_device() => encoder.on(device.clone(), DEVICE_TOKENS_MAX),
-        _ => Ok(encoder),
+    let placed = |encoder: Encoder| match encoder.is_on_device() {
+        true => Ok(encoder),
+        false => encoder.on(device.as_slice(), DEVICE_TOKENS_MAX),
     };
     let measured = [placed(fitted.encoder.clone())?, placed(begin()?)?];
     let facts = Facts {

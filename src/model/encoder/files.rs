@@ -92,7 +92,7 @@ impl Encoder {
         texts.check_vocabulary(base.vocabulary())?;
         let hidden = base.hidden();
         let heads = Heads::new([width.unwrap_or(hidden), hidden], seed);
-        Ok(Self { base, heads, texts, tokenizer_json, ends, device: None })
+        Ok(Self { base, heads, texts, tokenizer_json, ends, devices: None })
     }
 
     /// Its files, each with its name, weights in f32: what was learned beside the base is merged

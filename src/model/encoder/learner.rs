@@ -58,7 +58,7 @@ impl Learner {
     pub fn new(mut encoder: Encoder, trained: &Trained, seed: u64) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Model(format!("training an encoder: {why}")));
         if *trained != Trained::Heads {
-            encoder.device = None; // what lies there does not learn
+            encoder.devices = None; // what lies there does not learn
         }
         match trained {
             Trained::Lora { rank: 0, .. } => return refuse("expected a rank of 1 or more"),
@@ -101,7 +101,7 @@ impl Learner {
     /// Errors: none that finite weights can cause.
     pub fn into_encoder(mut self) -> Result<Encoder> {
         if self.trained != Trained::Heads {
-            self.encoder.device = None; // what it holds is not merged
+            self.encoder.devices = None; // what it holds is not merged
         }
         match (&self.encoder.base, &self.trained) {
             (Base::Bert(bert), Trained::Lora { .. }) => {

@@ -35,7 +35,7 @@ pub use resident::ResidentLearner;
 
 pub use super::resident::{Follow, Parameters};
 pub use crate::device::cuda::SharedDriver;
-use crate::device::{Cpu, Precision};
+use crate::device::{Cpu, Precision, Turns};
 use crate::error::{Error, Result};
 use base::Base;
 use resident::Resident;
@@ -58,7 +58,7 @@ pub struct Encoder {
     /// Of a decoder: the tokens that texts begin and end with.
     ends: [Option<u32>; 2],
     /// Where texts are read, unless on the processor.
-    device: Option<Arc<Resident>>,
+    devices: Option<Arc<Turns<Arc<Resident>>>>,
 }
 
 impl Encoder {
@@ -78,23 +78,31 @@ impl Encoder {
         Self::new(base, tokenizer_json.to_vec(), [None; 2], (width, tokens_max), seed)
     }
 
-    /// The same with its texts read on a device, in batches of so many tokens; heads stay on the
-    /// processor.
+    /// The same with its texts read on devices, in batches of so many tokens; on none of them on
+    /// the processor, where heads stay.
     ///
     /// Errors: [`Error::Device`] for a decoder as the base, for dimensions that the kernels do not
-    /// take, and if the device has too little memory or fails.
-    pub fn on(mut self, driver: SharedDriver, tokens_max: usize) -> Result<Self> {
+    /// take, and if a device has too little memory or fails.
+    pub fn on(mut self, drivers: &[SharedDriver], tokens_max: usize) -> Result<Self> {
+        if drivers.is_empty() {
+            return Ok(self);
+        }
         if let Some(why) = self.device_refusal() {
             return Err(Error::Device(why));
         }
-        let resident = self.bert().map(|bert| Resident::of(driver, bert, tokens_max));
-        self.device = resident.transpose()?.map(Arc::new);
+        if let Some(bert) = self.bert() {
+            let on = |driver: &SharedDriver| {
+                Resident::of(driver.clone(), bert, tokens_max).map(Arc::new)
+            };
+            let copies = drivers.iter().map(on).collect::<Result<Vec<_>>>()?;
+            self.devices = Some(Arc::new(Turns::new(copies)));
+        }
         Ok(self)
     }
 
     /// Whether its texts are read on a device.
     pub fn is_on_device(&self) -> bool {
-        self.device.is_some()
+        self.devices.is_some()
     }
 
     /// What keeps its texts from being read on a device, if anything does.
@@ -171,8 +179,8 @@ impl Encoder {
     }
 
     fn pool(&self, pieces: &[Piece], threads: usize) -> Result<Vec<f32>> {
-        match &self.device {
-            Some(device) => device.pool(pieces),
+        match &self.devices {
+            Some(devices) => devices.ask(|one| one.pool(pieces)),
             None => Ok(self.base.pool(pieces, threads)),
         }
     }

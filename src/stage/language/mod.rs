@@ -14,4 +14,4 @@ mod reach;
 pub use best::{Found, best};
 pub use control::{LanguageControl, Said, Speaker};
 pub use fuse::{Fusion, doubled_ranks, fused, order};
-pub use reach::{Answer, Question, Reacher, Search};
+pub use reach::{Answer, PoseQuestions, Posed, Question, Reacher, Search};

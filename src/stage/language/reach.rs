@@ -9,9 +9,9 @@ use super::best::{Found, best};
 use super::control::{LanguageControl, Said};
 use crate::device::cpu::top_k::every_score;
 use crate::error::Result;
-use crate::stage::Outcomes;
 use crate::stage::retrieve::Encode;
-use crate::types::{ArmList, Candidates, FaultKind, Heard, ItemId, Key, Origin, Reach};
+use crate::stage::{Outcomes, Stage};
+use crate::types::{ArmList, Candidates, FaultKind, Heard, ItemId, Key, Origin, Reach, StageName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -76,6 +76,21 @@ struct Waiting {
     answers: Vec<Answer>,
 }
 
+/// Puts rows' questions into vectors: [`Candidates`] → [`Posed`].
+#[derive(Clone)]
+pub struct PoseQuestions {
+    /// What is asked.
+    pub search: Arc<Search>,
+    /// The worker that will wait for the answers.
+    pub home: u64,
+}
+
+/// A row, and what it asks: nothing without a request.
+pub struct Posed {
+    row: Candidates,
+    question: Option<Question>,
+}
+
 /// A worker's part in searches of the whole catalogue.
 pub struct Reacher {
     search: Arc<Search>,
@@ -84,32 +99,25 @@ pub struct Reacher {
     waiting: BTreeMap<Origin, Waiting>,
 }
 
-impl Reacher {
-    /// The part of worker `share` of `shares`.
-    pub fn new(search: Arc<Search>, share: u64, shares: u64) -> Reacher {
-        Reacher { search, share, shares, waiting: BTreeMap::new() }
-    }
+impl Stage for PoseQuestions {
+    type In = Candidates;
+    type Out = Posed;
+    const NAME: StageName = StageName::Language;
 
-    /// Takes rows up: those without a request go on, the others' questions are returned.
-    pub fn ask(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Candidates>) -> Vec<Question> {
+    fn run(&mut self, rows: Vec<Candidates>, out: &mut Outcomes<Posed>) {
         let (asking, plain): (Vec<Candidates>, Vec<Candidates>) = rows.into_iter().partition(asks);
-        let plain = plain.into_iter().map(|row| self.search.untouched(row)).collect();
-        out.append(plain);
+        plain.into_iter().for_each(|row| out.ok(Posed { row, question: None }));
         match self.questions(&asking) {
             Ok(questions) => {
-                for (row, question) in asking.into_iter().zip(&questions) {
-                    let heard = self.search.heard(question);
-                    self.waiting.insert(question.origin, Waiting { row, heard, answers: vec![] });
-                }
-                questions
+                let posed = asking.into_iter().zip(questions);
+                posed.for_each(|(row, asked)| out.ok(Posed { row, question: Some(asked) }));
             }
-            Err(error) => {
-                out.fail(&error);
-                Vec::new()
-            }
+            Err(error) => out.fail(&error),
         }
     }
+}
 
+impl PoseQuestions {
     fn questions(&self, rows: &[Candidates]) -> Result<Vec<Question>> {
         let search = &self.search;
         let mut said = Said::default();
@@ -120,7 +128,7 @@ impl Reacher {
             rows.iter().map(|row| row.query.history.as_slice()).collect();
         let users = (search.encode)(&histories)?;
         let question = |(row, user): (&Candidates, &[f32])| Question {
-            home: self.share,
+            home: self.home,
             origin: row.query.origin,
             user: user.to_vec(),
             requests: search
@@ -130,6 +138,28 @@ impl Reacher {
                 .collect(),
         };
         Ok(rows.iter().zip(users.chunks_exact(search.width)).map(question).collect())
+    }
+}
+
+impl Reacher {
+    /// The part of worker `share` of `shares`.
+    pub fn new(search: Arc<Search>, share: u64, shares: u64) -> Reacher {
+        Reacher { search, share, shares, waiting: BTreeMap::new() }
+    }
+
+    /// Takes rows up: those without a question go on, the others' questions are returned.
+    pub fn ask(&mut self, rows: Vec<Posed>, out: &mut Outcomes<Candidates>) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for Posed { row, question } in rows {
+            let Some(question) = question else {
+                out.ok(self.search.untouched(row));
+                continue;
+            };
+            let heard = self.search.heard(&question);
+            self.waiting.insert(question.origin, Waiting { row, heard, answers: vec![] });
+            questions.push(question);
+        }
+        questions
     }
 
     /// The answers of this worker's share.

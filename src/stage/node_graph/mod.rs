@@ -99,6 +99,13 @@ pub struct Crew {
     pub navigator: Arc<dyn Guide>,
 }
 
+impl Crew {
+    /// How many devices they wait for.
+    pub fn devices(&self) -> usize {
+        self.ranker.devices().max(self.navigator.devices())
+    }
+}
+
 /// Models that guide, and whom.
 pub struct Models {
     /// The models; rules for what they leave.
@@ -166,6 +173,11 @@ pub trait Guide: Send + Sync {
     /// What tells how long it takes, where it is a model.
     fn meter(&self) -> Option<Arc<Meter>> {
         None
+    }
+
+    /// How many devices it waits for.
+    fn devices(&self) -> usize {
+        0
     }
 
     /// Told of users whose ways have all ended: nothing has to be kept for them.

@@ -270,6 +270,10 @@ impl<'a> From<&'a Piece> for Part<'a> {
 }
 
 impl Guide for Near {
+    fn devices(&self) -> usize {
+        self.reading.devices()
+    }
+
     fn rank(&self, at: &[Stand<'_>]) -> Result<Vec<Ranking>> {
         let mut windows = Windows::new(at, self.settings.window, self.settings.stride);
         let mut rankings = vec![Ranking::default(); at.len()];

@@ -57,6 +57,14 @@ impl Reading {
         }
     }
 
+    /// How many devices read prompts.
+    pub fn devices(&self) -> usize {
+        match &self.0 {
+            Place::Cpu(..) => 0,
+            Place::Device { .. } => 1,
+        }
+    }
+
     /// What keeps a prompt from being read, if anything does.
     pub fn refusal(&self, prompt: &Prompt) -> Option<String> {
         match &self.0 {

@@ -51,6 +51,7 @@ impl Walker {
 
 /// [`Candidates`] → [`Walker`]: the lists that the ways begin with are those of the steps before
 /// them.
+#[derive(Clone)]
 pub struct Begin {
     /// Of each graph what its arm does before it.
     pub before: Arc<Arms>,

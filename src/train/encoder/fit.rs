@@ -75,8 +75,8 @@ pub fn fit_on(
     }
     let (trained, threads) = (&settings.trained, settings.threads);
     let of_heads = *trained == Trained::Heads;
-    if let (Some(driver), true) = (&device, of_heads) {
-        encoder = encoder.on(driver.clone(), TOKENS)?;
+    if of_heads {
+        encoder = encoder.on(device.as_slice(), TOKENS)?;
     }
     let mut learner = Learner::new(encoder, trained, settings.seed)?;
     let readings = Readings::of(&learner, trained, lessons, item_texts, threads)?;

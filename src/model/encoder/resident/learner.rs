@@ -4,6 +4,7 @@
 use super::Resident;
 use super::backward::{Learned, LearningRoom};
 use super::sections::{self, Places};
+use crate::device::Turns;
 use crate::device::cuda::{Buffer, SharedDriver};
 use crate::error::{Error, Result};
 use crate::model::encoder::batch::by_length;
@@ -36,7 +37,8 @@ impl ResidentLearner {
         read_trained(&mut resident, &places, &parameters)?;
         let room = LearningRoom::new(&*driver, resident.size(resident.tokens_max))?;
         let resident = Arc::new(resident);
-        learner.encoder.device = Some(Arc::clone(&resident));
+        let devices = Turns::new(vec![Arc::clone(&resident)]);
+        learner.encoder.devices = Some(Arc::new(devices));
         Ok(Self { resident, places, parameters, room })
     }
 
