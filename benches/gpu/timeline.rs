@@ -3,7 +3,7 @@
 use super::decoder::{Setting, prompts};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steerage::device::cuda::{Driver, Kind, Launch, Memory, Moment, Nvidia, Product, View};
-use steerage::error::Result;
+use steerage::error::{Error, Result};
 use steerage::model::decoder::{Drawn, Resident};
 
 /// A device that can tell when it did something.
@@ -105,7 +105,8 @@ pub struct Batch {
     pub idle: f64,
 }
 
-/// Scores prompts once to warm up and once watched.
+/// Scores prompts once to warm up and twice watched, by two threads in turns, as a job's engine
+/// does: while the device computes for one, the other makes what comes next.
 ///
 /// # Errors
 /// If the device fails.
@@ -118,7 +119,17 @@ pub fn run<D: Clocked + 'static>(device: &Arc<D>, setting: &Setting) -> Result<V
     let labels: Vec<u32> = labels.collect();
     decoder.logits(&prompts, &labels)?;
     watched.batches().ended.clear();
-    decoder.logits(&prompts, &labels)?;
+    let (half, other) = prompts.split_at(prompts.len() / 2);
+    std::thread::scope(|threads| {
+        let ask = |prompts| {
+            let (decoder, labels) = (&decoder, &labels);
+            threads
+                .spawn(move || (0..2).try_for_each(|_| decoder.logits(prompts, labels).map(drop)))
+        };
+        [ask(half), ask(other)].into_iter().try_for_each(|asked| {
+            asked.join().map_err(|_| Error::Device("a thread of the timeline panicked".into()))?
+        })
+    })?;
     let batches = std::mem::take(&mut watched.batches().ended);
     let batches: Vec<_> = batches.iter().filter(|batch| !batch.is_empty()).collect();
     let mut lines = Vec::new();

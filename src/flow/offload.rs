@@ -31,6 +31,13 @@ pub fn host<'s, T: Timestamp, S: Stage + Clone + Send>(
     offload(input, engine, rows_max, meters)
 }
 
+/// A batch that has not left.
+struct Batch<T: Timestamp, D> {
+    rights: Rights<T>,
+    /// What came of it, once it is known.
+    out: Option<Outcomes<D>>,
+}
+
 /// Sends batches of at most `rows_max` rows of one epoch (and hop) to an engine; emits its replies
 /// in the order of the batches. A batch is sent as soon as there is something to send: an engine
 /// that is behind gets full ones.
@@ -51,10 +58,8 @@ pub fn offload<'s, T: Timestamp, S: Stage>(
     let wake = Arc::new(scope.worker().sync_activator_for(address));
     let (reply_to, replies) = mpsc::channel::<(u64, Outcomes<S::Out>)>();
     let mut waiting: BTreeMap<T, (Rights<T>, Vec<S::In>)> = BTreeMap::new();
-    // The batches that have not left, oldest first, with what has come of them; the first one's
-    // number.
-    let mut in_flight: VecDeque<(Rights<T>, Option<Outcomes<S::Out>>)> = VecDeque::new();
-    let mut first = 0u64;
+    // Oldest first, and the first one's number.
+    let (mut in_flight, mut first) = (VecDeque::<Batch<T, S::Out>>::new(), 0u64);
     builder.build(move |_| {
         move |_| {
             input.for_each_time(|time, data| {
@@ -78,17 +83,16 @@ pub fn offload<'s, T: Timestamp, S: Stage>(
                     rows.splice(..0, batch);
                     break; // a reply will wake us
                 }
-                in_flight.push_back((rights.clone(), None));
+                in_flight.push_back(Batch { rights: rights.clone(), out: None });
                 if rows.is_empty() {
                     entry.remove();
                 }
             }
             while let Ok((number, out)) = replies.try_recv() {
-                in_flight[(number - first) as usize].1 = Some(out);
+                in_flight[(number - first) as usize].out = Some(out);
             }
-            while let Some((_, Some(_))) = in_flight.front()
-                && let Some(([on, back], Some(out))) = in_flight.pop_front()
-            {
+            while let Some(out) = in_flight.front_mut().and_then(|batch| batch.out.take()) {
+                let [on, back] = in_flight.pop_front().expect("it is at the front").rights;
                 first += 1;
                 outlets.send([&on, &back], out);
             }

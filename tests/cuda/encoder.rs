@@ -78,7 +78,8 @@ fn what_is_planned_is_what_a_device_is_asked_for() {
     for tokens_max in [1, 4096] {
         let planned = Encoder::device_memory("c", &config(&encoder), tokens_max).unwrap();
         let device = Arc::<Counted>::default();
-        let there = encoder.clone().on(&[device.clone()], tokens_max).unwrap();
+        let on: [SharedDriver; 1] = [device.clone()];
+        let there = encoder.clone().on(&on, tokens_max).unwrap();
         assert_eq!(device.bytes(), planned.weights_bytes + planned.batch_bytes, "{tokens_max}");
         drop(there);
     }

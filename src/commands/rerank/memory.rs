@@ -8,8 +8,8 @@ use crate::model::decoder::Memory;
 use crate::spec::{DeviceSpec, RerankSpec, StepSpec};
 use crate::stage::retrieve::USERS_AT_ONCE;
 
-/// What stays on the job's device, and what its batches are computed in, in bytes: the models', and
-/// those of the search, of one worker. None on the processor.
+/// What stays on each of the job's devices, and what its batches are computed in, in bytes: the
+/// models', and those of the search, of one worker. None on the processor.
 ///
 /// Errors: a model whose dimensions cannot be read; a decoder that the device does not take.
 pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
@@ -23,6 +23,7 @@ pub fn memory(spec: &RerankSpec, opened: &Opened) -> Result<Option<Memory>> {
         let items = trained.item_embeddings().len() / width.max(1);
         let shape = TopKShape { users: USERS_AT_ONCE, items, width, k };
         [all.weights_bytes, all.batch_bytes] = Items::bytes(&shape);
+        all.batch_bytes *= 2; // a worker's engine has one thread more than there are devices
         all += trained.memory(tokens_max);
     }
     let (names, swept) = (spec.rerankers(), spec.swept_arms());
