@@ -4,6 +4,7 @@
 // Source: PTX ISA 9.0, §9.7.15 where no section is named.
 #pragma once
 #include "common.cuh"
+#include "descriptor.cuh"
 
 #ifdef __CUDACC_RTC__
 
@@ -66,13 +67,6 @@ DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u
            "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(shared)),
            "l"(&map), "r"(column), "r"(row), "r"(shared_address(barrier))
            : "memory");
-}
-
-// Rows of 128 bytes in the 128-byte swizzle, from an address on whose tile begins at a multiple of
-// 1024 bytes: eight rows lie 1024 bytes after the eight before (9.7.15.5.1, matrix descriptor).
-DEVICE u64 swizzled(const void* from) {
-    u64 address = (shared_address(from) & 0x3ffff) >> 4;
-    return address | 1ull << 16 | (u64)(1024 >> 4) << 32 | 1ull << 62;
 }
 
 #define GROUP_SUMS(sums) \

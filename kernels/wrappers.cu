@@ -1,8 +1,9 @@
 // The wrappers of instructions.cuh by themselves: what they move is where instructions.cuh says.
 //
 // Shapes:  wrapped_multiply: left (16, 16), right (8, 16) bf16, out (16, 8) f32 = left · rightᵀ;
-//          wrapped_matrices: rows (32, 8) bf16: four matrices, copied to shared memory; out
-//          (2, 32, 4) u32: each lane's parts, straight, then turned; wrapped_group: left (64, 64)
+//          wrapped_matrices: rows (32, 8) bf16: four matrices, copied to shared memory, where
+//          they lie so many times 16 bytes apart; out (2, 32, 4) u32: each lane's parts, straight,
+//          then turned; wrapped_group: left (64, 64)
 //          and right (64, 64) bf16, out (2, 64, 64) f32: left · rightᵀ, then left · right;
 //          wrapped_bulk: out (boxes, 64, 64) bf16: the boxes of `map` that begin at a column and
 //          at row 0, 64, 128 …, one after the other through the same memory.
@@ -23,9 +24,9 @@ wrapped_multiply(const bf16* __restrict__ left, const bf16* __restrict__ right,
 }
 
 KERNEL(WARP)
-wrapped_matrices(const bf16* __restrict__ rows, u32* __restrict__ out) {
+wrapped_matrices(const bf16* __restrict__ rows, u32* __restrict__ out, u32 apart) {
     LAUNCH_MEMORY(bytes);
-    bf16* row = reinterpret_cast<bf16*>(bytes) + lane_of_thread() * 8;
+    bf16* row = reinterpret_cast<bf16*>(bytes) + lane_of_thread() * apart * 8;
     async_copy(row, rows + lane_of_thread() * 8, lane_of_thread() != 31); // the last one is zeros
     async_commit();
     ASYNC_WAIT(0);

@@ -1,9 +1,10 @@
 // What hopper.cuh has, on the processor. A product is computed, and a bulk copy comes, when it is
 // waited for, or at once: as an asynchronous copy. Neither may touch what a thread has copied to
 // shared memory, or use an mbarrier that it has set up, before that thread's fence. What it cannot
-// see: a fence that ordinary writes or a product's registers need, and a wrong descriptor.
+// see: a fence that ordinary writes or a product's registers need.
 #pragma once
 
+#include "../descriptor.cuh"
 #include "instructions.h"
 
 #define GROUP_WAIT(sets) emulated::group_wait(EMULATED_SITE(), sets)
@@ -79,25 +80,38 @@ inline void group_wait(Site& site, size_t sets) {
     meet_warp("group_wait, done");
 }
 
-// What the 128-byte swizzle makes of the address of a number, row by row of 128 bytes.
-inline bf16* swizzled(const void* from, u32 row, u32 column) {
-    auto address = (uintptr_t)from + row * 128 + column * 2;
-    address ^= (address >> 7 & 7) << 4;
-    return (bf16*)address;
-}
+// Where the 128-byte swizzle puts what would lie at an address.
+inline u64 swizzled_address(u64 address) { return address ^ (address >> 7 & 7) << 4; }
 
-inline float swizzled_number(const bf16* from, u32 row, u32 column) {
-    return part(swizzled(from, row, column)->bits, 0);
-}
+// An operand of a product, as its descriptor says: bits 0 to 13 where it begins, 32 to 45 how far
+// eight rows lie after the eight before, both in 16 bytes, 49 to 51 where a tile begins that is not
+// at a multiple of 1024 bytes, 62 and 63 the layout (PTX ISA 9.0, 9.7.15.5.1).
+struct GroupOperand {
+    u64 first, stride;
 
-// That a product may read an operand; each lane looks at some of its rows.
-inline void expect_operand(const bf16* from, u32 rows, u32 columns) {
-    for (u32 row = current->lane; row < rows; row += WARP) {
-        for (u32 column = 0; column < columns; column += 8) {
-            expect_fenced(swizzled(from, row, column), "a product's operand");
+    explicit GroupOperand(u64 descriptor) {
+        if (descriptor >> 62 != 1) fail("a product's operand is not in the 128-byte swizzle");
+        if (descriptor >> 49 & 7) fail("a product's operand is in a tile with an offset");
+        first = (descriptor & 0x3fff) << 4;
+        stride = (descriptor >> 32 & 0x3fff) << 4;
+    }
+
+    const bf16* at(u32 row, u32 column) const {
+        u64 address = first + row / 8 * stride + row % 8 * 128 + column * 2;
+        return (const bf16*)shared_at(swizzled_address(address));
+    }
+
+    float number(u32 row, u32 column) const { return part(at(row, column)->bits, 0); }
+
+    // That a product may read it; each lane looks at some of its rows.
+    void expect(u32 rows, u32 columns) const {
+        for (u32 row = current->lane; row < rows; row += WARP) {
+            for (u32 column = 0; column < columns; column += 8) {
+                expect_fenced(at(row, column), "a product's operand");
+            }
         }
     }
-}
+};
 
 inline void multiply_later(std::function<void()> product) {
     if (block->order.eager) {
@@ -130,7 +144,8 @@ DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u
         for (u32 i = 0; i < BOX * BOX; i++) {
             u64 x = column + i % BOX, y = row + i / BOX;
             bool there = x < map.columns && y < map.rows;
-            *swizzled(shared, i / BOX, i % BOX) = there ? map.numbers[y * map.apart + x] : bf16{0};
+            auto to = (bf16*)swizzled_address((uintptr_t)((bf16*)shared + i));
+            *to = there ? map.numbers[y * map.apart + x] : bf16{0};
         }
         tells.bytes -= BOX * BOX * sizeof(bf16);
         end_phase(tells);
@@ -144,8 +159,9 @@ DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u
 
 DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* right) {
     emulated::meet_warp("group_multiply");
-    emulated::expect_operand(left, 64, 16);
-    emulated::expect_operand(right, 64, 16);
+    emulated::GroupOperand a(swizzled(left)), b(swizzled(right));
+    a.expect(64, 16);
+    b.expect(64, 16);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
     u32 first = emulated::current->warp % 4 * 16;
     emulated::multiply_later([=, &sums] {
@@ -153,8 +169,7 @@ DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* ri
             u32 row = first + g + i % 4 / 2 * 8, column = i / 4 * 8 + 2 * t + i % 2;
             float sum = 0.0f;
             for (u32 k = 0; k < 16; k++) {
-                sum += emulated::swizzled_number(left, row, k) *
-                       emulated::swizzled_number(right, column, k);
+                sum += a.number(row, k) * b.number(column, k);
             }
             sums[i / 4][i % 4] += sum;
         }
@@ -167,7 +182,8 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], co
         u32 a[4];
     } mine{{left[0], left[1], left[2], left[3]}};
     auto slots = emulated::exchange(mine, "group_multiply_columns");
-    emulated::expect_operand(right, 16, 64);
+    emulated::GroupOperand b(swizzled(right));
+    b.expect(16, 64);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
     float rows[2][16]; // of what the lanes of this row hold
     for (u32 i = 0; i < 32; i++) {
@@ -180,7 +196,7 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], co
             u32 column = i / 4 * 8 + 2 * t + i % 2;
             float sum = 0.0f;
             for (u32 k = 0; k < 16; k++) {
-                sum += rows[i % 4 / 2][k] * emulated::swizzled_number(right, k, column);
+                sum += rows[i % 4 / 2][k] * b.number(k, column);
             }
             sums[i / 4][i % 4] += sum;
         }

@@ -164,6 +164,25 @@ DEVICE void multiply(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 
 namespace emulated {
 
+// Shared memory as a device addresses it: what a launch asks for begins somewhere in it.
+constexpr u64 WINDOW = 1024;
+
+inline void* shared_at(u64 address) {
+    if (address - WINDOW >= block->unfenced.size() * 16) fail("an address outside shared memory");
+    return block->memory + (address - WINDOW);
+}
+
+// That eight rows of 16 bytes are read at once: no two of them in the same four banks of 32.
+inline void expect_other_banks(const u8 (*slots)[SLOT], const char* place) {
+    auto mine = (uintptr_t)shown<const u8*>(slots, current->lane);
+    for (u32 lane = current->lane & ~7u; lane < current->lane; lane++) {
+        auto other = (uintptr_t)shown<const u8*>(slots, lane);
+        if (other != mine && other / 16 % 8 == mine / 16 % 8) {
+            fail("%s: rows %u and %u of a matrix share banks", place, lane % 8, current->lane % 8);
+        }
+    }
+}
+
 // The element of 8 × 8 matrix `which` at a row whose address a lane gave.
 inline u32 element(const u8 (*slots)[SLOT], u32 which, u32 row, u32 column) {
     return shown<const u16*>(slots, which * 8 + row)[column];
@@ -171,10 +190,16 @@ inline u32 element(const u8 (*slots)[SLOT], u32 which, u32 row, u32 column) {
 
 inline const u8 (*matrix_rows(const void* row, const char* place))[SLOT] {
     if ((uintptr_t)row % 16) fail("%s: a row's address is not a multiple of 16", place);
-    return exchange(row, place);
+    auto slots = exchange(row, place);
+    expect_other_banks(slots, place);
+    return slots;
 }
 
 } // namespace emulated
+
+DEVICE u32 shared_address(const void* shared) {
+    return (u32)((const u8*)shared - emulated::block->memory + emulated::WINDOW);
+}
 
 DEVICE void load_matrices(u32 (&parts)[4], const void* row) {
     auto slots = emulated::matrix_rows(row, "load_matrices");

@@ -26,7 +26,7 @@ fn a_lane_gets_its_part_of_a_matrix_straight_and_turned() {
     let rows = random_bf16(3, 32 * 8);
     let found = under_all_orders(|device| {
         let out = Buffer::new(device, 2 * 32 * 4)?;
-        launch(device, wrappers::matrices(&Buffer::of(device, &rows)?, &out))?;
+        launch(device, wrappers::matrices(&Buffer::of(device, &rows)?, &out, 1))?;
         out.read(device)
     });
     let Some(found) = found else { return };
@@ -43,6 +43,19 @@ fn a_lane_gets_its_part_of_a_matrix_straight_and_turned() {
             assert_eq!(found[lane * 4 + matrix], straight);
             assert_eq!(found[128 + lane * 4 + matrix], turned);
         }
+    }
+}
+
+/// A device reads them one after the other then; the emulated one does not go on.
+#[test]
+fn rows_of_a_matrix_that_share_banks_are_noticed() {
+    for (apart, share) in [(1, false), (2, true), (3, false), (4, true), (5, false), (8, true)] {
+        let Some(device) = Emulator::start(Order::ALL[0], None) else { return };
+        let rows = Buffer::of(&device, &random_bf16(3, 32 * 8)).unwrap();
+        let out = Buffer::new(&device, 2 * 32 * 4).unwrap();
+        let ran = device.launch(&wrappers::matrices(&rows, &out, apart).unwrap());
+        let said = ran.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(said.contains("of a matrix share banks"), share, "{apart}: {said}");
     }
 }
 

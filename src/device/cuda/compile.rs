@@ -14,11 +14,12 @@ macro_rules! headers {
     };
 }
 /// What kernels include.
-const HEADERS: [Source; 9] = headers![
+const HEADERS: [Source; 10] = headers![
     "attention.cuh",
     "attention_forward.cuh",
     "best.cuh",
     "common.cuh",
+    "descriptor.cuh",
     "dropout.cuh",
     "hopper.cuh",
     "instructions.cuh",

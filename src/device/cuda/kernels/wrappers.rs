@@ -19,17 +19,17 @@ pub fn multiply(left: &Buffer<Bf16>, right: &Buffer<Bf16>, out: &Buffer<f32>) ->
     Launch::new(WRAPPED_MULTIPLY, arguments![left, right, out]).over([1, 1], WARP as u32)
 }
 
-/// What each lane gets of four matrices, the rows (32, 8) one after the other and the last one
-/// replaced by zeros: out (2, 32, 4), straight and turned.
+/// What each lane gets of four matrices, the rows (32, 8) so many times 16 bytes apart and the last
+/// one replaced by zeros: out (2, 32, 4), straight and turned.
 ///
 /// # Errors
 /// If a buffer is longer or shorter.
-pub fn matrices(rows: &Buffer<Bf16>, out: &Buffer<u32>) -> Result<Launch> {
+pub fn matrices(rows: &Buffer<Bf16>, out: &Buffer<u32>, apart: u32) -> Result<Launch> {
     let name = WRAPPED_MATRICES.name;
     fits(name, "rows", rows, &[WARP, 8])?;
     fits(name, "out", out, &[2, WARP, 4])?;
-    let launch = Launch::new(WRAPPED_MATRICES, arguments![rows, out]);
-    launch.sharing(WARP * 8 * size_of::<Bf16>()).over([1, 1], WARP as u32)
+    let launch = Launch::new(WRAPPED_MATRICES, arguments![rows, out, apart]);
+    launch.sharing(WARP * 8 * size_of::<Bf16>() * apart as usize).over([1, 1], WARP as u32)
 }
 
 /// out (2, 64, 64): left (64, 64) · right (64, 64)ᵀ, then left · right, by the products of Hopper's
