@@ -15,21 +15,7 @@
 //          columns of keys and values.
 // Source:  Shah et al., FlashAttention-3 (2024), §3.1, without the overlap of two groups.
 #include "attention_forward.cuh"
-#include "hopper.cuh"
-
-// scores (64, 64) = queries · keysᵀ.
-template <int WIDTH>
-DEVICE void group_score(float (&scores)[8][4], AttentionTile<WIDTH>& queries,
-                        AttentionTile<WIDTH>& keys) {
-    for (int i = 0; i < 32; i++) scores[i / 4][i % 4] = 0.0f;
-    group_fence();
-#pragma unroll
-    for (int k = 0; k < WIDTH / 16; k++) {
-        group_multiply(scores, queries.half(k / 4) + k % 4 * 16, keys.half(k / 4) + k % 4 * 16);
-    }
-    group_commit();
-    GROUP_WAIT(0);
-}
+#include "group_score.cuh"
 
 // What a lane has of the outputs, 64 columns after the other.
 template <int WIDTH>

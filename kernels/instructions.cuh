@@ -58,6 +58,9 @@ DEVICE u32 ballot(bool x) { return __ballot_sync(0xffffffffu, x); }
 DEVICE int lowest_bit(u32 bits) { return __ffs(bits) - 1; }
 DEVICE int count_bits(u32 bits) { return __popc(bits); }
 
+// What was there before; others may add to it at the same time.
+DEVICE u32 atomic_add(u32* to, u32 more) { return atomicAdd(to, more); }
+
 DEVICE u32 shared_address(const void* shared) {
     return (u32)__cvta_generic_to_shared(shared);
 }

@@ -17,6 +17,7 @@
 // Limits:  width at most 512, k at most 1024. A score that is not a number is in no list.
 // Bound:   arithmetic: 2 · width operations a pair, not fused, so half the rate.
 #include "best.cuh"
+#include "excluded.cuh"
 
 constexpr int TOP_K_USERS = 8; // a warp each
 constexpr int TOP_K_THREADS = TOP_K_USERS * WARP;
@@ -34,20 +35,6 @@ DEVICE float lanes_sum(const float* user, const float* item, u32 width) {
         float low = lanes_sum<LANE, 2 * STRIDE>(user, item, width);
         return add_rounded(low, lanes_sum<LANE + STRIDE, 2 * STRIDE>(user, item, width));
     }
-}
-
-DEVICE bool is_excluded(const u32* ids, u32 count, u32 id) {
-    u32 low = 0;
-    while (low < count) {
-        u32 middle = low + (count - low) / 2;
-        if (ids[middle] == id) return true;
-        if (ids[middle] < id) {
-            low = middle + 1;
-        } else {
-            count = middle;
-        }
-    }
-    return false;
 }
 
 struct TopK {

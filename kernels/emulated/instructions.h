@@ -197,6 +197,12 @@ inline const u8 (*matrix_rows(const void* row, const char* place))[SLOT] {
 
 } // namespace emulated
 
+DEVICE u32 atomic_add(u32* to, u32 more) {
+    u32 before = *to;
+    *to += more;
+    return before;
+}
+
 DEVICE u32 shared_address(const void* shared) {
     return (u32)((const u8*)shared - emulated::block->memory + emulated::WINDOW);
 }

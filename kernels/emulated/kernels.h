@@ -24,11 +24,14 @@
 #include "../lora_qkv.cu"
 #include "../pool.cu"
 #include "../quantise.cu"
+#include "../rescore.cu"
 #include "../rms_norm.cu"
 #include "../rms_norm_backward.cu"
 #include "../rotary_backward.cu"
 #include "../round.cu"
 #include "../sampled_loss.cu"
+#include "../screen.cu"
+#include "../screen_hopper.cu"
 #include "../sequence_attention.cu"
 #include "../spread.cu"
 #include "../square_sums.cu"
@@ -64,6 +67,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(grouped_attention_64),
         KERNEL_NAMED(hopper_attention_128),
         KERNEL_NAMED(hopper_attention_64),
+        KERNEL_NAMED(hopper_screen_128),
+        KERNEL_NAMED(hopper_screen_64),
         KERNEL_NAMED(keep),
         KERNEL_NAMED(layer_norm),
         KERNEL_NAMED(layer_norm_backward),
@@ -83,11 +88,14 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(pool_mean),
         KERNEL_NAMED(pool_mean_backward),
         KERNEL_NAMED(quantise),
+        KERNEL_NAMED(rescore),
         KERNEL_NAMED(rms_norm),
         KERNEL_NAMED(rms_norm_backward),
         KERNEL_NAMED(rotary_backward),
         KERNEL_NAMED(round_numbers),
         KERNEL_NAMED(sampled_loss),
+        KERNEL_NAMED(screen_128),
+        KERNEL_NAMED(screen_64),
         KERNEL_NAMED(sequence_attention_128),
         KERNEL_NAMED(sequence_attention_64),
         KERNEL_NAMED(spread),

@@ -16,7 +16,7 @@ use steerage::store::part::lists::ListRow;
 use steerage::testing::stand_in;
 
 /// A device that notes what has run on it.
-struct Noting {
+pub struct Noting {
     device: Device,
     ran: Mutex<BTreeSet<&'static str>>,
 }
@@ -37,6 +37,9 @@ impl Driver for Noting {
     }
     fn product(&self, product: &Product) -> Result<()> {
         self.device.product(product)
+    }
+    fn has_group_products(&self) -> bool {
+        self.device.has_group_products()
     }
     fn synchronize(&self) -> Result<()> {
         self.device.synchronize()
@@ -72,12 +75,21 @@ pub fn make_by(workers: usize, shop: &Shop, job: &str, root: &str, sets: &[&str]
 /// A device of this number, and the setting that names it. No machine has so many.
 fn on_device(number: u16) -> Option<(Arc<Noting>, String)> {
     let device = Device::open(Order::ALL[0], None)?;
-    let noting = Arc::new(Noting { device, ran: Mutex::default() });
+    let noting = Arc::new(Noting::of(device));
     stand_in(number, noting.clone());
     Some((noting, format!("device=\"cuda:{number}\"")))
 }
 
 impl Noting {
+    pub fn of(device: Device) -> Self {
+        Self { device, ran: Mutex::default() }
+    }
+
+    /// Whether a kernel has run since the last time that somebody asked for any.
+    pub fn ran(&self, kernel: &str) -> bool {
+        self.ran.lock().unwrap().contains(kernel)
+    }
+
     /// That all of these have run since the last time that somebody asked.
     fn has_run(&self, kernels: &[&str]) {
         let ran = std::mem::take(&mut *self.ran.lock().unwrap());

@@ -1,5 +1,6 @@
 //! Candidates' logits, and the best of all items.
 
+use super::jobs::Noting;
 use super::*;
 use crate::kernels::{assert_close, dot};
 use steerage::device::Turns;
@@ -167,6 +168,51 @@ fn a_device_finds_what_the_processor_finds() {
     assert!(new(&[0.0; 1026], 513, 1).contains("at most 512, found 513"));
     assert!(new(&[0.0; 4], 2, 1025).contains("at most 1024, found 1025"));
     assert!(new(&[0.0, f32::NAN], 2, 1).contains("item 0, column 1"));
+}
+
+/// What a screen lets pass is scored exactly: lists are the definition's, by whichever products, for
+/// items in any order, where all or nearly all of them are alike or forbidden, and at the edges of
+/// numbers.
+#[test]
+fn lists_behind_a_screen_are_those_of_the_processor() {
+    let (users, items) = (70, 20_011);
+    for (case, width, k) in [("", 33, 20), ("", 128, 100), ("rising", 64, 10), ("equal", 64, 7)]
+        .into_iter()
+        .chain([("barred", 16, 50), ("tiny", 64, 5), ("norms", 64, 10)])
+    {
+        let (u, mut v) = (random(91, users * width), random(92, items * width));
+        for (item, row) in v.chunks_exact_mut(width).enumerate() {
+            let scale = match case {
+                "rising" => 1e-3 * item as f32, // by the longer ones at last
+                "equal" => 0.0,
+                "tiny" => 1e-35,
+                "norms" => 10f32.powi(item as i32 % 40 - 20),
+                _ => 1.0,
+            };
+            row.iter_mut().for_each(|x| *x *= scale);
+        }
+        let some: Vec<u32> = (0..items as u32).filter(|i| i % 7 == 3).collect();
+        let excluded: Vec<&[u32]> = (0..users).map(|u| &some[..some.len() * (u % 2)]).collect();
+        let mut barred = BitSet::new(items);
+        let is_barred = |id: u32| id % 11 == 6 || case == "barred" && id % 500 != 1;
+        (0..items as u32).filter(|id| is_barred(*id)).for_each(|id| barred.insert(id));
+        let query = TopKQuery { k, excluded: &excluded, barred: Some(&barred), threads: 1 };
+        let expected = ItemIndex::new(&v, width).unwrap().search(&u, &query);
+        for by_groups in if case.is_empty() { vec![false, true] } else { vec![width == 64] } {
+            let Some(device) = Device::open(Order::ALL[usize::from(by_groups)], None) else {
+                return;
+            };
+            device.with_group_products(by_groups);
+            let device = Arc::new(Noting::of(device));
+            let there = Items::new(device.clone(), &v, width, &barred, k).unwrap();
+            let found = there.search(&Asked { users: &u, excluded: &excluded, k }).unwrap();
+            assert_eq!(found.items, expected.items, "{case} {width} {by_groups}");
+            assert_eq!(bits_of_f32(&found.scores), bits_of_f32(&expected.scores));
+            let screen = if by_groups { "hopper_screen" } else { "screen" };
+            assert!(device.ran(&format!("{screen}_{}", width.next_multiple_of(64))));
+            assert_eq!(device.ran("top_k_f32"), case == "equal", "without a screen: {case}");
+        }
+    }
 }
 
 /// The stage of a job: what people saw and what they are not to be shown is left out in both places,

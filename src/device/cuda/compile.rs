@@ -14,16 +14,19 @@ macro_rules! headers {
     };
 }
 /// What kernels include.
-const HEADERS: [Source; 10] = headers![
+const HEADERS: [Source; 13] = headers![
     "attention.cuh",
     "attention_forward.cuh",
     "best.cuh",
     "common.cuh",
     "descriptor.cuh",
     "dropout.cuh",
+    "excluded.cuh",
+    "group_score.cuh",
     "hopper.cuh",
     "instructions.cuh",
     "lora.cuh",
+    "screen.cuh",
     "types.cuh"
 ];
 

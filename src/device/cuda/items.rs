@@ -3,14 +3,21 @@
 
 use super::Buffer;
 use super::driver::{Driver, SharedDriver};
-use super::kernels::{Exclusions, TopK, check_limits, found_length};
+use super::kernels::{
+    Coarse, CoarseUsers, Exclusions, ScreenRoom, Screened, TopK, check_limits, found_length,
+};
 use crate::device::cpu::top_k::{self, BitSet, ItemIndex, TopKShape};
 use crate::error::{Error, Result};
+
+/// Items that are worth a screen: of fewer, its first round would be most of them.
+const SCREENED_MIN: usize = 4 * 4096;
 
 /// Items for searching, copied to a device once.
 pub struct Items {
     driver: SharedDriver,
     table: Buffer<f32>,
+    /// For the screen, if there is one.
+    coarse: Option<Coarse>,
     barred: Buffer<u32>,
     count: usize,
     width: usize,
@@ -61,16 +68,21 @@ impl Items {
         bits.resize(count.div_ceil(32), 0);
         let barred = Buffer::of(&*driver, &bits)?;
         let norm_max = top_k::norm_max(items, width);
-        Ok(Self { driver, table, barred, count, width, norm_max })
+        let coarse = screened(count, width).then(|| Coarse::of(&*driver, items, width));
+        let coarse = coarse.transpose()?;
+        Ok(Self { driver, table, coarse, barred, count, width, norm_max })
     }
 
     /// What stays on a device, and what a search takes there, in bytes.
     pub fn bytes(shape: &TopKShape) -> [usize; 2] {
         let TopKShape { users, items, width, k } = *shape;
-        let lists = found_length(shape) * size_of::<u64>()
-            + users * k * (size_of::<u32>() + size_of::<f32>());
+        let lists = users * k * (size_of::<u32>() + size_of::<f32>());
         let kept = items * width * size_of::<f32>() + items.div_ceil(32) * size_of::<u32>();
-        [kept, lists + users * width * size_of::<f32>()]
+        let [seen, room] = match screened(items, width) {
+            true => [Coarse::bytes(items, width), ScreenRoom::bytes(users, k)],
+            false => [0, found_length(shape) * size_of::<u64>()],
+        };
+        [kept + seen, lists + room + users * width * size_of::<f32>()]
     }
 
     /// The best allowed items of each user.
@@ -96,7 +108,10 @@ impl Items {
             }
         }
         let shape = TopKShape { users: count, items: self.count, width: self.width, k };
-        let (lists, scores) = self.launch(shape, &rows, excluded)?;
+        let (lists, scores) = match &self.coarse {
+            Some(coarse) => self.screen(coarse, (shape, &rows, excluded), &scored)?,
+            None => self.launch(shape, &rows, excluded)?,
+        };
         let mut found = top_k::TopK::new();
         found.scored = (scored.iter().filter(|scored| **scored).count() * self.count) as u64;
         let lists = lists.chunks_exact(k).zip(scores.chunks_exact(k));
@@ -106,6 +121,48 @@ impl Items {
             found.push(scored.then_some(list));
         }
         Ok(found)
+    }
+
+    /// The same by way of a screen; users for whom too much passes it are searched for without.
+    fn screen(
+        &self,
+        coarse: &Coarse,
+        (shape, users, excluded): (TopKShape, &[f32], &[&[u32]]),
+        scored: &[bool],
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        let (driver, TopKShape { users: count, width, k, .. }) = (&*self.driver, shape);
+        let (out, scores) = (Buffer::new(driver, count * k)?, Buffer::new(driver, count * k)?);
+        let room = ScreenRoom::new(driver, count, k)?;
+        let call = Screened {
+            shape,
+            users: &Buffer::of(driver, users)?,
+            coarse_users: &CoarseUsers::of(driver, users, width)?,
+            items: &self.table,
+            coarse,
+            excluded: &Exclusions::of(driver, excluded)?,
+            barred: Some(&self.barred),
+            room: &room,
+            lists: &out,
+            scores: &scores,
+        };
+        driver.launch_all(&call.launches(driver.has_group_products())?)?;
+        let (mut lists, mut scores) = (out.read(driver)?, scores.read(driver)?);
+        let overflowed = room.overflowed.read(driver)?;
+        let again: Vec<usize> =
+            (0..count).filter(|user| overflowed[*user] != 0 && scored[*user]).collect();
+        if again.is_empty() {
+            return Ok((lists, scores));
+        }
+        let row = |user: &usize| &users[user * width..][..width];
+        let rows = again.iter().flat_map(row).copied().collect::<Vec<f32>>();
+        let excluded: Vec<&[u32]> = again.iter().map(|user| excluded[*user]).collect();
+        let shape = TopKShape { users: again.len(), ..shape };
+        let (found, their) = self.launch(shape, &rows, &excluded)?;
+        for (at, user) in again.iter().enumerate() {
+            lists[user * k..][..k].copy_from_slice(&found[at * k..][..k]);
+            scores[user * k..][..k].copy_from_slice(&their[at * k..][..k]);
+        }
+        Ok((lists, scores))
     }
 
     /// Lists and scores (users, k), as the kernel leaves them.
@@ -131,4 +188,9 @@ impl Items {
         driver.launch_all(&call.launches()?)?;
         Ok((lists.read(driver)?, scores.read(driver)?))
     }
+}
+
+/// Whether a search goes by way of a screen.
+fn screened(items: usize, width: usize) -> bool {
+    items >= SCREENED_MIN && Coarse::takes(width)
 }

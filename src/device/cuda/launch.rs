@@ -71,11 +71,15 @@ kernels! {
     "pool.cu": POOL_MEAN "pool_mean", POOL_MEAN_BACKWARD "pool_mean_backward",
         POOL_LAST "pool_last";
     "quantise.cu": QUANTISE "quantise";
+    "rescore.cu": RESCORE "rescore";
     "rms_norm.cu": RMS_NORM "rms_norm";
     "rms_norm_backward.cu": RMS_NORM_BACKWARD "rms_norm_backward";
     "rotary_backward.cu": ROTARY_BACKWARD "rotary_backward";
     "round.cu": ROUND "round_numbers";
     "sampled_loss.cu": SAMPLED_LOSS "sampled_loss";
+    "screen.cu": SCREEN_64 "screen_64", SCREEN_128 "screen_128";
+    "screen_hopper.cu": HOPPER_SCREEN_64 "hopper_screen_64",
+        HOPPER_SCREEN_128 "hopper_screen_128";
     "sequence_attention.cu": SEQUENCE_ATTENTION_64 "sequence_attention_64",
         SEQUENCE_ATTENTION_128 "sequence_attention_128";
     "spread.cu": SPREAD "spread";

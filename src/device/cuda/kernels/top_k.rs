@@ -1,6 +1,8 @@
 //! Exact maximum-inner-product search.
 
-use super::super::launch::{Kernel, Launch, TOP_K_BF16, TOP_K_F32, TOP_K_MERGE, arguments};
+use super::super::launch::{
+    Argument, Kernel, Launch, TOP_K_BF16, TOP_K_F32, TOP_K_MERGE, arguments,
+};
 use super::super::{Bf16, Buffer, Driver, Element};
 use super::{WARP, fits, u32_of, wide};
 use crate::device::cpu::top_k::TopKShape;
@@ -8,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Users of a block, a warp each.
 const USERS: usize = 8;
-const THREADS: u32 = (USERS * WARP) as u32;
+pub(super) const THREADS: u32 = (USERS * WARP) as u32;
 /// Numbers of a row, at most.
 pub const SEARCHED_WIDTH_MAX: usize = 512;
 const K_MAX: usize = 1024;
@@ -52,6 +54,54 @@ impl Exclusions {
         }
         Ok(Self { starts: Buffer::of(driver, &starts)?, ids: Buffer::of(driver, &ids)? })
     }
+
+    /// That it is for so many users.
+    pub(super) fn fits(&self, name: &str, users: usize) -> Result<()> {
+        fits(name, "excluded", &self.starts, &[users + 1])
+    }
+
+    /// As kernels take it.
+    pub(super) fn arguments(&self) -> Vec<Argument> {
+        arguments![&self.starts, &self.ids]
+    }
+}
+
+/// Keys as lists and scores.
+pub(super) struct Lists<'a> {
+    /// (users, candidates).
+    pub found: &'a Buffer<u64>,
+    pub candidates: usize,
+    /// (users, k).
+    pub lists: &'a Buffer<u32>,
+    /// (users, k).
+    pub scores: &'a Buffer<f32>,
+}
+
+impl Lists<'_> {
+    /// The best k of each user's, in their order.
+    pub fn launch(&self, [users, k]: [usize; 2]) -> Result<Launch> {
+        let (name, room) = (TOP_K_MERGE.name, room(k));
+        let Self { found, candidates, lists, scores } = *self;
+        fits(name, "found", found, &[users, candidates])?;
+        fits(name, "lists", lists, &[users, k])?;
+        fits(name, "scores", scores, &[users, k])?;
+        let mut with = arguments![found, lists, scores];
+        for number in [users, candidates, k, room] {
+            with.push(u32_of(name, number)?.into());
+        }
+        let (blocks, bytes) = of_users(users, room);
+        Launch::new(TOP_K_MERGE, with).sharing(bytes).over(blocks, THREADS)
+    }
+}
+
+/// How many keys a list has room for while it is made.
+pub(super) fn room(k: usize) -> usize {
+    (2 * k).max(k + WARP).next_power_of_two()
+}
+
+/// Blocks of users, a warp each, and the bytes of their lists.
+pub(super) fn of_users(users: usize, room: usize) -> ([usize; 2], usize) {
+    ([users.div_ceil(USERS), 1], USERS * room * size_of::<u64>())
 }
 
 /// The K items with the largest inner products, for each user.
@@ -105,37 +155,24 @@ impl<T: TopKNumber> TopK<'_, T> {
         check_limits(width, k)?;
         self.shape.check(self.users.len(), self.items.len())?;
         let parts = parts(&self.shape);
-        fits(name, "excluded", &self.excluded.starts, &[users + 1])?;
+        self.excluded.fits(name, users)?;
         fits(name, "found", self.found, &[users, k, parts])?;
-        fits(name, "lists", self.lists, &[users, k])?;
-        fits(name, "scores", self.scores, &[users, k])?;
         self.barred.map_or(Ok(()), |barred| fits(name, "barred", barred, &[items.div_ceil(32)]))?;
-        let room = (2 * k).max(k + WARP).next_power_of_two();
-        let blocks = users.div_ceil(USERS);
-        let lists = USERS * room * size_of::<u64>();
+        let room = room(k);
+        let ([blocks, _], lists) = of_users(users, room);
         let rows = (USERS + WARP) * (width + 1) * size_of::<f32>();
-        let [user_count, item_count] = [u32_of(name, users)?, u32_of(name, items)?];
-        let (columns, length, room) = (width as u32, k as u32, room as u32);
-        let Exclusions { starts, ids } = self.excluded;
-        let search = arguments![
-            self.users,
-            self.items,
-            starts,
-            ids,
-            self.barred,
-            self.found,
-            user_count,
-            item_count,
-            columns,
-            length,
-            room,
-        ];
-        let candidates = u32_of(name, parts * k)?;
-        let merge =
-            arguments![self.found, self.lists, self.scores, user_count, candidates, length, room];
+        let mut search = arguments![self.users, self.items];
+        search.extend(self.excluded.arguments());
+        search.extend(arguments![self.barred, self.found]);
+        for number in [users, items, width, k, room] {
+            search.push(u32_of(name, number)?.into());
+        }
+        let search = Launch::new(T::KERNEL, search);
+        let Self { found, lists: out, scores, .. } = *self;
+        let merge = Lists { found, candidates: parts * k, lists: out, scores };
         Ok([
-            Launch::new(T::KERNEL, search).sharing(lists + rows).over([blocks, parts], THREADS)?,
-            Launch::new(TOP_K_MERGE, merge).sharing(lists).over([blocks, 1], THREADS)?,
+            search.sharing(lists + rows).over([blocks, parts], THREADS)?,
+            merge.launch([users, k])?,
         ])
     }
 }

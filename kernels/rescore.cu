@@ -1,0 +1,77 @@
+// Users' lists with what has passed the screen (screen.cuh), by exact scores: those of top_k.cu,
+// bit for bit.
+//
+// Shapes:  users (users, width), items (items, width) f32; excluded ids of user u:
+//          excluded[starts[u] … starts[u + 1]], ascending; counts (users) u32, which become 0, and
+//          passed (users, capacity) u32; keys (users, k) u64 (best.cuh): the lists so far, 0 where
+//          there is no item, which become the new ones; bars (users) f32: the score that an item
+//          needs at least, −∞ for a list that is not full; overflowed (users) u32: becomes 1 where
+//          more has passed than there was room for: the list may be wrong, and the bar is +∞.
+// Blocks:  (users / 8), a warp for each user, half a warp for an item at a time.
+// Memory:  a list of 2 K keys, at least 64, for each warp.
+// Limits:  k at most 1024. A score that is not a number is in no list.
+// Bound:   memory: 4 · width bytes for each item that has passed.
+#include "best.cuh"
+#include "excluded.cuh"
+
+constexpr int RESCORE_USERS = 8; // a warp each
+constexpr int HALF_WARP = 16;
+
+// The score of this half of a warp's item: each lane adds the coordinates of its number, and the
+// lanes are added in halves.
+DEVICE float exact_score(const float* user, const float* item, u32 width) {
+    float sum = 0.0f;
+    for (u32 c = lane_of_thread() % HALF_WARP; c < width; c += HALF_WARP) {
+        sum = add_rounded(sum, multiply_rounded(user[c], item[c]));
+    }
+    for (int flip = HALF_WARP / 2; flip > 0; flip /= 2) {
+        sum = add_rounded(sum, shuffle_xor(sum, flip));
+    }
+    return add_rounded(sum, 0.0f); // −0 becomes 0
+}
+
+// The scores of 32 items, one for each lane; the lanes without an item get 0.
+DEVICE float score_each(const float* user, const float* items, u32 width, u32 id, bool there) {
+    float mine = 0.0f;
+    for (int pair = 0; pair < WARP / 2; pair++) {
+        u32 of = shuffle(there ? id : 0, 2 * pair + lane_of_thread() / HALF_WARP);
+        float score = exact_score(user, items + (u64)of * width, width);
+        float taken = shuffle(score, lane_of_thread() % 2 * HALF_WARP);
+        if (lane_of_thread() / 2 == pair) mine = taken;
+    }
+    return mine;
+}
+
+KERNEL(RESCORE_USERS * WARP)
+rescore(const float* __restrict__ users, const float* __restrict__ items,
+        const u32* __restrict__ starts, const u32* __restrict__ excluded, u32* __restrict__ counts,
+        const u32* __restrict__ passed, u64* __restrict__ keys, float* __restrict__ bars,
+        u32* __restrict__ overflowed, u32 user_count, u32 width, u32 k, u32 room, u32 capacity) {
+    LAUNCH_MEMORY(bytes);
+    u32 user = blockIdx.x * RESCORE_USERS + warp_of_thread(), lane = lane_of_thread();
+    if (user >= user_count) return;
+    Best best{reinterpret_cast<u64*>(bytes) + warp_of_thread() * room, room, k, 0, 0};
+    u64* list = keys + (u64)user * k;
+    for (u32 first = 0; first < k; first += WARP) {
+        offer(best, first + lane < k ? list[first + lane] : 0);
+    }
+    u32 count = min(counts[user], capacity);
+    bool overflows = count < counts[user] || overflowed[user] != 0;
+    u32 start = starts[user], own = starts[user + 1] - start;
+    for (u32 first = 0; first < count; first += WARP) {
+        bool there = first + lane < count;
+        u32 id = there ? passed[(u64)user * capacity + first + lane] : 0;
+        float score = score_each(users + (u64)user * width, items, width, id, there);
+        there = there && score == score && !is_excluded(excluded + start, own, id);
+        offer(best, there ? key_of(score, id) : 0);
+    }
+    cut(best);
+    for (u32 i = lane; i < k; i += WARP) list[i] = i < best.count ? best.keys[i] : 0;
+    if (lane == 0) { // everybody has read the count: sorting has waited for all
+        u32 infinity = overflows ? 0x7f800000 : 0xff800000; // nothing may pass, or all
+        bool open = overflows || best.count < k;
+        bars[user] = open ? float_of(infinity) : score_of(best.keys[k - 1]);
+        overflowed[user] = overflows;
+        counts[user] = 0;
+    }
+}

@@ -1,0 +1,163 @@
+// Which items might be among a user's best: a screen in front of exact scores. A product of bf16
+// numbers tells what an item's score is to within a margin; whoever does not come near the user's
+// bar is looked at no further.
+//
+//   passed[u] += every allowed item i of the tiles from `first` to `end` with
+//                ⟨u', i'⟩ ≥ bar[u] − margin[u] · (norm[tile] + 2⁻¹⁰⁰) − 2⁻¹²⁰, or no number,
+//
+// u' and i' rounded to bf16, sums f32. With margin[u] = c · (‖u‖ + 2⁻¹⁰⁰) and norm[tile] at least
+// that of each of its items, the exact score of an item that is stopped is below the bar: a rounded
+// number is off by at most 2⁻⁹ of itself, so by Cauchy and Schwarz a sum of products by
+// (2⁻⁸ + 2⁻¹⁸) ‖u‖ ‖i‖; the matrix units' sums lose at most 2⁻¹⁴ of that beside; and c = 2⁻⁸ · 1.0625.
+// The small numbers cover products that underflow.
+//
+// Shapes:  users (users, WIDTH), items (items, WIDTH) bf16; norms (tiles) f32, of 64 items each;
+//          margins, bars (users) f32; barred: a bit for each item, or null; counts (users) u32:
+//          how many have passed; passed (users, capacity) u32: which, in any order, as many as
+//          there is room for.
+// Order:   tile n of those that are visited is tile n · stride modulo tiles: a bar that is found
+//          for the first ones is then a bar for all, however items are sorted.
+// Blocks:  (users / (64 · groups), parts of the tiles), four warps for each group of 64 users, who
+//          share the tiles that a block brings: what it reads for a pair is 1 / (64 · groups) of
+//          an item. Tiles come ahead, in three places.
+// Bound:   the matrix units: 2 · WIDTH operations a pair.
+#pragma once
+#include "attention.cuh"
+
+constexpr int SCREEN_GROUPS = 4; // at most
+constexpr int SCREEN_STAGES = 3;
+constexpr float SCREEN_TINY = 0x1p-100f, SCREEN_LEAST = 0x1p-120f;
+
+template <int WIDTH>
+struct ScreenMemory {
+    AttentionTile<WIDTH> items[SCREEN_STAGES];
+    AttentionTile<WIDTH> users[SCREEN_GROUPS]; // as many as there are groups
+};
+
+struct Screen {
+    const bf16 *users, *items;
+    const float *norms, *margins, *bars;
+    const u32* barred;
+    u32 *counts, *passed;
+    u32 user_count, item_count, first, end, stride, capacity;
+};
+
+// The tiles that a block visits, one after the other.
+struct Visit {
+    u32 n, tile;         // the tile that is visited as the n-th
+    u32 end, step, tiles; // how far the next one lies, around the end
+
+    METHOD static Visit first(const Screen& with) {
+        u32 tiles = (with.item_count + ATTENTION_TILE - 1) / ATTENTION_TILE;
+        u32 n = with.first + blockIdx.y;
+        auto at = [&](u64 n) { return (u32)(n * with.stride % tiles); };
+        return {n, at(n), with.end, at(gridDim.y), tiles};
+    }
+    METHOD bool there() const { return n < end; }
+    METHOD void next() {
+        n += gridDim.y;
+        tile += step; // no division, and no overflow: fewer than 2^26 tiles
+        if (tile >= tiles) tile -= tiles;
+    }
+};
+
+// Rows from `first` on, zeros beyond `count`.
+template <int WIDTH>
+DEVICE void copy_tile(AttentionTile<WIDTH>& to, const bf16* from, u32 first, u32 count) {
+    constexpr u32 PIECES = WIDTH / 8;
+    for (u32 i = threadIdx.x; i < ATTENTION_TILE * PIECES; i += blockDim.x) {
+        u32 row = first + i / PIECES, piece = i % PIECES;
+        bool there = row < count;
+        const bf16* at = from + (u64)(there ? row : 0) * WIDTH + piece * 8;
+        async_copy(to.piece(i / PIECES, piece), at, there);
+    }
+}
+
+// An item has come near a user's bar.
+DEVICE void pass(const Screen& with, u32 user, u32 item) {
+    if (user >= with.user_count || item >= with.item_count) return;
+    if (with.barred && with.barred[item / 32] >> item % 32 & 1) return;
+    u32 before = atomic_add(with.counts + user, 1);
+    if (before < with.capacity) with.passed[(u64)user * with.capacity + before] = item;
+}
+
+// The tile's items that come near the bars of a lane's two users, in the layout of `multiply`.
+DEVICE void pass_all(const Screen& with, const float (&scores)[8][4], const u32 (&user)[2],
+                     const float (&least)[2], u32 tile) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        bool any = false;
+#pragma unroll
+        for (int i = 0; i < 16; i++) any |= !(scores[i / 2][2 * r + i % 2] < least[r]);
+        if (!any) continue; // nearly always
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+            if (scores[i / 2][2 * r + i % 2] < least[r]) continue;
+            u32 column = i / 2 * 8 + lane_of_thread() % 4 * 2 + i % 2;
+            pass(with, user[r], tile * ATTENTION_TILE + column);
+        }
+    }
+}
+
+// `units.begin` comes after this thread's copies of users; `bring` begins to copy a tile, if it is
+// there, to a place; `wait` ends when what this thread has to wait for has come there; `score`
+// computes the 64 × 64 products of a group's users and a tile.
+template <int WIDTH, class Units>
+DEVICE void screen(const Screen& with, Units units) {
+    LAUNCH_MEMORY(bytes);
+    auto& memory = *reinterpret_cast<ScreenMemory<WIDTH>*>(bytes);
+    u32 groups = blockDim.x / ATTENTION_THREADS, group = threadIdx.x / ATTENTION_THREADS;
+    u32 first_user = blockIdx.x * groups * ATTENTION_TILE;
+    u32 user[2];
+    float bar[2], margin[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        user[r] = first_user + warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
+        u32 at = min(user[r], with.user_count - 1);
+        bar[r] = with.bars[at] - SCREEN_LEAST;
+        margin[r] = with.margins[at];
+    }
+    for (u32 g = 0; g < groups; g++) {
+        u32 first = first_user + g * ATTENTION_TILE;
+        copy_tile(memory.users[g], with.users, first, with.user_count);
+    }
+    units.begin(reinterpret_cast<u64*>(memory.users + groups));
+    Visit now = Visit::first(with), coming = now;
+    float norm = with.norms[now.tile];
+    for (u32 place = 0; place + 1 < SCREEN_STAGES; place++) {
+        units.bring(memory.items[place], with, coming, place);
+        coming.next();
+    }
+    for (u32 place = 0; now.there(); place = (place + 1) % SCREEN_STAGES) {
+        // The tile has come for everybody, and nobody is still at the one before, whose place the
+        // next one takes.
+        units.wait(place);
+        BLOCK_BARRIER();
+        u32 last = (place + SCREEN_STAGES - 1) % SCREEN_STAGES;
+        units.bring(memory.items[last], with, coming, last);
+        coming.next();
+        Visit after = now;
+        after.next();
+        float norm_after = with.norms[after.tile]; // comes while this tile is multiplied
+        float scores[8][4];
+        units.score(scores, memory.users[group], memory.items[place]);
+        float reach = norm + SCREEN_TINY;
+        float least[2] = {bar[0] - margin[0] * reach, bar[1] - margin[1] * reach};
+        pass_all(with, scores, user, least, now.tile);
+        now = after;
+        norm = norm_after;
+    }
+}
+
+// What the kernels of every width take.
+#define SCREEN_PARAMETERS \
+    const bf16 *__restrict__ users, const bf16 *__restrict__ items, \
+        const float *__restrict__ norms, const float *__restrict__ margins, \
+        const float *__restrict__ bars, const u32 *__restrict__ barred, u32 *__restrict__ counts, \
+        u32 *__restrict__ passed, u32 user_count, u32 item_count, u32 first, u32 end, u32 stride, \
+        u32 capacity
+#define SCREEN_OF_PARAMETERS \
+    Screen { \
+        users, items, norms, margins, bars, barred, counts, passed, user_count, item_count, first, \
+            end, stride, capacity \
+    }

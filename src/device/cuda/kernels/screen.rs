@@ -1,0 +1,301 @@
+//! Exact maximum-inner-product search behind a screen: a product of rounded numbers stops nearly
+//! all items, and what passes is scored exactly.
+//!
+//! Items are looked at in rounds, each several times as large as all before. What passes a round is
+//! put into the users' lists, whose last score is the next round's bar. So a round lets little more
+//! than (growth − 1) · K items of each user pass, since tiles are visited in an order that has
+//! nothing to do with how items are sorted. Users for whom more passes than there is room for, such
+//! as those for whom all items are alike, are told: others have to find their lists.
+
+use super::super::launch::{
+    Argument, HOPPER_SCREEN_64, HOPPER_SCREEN_128, Launch, RESCORE, SCREEN_64, SCREEN_128,
+    arguments,
+};
+use super::super::{Bf16, Buffer, Driver, TensorMap};
+use super::top_k::{Lists, check_limits};
+use super::{Exclusions, fits, u32_of, wide};
+use crate::device::cpu::top_k::TopKShape;
+use crate::error::Result;
+
+/// Items of a tile, and users of a group.
+const TILE: usize = 64;
+const GROUPS_MAX: usize = 4;
+const GROUP_THREADS: u32 = 128;
+/// Places for tiles that come.
+const STAGES: usize = 3;
+/// Tiles of the first round, of which everything passes, and how many times as many have been seen
+/// after each further round.
+const FIRST_TILES: usize = 64;
+const GROWTH: usize = 8;
+/// Tiles of a block, so that its users' numbers are a small part of what it reads.
+const BLOCK_TILES: usize = 128;
+/// Numbers of a row, at most.
+const WIDTH_MAX: usize = 128;
+/// The relative margin: kernels/screen.cuh.
+const MARGIN: f64 = 1.0625 / 256.0;
+
+/// Items that a screen sees: their rows in bf16, filled up with zeros, and the largest norm of each
+/// tile.
+#[derive(Clone, Debug)]
+pub struct Coarse {
+    rows: Buffer<Bf16>,
+    norms: Buffer<f32>,
+    wide: usize,
+}
+
+/// The same of users: their rows, and how far a screen's score may be off for an item of norm 1.
+#[derive(Clone, Debug)]
+pub struct CoarseUsers {
+    rows: Buffer<Bf16>,
+    margins: Buffer<f32>,
+}
+
+/// How many numbers a coarse row has.
+fn coarse_width(width: usize) -> usize {
+    width.next_multiple_of(TILE)
+}
+
+/// At most, or just above, as an f32.
+fn at_least(x: f64) -> f32 {
+    (x as f32).next_up()
+}
+
+fn norm(row: &[f32]) -> f64 {
+    row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
+}
+
+/// Rows in bf16, with zeros after each.
+fn rounded(driver: &dyn Driver, rows: &[f32], width: usize) -> Result<Buffer<Bf16>> {
+    let (count, wide) = (rows.len() / width, coarse_width(width));
+    let out = Buffer::new(driver, count * wide)?;
+    let mut row = |at: usize, to: &mut [f32]| {
+        to.fill(0.0);
+        to[..width].copy_from_slice(&rows[at * width..][..width]);
+        Ok(())
+    };
+    out.write_rows(driver, [count, wide], &mut row).map(|()| out)
+}
+
+impl Coarse {
+    /// Whether there is a screen for rows of so many numbers.
+    pub fn takes(width: usize) -> bool {
+        (1..=WIDTH_MAX).contains(&width)
+    }
+
+    /// Of rows (items, width).
+    ///
+    /// # Errors
+    /// If a row is too wide, or the device has too little memory or fails.
+    pub fn of(driver: &dyn Driver, items: &[f32], width: usize) -> Result<Self> {
+        wide("screen", "width", width, [1, WIDTH_MAX])?;
+        let largest = |tile: &[f32]| tile.chunks_exact(width).map(norm).fold(0.0, f64::max);
+        let tiles = items.chunks(TILE * width);
+        let norms: Vec<f32> = tiles.map(|tile| at_least(largest(tile))).collect();
+        let rows = rounded(driver, items, width)?;
+        Ok(Self { rows, norms: Buffer::of(driver, &norms)?, wide: coarse_width(width) })
+    }
+
+    /// Bytes of so many items.
+    pub fn bytes(items: usize, width: usize) -> usize {
+        let rows = items * coarse_width(width) * size_of::<Bf16>();
+        rows + items.div_ceil(TILE) * size_of::<f32>()
+    }
+}
+
+impl CoarseUsers {
+    /// Of rows (users, width).
+    ///
+    /// # Errors
+    /// If the device has too little memory or fails.
+    pub fn of(driver: &dyn Driver, users: &[f32], width: usize) -> Result<Self> {
+        let margin = |row: &[f32]| at_least(MARGIN * (norm(row) + 2f64.powi(-100)));
+        let margins: Vec<f32> = users.chunks_exact(width).map(margin).collect();
+        let margins = Buffer::of(driver, &margins)?;
+        Ok(Self { rows: rounded(driver, users, width)?, margins })
+    }
+}
+
+/// What a search computes in.
+#[derive(Clone, Debug)]
+pub struct ScreenRoom {
+    counts: Buffer<u32>,
+    passed: Buffer<u32>,
+    keys: Buffer<u64>,
+    bars: Buffer<f32>,
+    /// (users): 1 for those whose list may be wrong.
+    pub overflowed: Buffer<u32>,
+    capacity: usize,
+}
+
+impl ScreenRoom {
+    /// How many items of a user may pass in a round.
+    fn capacity(k: usize) -> usize {
+        (2 * GROWTH * k).max(FIRST_TILES * TILE)
+    }
+
+    /// For lists of so many items.
+    ///
+    /// # Errors
+    /// If the device has too little memory or fails.
+    pub fn new(driver: &dyn Driver, users: usize, k: usize) -> Result<Self> {
+        let capacity = Self::capacity(k);
+        Ok(Self {
+            counts: Buffer::of(driver, &vec![0; users])?,
+            passed: Buffer::new(driver, users.saturating_mul(capacity))?,
+            keys: Buffer::of(driver, &vec![0; users * k])?,
+            bars: Buffer::of(driver, &vec![f32::NEG_INFINITY; users])?,
+            overflowed: Buffer::of(driver, &vec![0; users])?,
+            capacity,
+        })
+    }
+
+    /// Bytes of it.
+    pub fn bytes(users: usize, k: usize) -> usize {
+        let numbers = 3 + Self::capacity(k);
+        users * (numbers * size_of::<u32>() + k * size_of::<u64>())
+    }
+}
+
+/// The K items with the largest inner products, for each user, as [`super::TopK`] finds them.
+#[derive(Clone, Copy, Debug)]
+pub struct Screened<'a> {
+    /// Dimensions: `width` at most 128, `k` at most 1024.
+    pub shape: TopKShape,
+    /// (users, width), of numbers whose products with the items' are finite.
+    pub users: &'a Buffer<f32>,
+    /// The same users.
+    pub coarse_users: &'a CoarseUsers,
+    /// (items, width).
+    pub items: &'a Buffer<f32>,
+    /// The same items.
+    pub coarse: &'a Coarse,
+    /// For as many users.
+    pub excluded: &'a Exclusions,
+    /// A bit for each item, the first one the lowest of the first word: those in no list.
+    pub barred: Option<&'a Buffer<u32>>,
+    /// For as many users, as it is made.
+    pub room: &'a ScreenRoom,
+    /// (users, k): the items, best first; `u32::MAX` where there are fewer.
+    pub lists: &'a Buffer<u32>,
+    /// (users, k): their scores.
+    pub scores: &'a Buffer<f32>,
+}
+
+impl Screened<'_> {
+    /// Checks the call: rounds of a screen and of exact scores, and the lists. `by_groups` if the
+    /// device has what Hopper has.
+    ///
+    /// # Errors
+    /// If a buffer's length disagrees with the shape, or a dimension is too large.
+    pub fn launches(&self, by_groups: bool) -> Result<Vec<Launch>> {
+        let (name, TopKShape { users, items, width, k }) = ("screen", self.shape);
+        check_limits(width, k)?;
+        self.shape.check(self.users.len(), self.items.len())?;
+        let (Coarse { rows, norms, wide }, room) = (self.coarse, self.room);
+        let tiles = items.div_ceil(TILE);
+        fits(name, "coarse items", rows, &[items, coarse_width(width)])?;
+        fits(name, "norms", norms, &[tiles])?;
+        fits(name, "coarse users", &self.coarse_users.rows, &[users, *wide])?;
+        fits(name, "margins", &self.coarse_users.margins, &[users])?;
+        fits(name, "overflowed", &room.overflowed, &[users])?;
+        fits(name, "keys", &room.keys, &[users, k])?;
+        self.excluded.fits(name, users)?;
+        self.barred.map_or(Ok(()), |barred| fits(name, "barred", barred, &[items.div_ceil(32)]))?;
+        let mut launches = Vec::new();
+        for [first, end] in rounds(tiles) {
+            launches.push(self.screen([first, end], tiles, by_groups)?);
+            launches.push(self.rescore()?);
+        }
+        let Self { lists, scores, .. } = *self;
+        let lists = Lists { found: &room.keys, candidates: k, lists, scores };
+        launches.push(lists.launch([users, k])?);
+        Ok(launches)
+    }
+
+    fn screen(&self, [first, end]: [usize; 2], tiles: usize, by_groups: bool) -> Result<Launch> {
+        let (name, TopKShape { users, items, .. }) = ("screen", self.shape);
+        let (Coarse { rows, norms, wide }, room) = (self.coarse, self.room);
+        let groups = users.div_ceil(TILE).clamp(1, GROUPS_MAX);
+        let parts = (end - first).div_ceil(BLOCK_TILES);
+        let mut with = arguments![
+            &self.coarse_users.rows,
+            rows,
+            norms,
+            &self.coarse_users.margins,
+            &room.bars,
+            self.barred,
+            &room.counts,
+            &room.passed,
+        ];
+        for number in [users, items, first, end, stride(tiles), room.capacity] {
+            with.push(u32_of(name, number)?.into());
+        }
+        let mut shared = (STAGES + groups) * TILE * wide * size_of::<Bf16>();
+        if by_groups {
+            with.insert(0, Argument::from(TensorMap::of(rows, *wide, *wide)?));
+            shared += STAGES * size_of::<u64>(); // an mbarrier for each place
+        }
+        let kernel = match (by_groups, *wide > TILE) {
+            (false, false) => SCREEN_64,
+            (false, true) => SCREEN_128,
+            (true, false) => HOPPER_SCREEN_64,
+            (true, true) => HOPPER_SCREEN_128,
+        };
+        let blocks = [users.div_ceil(groups * TILE), parts];
+        Launch::new(kernel, with).sharing(shared).over(blocks, groups as u32 * GROUP_THREADS)
+    }
+
+    fn rescore(&self) -> Result<Launch> {
+        let (name, TopKShape { users, width, k, .. }) = (RESCORE.name, self.shape);
+        let ScreenRoom { counts, passed, keys, bars, overflowed, capacity } = self.room;
+        let list = super::top_k::room(k);
+        let mut with = arguments![self.users, self.items];
+        with.extend(self.excluded.arguments());
+        with.extend(arguments![counts, passed, keys, bars, overflowed]);
+        for number in [users, width, k, list, *capacity] {
+            with.push(u32_of(name, number)?.into());
+        }
+        let (blocks, bytes) = super::top_k::of_users(users, list);
+        Launch::new(RESCORE, with).sharing(bytes).over(blocks, super::top_k::THREADS)
+    }
+}
+
+/// From which to which of the tiles, in the order of visits, each round goes.
+fn rounds(tiles: usize) -> Vec<[usize; 2]> {
+    let (mut rounds, mut seen) = (Vec::new(), 0);
+    while seen < tiles {
+        let end = if seen == 0 { FIRST_TILES } else { seen.saturating_mul(GROWTH) };
+        rounds.push([seen, end.min(tiles)]);
+        seen = end;
+    }
+    rounds
+}
+
+/// How far apart visits are: near the golden ratio of the tiles, and so that each has its turn.
+fn stride(tiles: usize) -> usize {
+    let with = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let near = (tiles as f64 * 0.618_033_988_75) as usize;
+    (near.max(1)..).find(|stride| with(*stride, tiles) == 1).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tile_is_visited_once() {
+        for tiles in [1, 2, 63, 64, 65, 600, 156_250] {
+            let mut seen = vec![false; tiles];
+            let rounds = rounds(tiles);
+            assert!(rounds.windows(2).all(|pair| pair[0][1] == pair[1][0]));
+            assert_eq!((rounds[0][0], rounds[rounds.len() - 1][1]), (0, tiles));
+            (0..tiles).for_each(|n| seen[n * stride(tiles) % tiles] = true);
+            assert!(seen.iter().all(|seen| *seen), "{tiles}");
+        }
+    }
+}
