@@ -6,8 +6,8 @@ use crate::kernels::{assert_close, dot};
 use steerage::device::Turns;
 use steerage::device::cpu::top_k::{BitSet, ItemIndex, TopKQuery, TopKShape, reference};
 use steerage::device::cuda::kernels::{
-    CandidateLogits, CandidateLogitsBackward, Draw, Exclusions, Indices, OwnRows, Rows, TopK,
-    TopKNumber, Uses, found_length,
+    CandidateLogits, CandidateLogitsBackward, Coarse, CoarseUsers, Draw, Exclusions, Indices,
+    OwnRows, Rows, ScreenRoom, Screened, TopK, TopKNumber, Uses, found_length,
 };
 use steerage::device::cuda::{Asked, Items, SharedDriver};
 use steerage::stage::retrieve::{Retrieve, Retriever, Search};
@@ -170,6 +170,47 @@ fn a_device_finds_what_the_processor_finds() {
     assert!(new(&[0.0, f32::NAN], 2, 1).contains("item 0, column 1"));
 }
 
+/// The first round looks at 64 tiles, of which everything passes; in the second there is no room for
+/// that.
+#[test]
+fn a_screen_needs_every_wait() {
+    let shape = TopKShape { users: 9, items: 136 * 64 - 5, width: 33, k: 60 };
+    let (u, v) = (random(93, shape.users * shape.width), random(94, shape.items * shape.width));
+    let excluded: Vec<&[u32]> = vec![&[]; shape.users];
+    let query = TopKQuery { k: shape.k, excluded: &excluded, barred: None, threads: 1 };
+    for by_groups in [false, true] {
+        let found = with_every_wait(|device| {
+            let by_groups = by_groups && device.with_group_products(true);
+            let places = shape.users * shape.k;
+            let (lists, scores) = (Buffer::new(device, places)?, Buffer::new(device, places)?);
+            let room = ScreenRoom::new(device, shape.users, shape.k)?;
+            let call = Screened {
+                shape,
+                users: &Buffer::of(device, &u)?,
+                coarse_users: &CoarseUsers::of(device, &u, shape.width)?,
+                items: &Buffer::of(device, &v)?,
+                coarse: &Coarse::of(device, &v, shape.width)?,
+                excluded: &Exclusions::of(device, &excluded)?,
+                barred: None,
+                room: &room,
+                lists: &lists,
+                scores: &scores,
+            };
+            let launches = call.launches(by_groups)?;
+            assert_eq!(launches.len(), 5, "two rounds, and the lists");
+            device.launch_all(&launches)?;
+            let mut bits = lists.read(device)?;
+            bits.extend(bits_of_f32(&scores.read(device)?));
+            bits.extend(room.overflowed.read(device)?);
+            Ok(bits)
+        });
+        let Some(found) = found else { return };
+        let mut expected = expected(shape, [&u, &v], &query);
+        expected.extend(vec![0; shape.users]);
+        assert_eq!(found, expected);
+    }
+}
+
 /// What a screen lets pass is scored exactly: lists are the definition's, by whichever products, for
 /// items in any order, where all or nearly all of them are alike or forbidden, and at the edges of
 /// numbers.
@@ -210,7 +251,8 @@ fn lists_behind_a_screen_are_those_of_the_processor() {
             assert_eq!(bits_of_f32(&found.scores), bits_of_f32(&expected.scores));
             let screen = if by_groups { "hopper_screen" } else { "screen" };
             assert!(device.ran(&format!("{screen}_{}", width.next_multiple_of(64))));
-            assert_eq!(device.ran("top_k_f32"), case == "equal", "without a screen: {case}");
+            let all_pass = ["equal", "tiny"].contains(&case); // or are within rounding of the bar
+            assert_eq!(device.ran("top_k_f32"), all_pass, "{case}");
         }
     }
 }
