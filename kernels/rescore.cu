@@ -6,7 +6,8 @@
 //          passed (users, capacity) u32; keys (users, k) u64 (best.cuh): the lists so far, 0 where
 //          there is no item, which become the new ones; bars (users) f32: the score that an item
 //          needs at least, −∞ for a list that is not full; overflowed (users) u32: becomes 1 where
-//          more has passed than there was room for: the list may be wrong, and the bar is +∞.
+//          more has passed than there was room for: the list may be wrong, and the bar is +∞. What
+//          keys and overflowed were does not matter if it `begins`.
 // Blocks:  (users / 8), a warp for each user, half a warp for an item at a time.
 // Memory:  a list of 2 K keys, at least 64, for each warp.
 // Limits:  k at most 1024. A score that is not a number is in no list.
@@ -46,17 +47,18 @@ KERNEL(RESCORE_USERS * WARP)
 rescore(const float* __restrict__ users, const float* __restrict__ items,
         const u32* __restrict__ starts, const u32* __restrict__ excluded, u32* __restrict__ counts,
         const u32* __restrict__ passed, u64* __restrict__ keys, float* __restrict__ bars,
-        u32* __restrict__ overflowed, u32 user_count, u32 width, u32 k, u32 room, u32 capacity) {
+        u32* __restrict__ overflowed, u32 begins, u32 user_count, u32 width, u32 k, u32 room,
+        u32 capacity) {
     LAUNCH_MEMORY(bytes);
     u32 user = blockIdx.x * RESCORE_USERS + warp_of_thread(), lane = lane_of_thread();
     if (user >= user_count) return;
     Best best{reinterpret_cast<u64*>(bytes) + warp_of_thread() * room, room, k, 0, 0};
     u64* list = keys + (u64)user * k;
-    for (u32 first = 0; first < k; first += WARP) {
+    for (u32 first = begins ? k : 0; first < k; first += WARP) {
         offer(best, first + lane < k ? list[first + lane] : 0);
     }
     u32 count = min(counts[user], capacity);
-    bool overflows = count < counts[user] || overflowed[user] != 0;
+    bool overflows = count < counts[user] || (!begins && overflowed[user] != 0);
     u32 start = starts[user], own = starts[user + 1] - start;
     for (u32 first = 0; first < count; first += WARP) {
         bool there = first + lane < count;

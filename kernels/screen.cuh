@@ -6,20 +6,24 @@
 //                ⟨u', i'⟩ ≥ bar[u] − margin[u] · (norm[tile] + 2⁻¹⁰⁰) − 2⁻¹²⁰, or no number,
 //
 // u' and i' rounded to bf16, sums f32. With margin[u] = c · (‖u‖ + 2⁻¹⁰⁰) and norm[tile] at least
-// that of each of its items, the exact score of an item that is stopped is below the bar: a rounded
-// number is off by at most 2⁻⁹ of itself, so by Cauchy and Schwarz a sum of products by
-// (2⁻⁸ + 2⁻¹⁸) ‖u‖ ‖i‖; the matrix units' sums lose at most 2⁻¹⁴ of that beside; and c = 2⁻⁸ · 1.0625.
-// The small numbers cover products that underflow.
+// that of each of its items, the exact score of an item that is stopped is below the bar:
+//   - a rounded number is off by at most 2⁻⁹ of itself, so by Cauchy and Schwarz a sum of products
+//     is by at most (2⁻⁸ + 2⁻¹⁸) ‖u‖ ‖i‖;
+//   - the matrix units, which cut off bits below the largest product's, and the exact score's own
+//     roundings make it no more than 2⁻¹³ ‖u‖ ‖i‖ worse, and c is 2⁻⁸ · 1.0625;
+//   - the small numbers cover products that underflow.
 //
 // Shapes:  users (users, WIDTH), items (items, WIDTH) bf16; norms (tiles) f32, of 64 items each;
-//          margins, bars (users) f32; barred: a bit for each item, or null; counts (users) u32:
-//          how many have passed; passed (users, capacity) u32: which, in any order, as many as
-//          there is room for.
+//          margins, bars (users) f32, where bars are −∞ if `first` is 0; barred: a bit for each
+//          item, or null; counts (users) u32: how many have passed; passed (users, capacity) u32:
+//          which, in any order, as many as there is room for.
 // Order:   tile n of those that are visited is tile n · stride modulo tiles: a bar that is found
 //          for the first ones is then a bar for all, however items are sorted.
 // Blocks:  (users / (64 · groups), parts of the tiles), four warps for each group of 64 users, who
 //          share the tiles that a block brings: what it reads for a pair is 1 / (64 · groups) of
 //          an item. Tiles come ahead, in three places.
+// Memory:  tiles of the three places and of the groups' users.
+// Limits:  256 / WIDTH groups, for the shared memory that the smallest devices have.
 // Bound:   the matrix units: 2 · WIDTH operations a pair.
 #pragma once
 #include "attention.cuh"
@@ -114,7 +118,7 @@ DEVICE void screen(const Screen& with, Units units) {
     for (int r = 0; r < 2; r++) {
         user[r] = first_user + warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
         u32 at = min(user[r], with.user_count - 1);
-        bar[r] = with.bars[at] - SCREEN_LEAST;
+        bar[r] = with.first == 0 ? float_of(0xff800000) : with.bars[at] - SCREEN_LEAST;
         margin[r] = with.margins[at];
     }
     for (u32 g = 0; g < groups; g++) {

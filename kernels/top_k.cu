@@ -15,7 +15,9 @@
 // Memory:  the block's users, a tile of items, each padded by one number against bank conflicts;
 //          then a list of 2 K keys, at least 64, for each warp.
 // Limits:  width at most 512, k at most 1024. A score that is not a number is in no list.
-// Bound:   arithmetic: 2 · width operations a pair, not fused, so half the rate.
+// Bound:   shared memory: two numbers for each product, which takes some four times as long as its
+//          arithmetic. Large catalogues have a screen before this (screen.cuh): this is for rows
+//          that are wider than the screen's, and for users of whom too much passes it.
 #include "best.cuh"
 #include "excluded.cuh"
 

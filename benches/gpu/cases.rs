@@ -1,6 +1,6 @@
 //! Launches that are timed, with what they must move and compute.
 
-use super::rates::{Clock, drawn, median};
+use super::rates::{Clock, drawn, median, median_after};
 use super::table::{Row, Unit};
 use steerage::device::cuda::kernels::Indices;
 use steerage::device::cuda::{Argument, Bf16, Buffer, Driver, Launch};
@@ -133,6 +133,17 @@ impl<'a> Bench<'a> {
 
     /// Times a launch.
     pub fn launch(&mut self, note: &str, launch: &Launch, work: Work) -> Result<()> {
+        self.launch_after(note, None, launch, work)
+    }
+
+    /// Times a launch that needs another one before.
+    pub fn launch_after(
+        &mut self,
+        note: &str,
+        before: Option<&Launch>,
+        launch: &Launch,
+        work: Work,
+    ) -> Result<()> {
         let all = || {
             let buffers = launch.arguments().iter();
             buffers.map(|argument| match argument {
@@ -141,10 +152,27 @@ impl<'a> Bench<'a> {
             })
         };
         let bytes = work.bytes.unwrap_or_else(|| all().sum()) as f64;
-        let seconds = median(self.clock, self.sizes.repeat, &mut || self.driver.launch(launch))?;
+        let mut prepare = || before.map_or(Ok(()), |launch| self.driver.launch(launch));
+        let run = &mut || self.driver.launch(launch);
+        let seconds = median_after(self.clock, self.sizes.repeat, &mut prepare, run)?;
         let (kernel, note) = (launch.kernel().name, note.to_owned());
         let Work { flops, unit, .. } = work;
         self.rows.push(Row { kernel, note, seconds, bytes, flops, unit });
+        Ok(())
+    }
+
+    /// Times launches that belong together.
+    pub fn together(
+        &mut self,
+        (name, note): (&'static str, &str),
+        launches: &[Launch],
+        work: Work,
+    ) -> Result<()> {
+        let run = &mut || self.driver.launch_all(launches);
+        let seconds = median(self.clock, self.sizes.repeat, run)?;
+        let Work { bytes, flops, unit } = work;
+        let (note, bytes) = (note.to_owned(), bytes.unwrap_or(0) as f64);
+        self.rows.push(Row { kernel: name, note, seconds, bytes, flops, unit });
         Ok(())
     }
 }

@@ -36,6 +36,9 @@ pub fn all(bench: &mut Bench<'_>) -> Result<()> {
     super::retrieving::all(bench)?;
     search::<f32>(bench, "f32")?;
     search::<Bf16>(bench, "bf16")?;
+    for width in [64, 128] {
+        super::search::rounds(bench, width)?;
+    }
     optimiser(bench)
 }
 

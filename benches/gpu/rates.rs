@@ -24,8 +24,19 @@ pub fn median(
     repeat: usize,
     run: &mut dyn FnMut() -> Result<()>,
 ) -> Result<f64> {
+    median_after(clock, repeat, &mut || Ok(()), run)
+}
+
+/// The same, of runs that each need something to be done before, which is not timed.
+pub fn median_after(
+    clock: &Clock<'_>,
+    repeat: usize,
+    before: &mut dyn FnMut() -> Result<()>,
+    run: &mut dyn FnMut() -> Result<()>,
+) -> Result<f64> {
     let mut seconds = Vec::new();
     for at in 0..repeat.max(1) + 2 {
+        before()?;
         let one = clock(run)?;
         if at >= 2 {
             seconds.push(one);

@@ -1,11 +1,11 @@
 //! The best items of many users, out of very many.
 
-use super::cases::{Bench, computes};
+use super::cases::{Bench, Work, computes, moves};
 use super::rates::drawn;
 use super::table::Unit;
 use steerage::device::cpu::top_k::{TopKQuery, TopKShape, reference};
-use steerage::device::cuda::kernels::{Exclusions, TopK, found_length};
-use steerage::device::cuda::{Buffer, Driver};
+use steerage::device::cuda::kernels::{Coarse, CoarseUsers, Exclusions, ScreenRoom, Screened};
+use steerage::device::cuda::{Buffer, Driver, Launch};
 use steerage::error::{Error, Result};
 
 /// 100 of 10 million items of width 64, for 1024 users.
@@ -15,39 +15,108 @@ pub const TINY: TopKShape = TopKShape { users: 9, items: 100, width: 8, k: 5 };
 /// Users whose lists are compared with the definition's.
 const CHECKED: usize = 2;
 
-/// Times the search and the merging of what its parts found, and compares some lists with the
-/// definition's, bit for bit.
+/// Times a search behind a screen, and compares some lists with the definition's, bit for bit.
 ///
 /// # Errors
 /// If the device fails, or a list is another.
 pub fn run(bench: &mut Bench<'_>, shape: TopKShape) -> Result<()> {
-    let driver: &dyn Driver = bench.driver;
-    let TopKShape { users, items, width, k } = shape;
-    let (rows, table) =
-        (&drawn::<f32>(driver, 201, users * width)?, &drawn::<f32>(driver, 202, items * width)?);
-    let (lists, scores) = (Buffer::new(driver, users * k)?, Buffer::new(driver, users * k)?);
-    let call = TopK {
-        shape,
-        users: rows,
-        items: table,
-        excluded: &Exclusions::of(driver, &vec![&[][..]; users])?,
-        barred: None,
-        found: &Buffer::new(driver, found_length(&shape))?,
-        lists: &lists,
-        scores: &scores,
-    };
+    let TopKShape { users, items, k, .. } = shape;
+    let search = Drawn::new(bench.driver, shape)?;
+    let launches = search.launches(bench.driver)?;
     let note = format!("{k} of {items}, {users} users");
-    let [search, merge] = call.launches()?;
-    bench.launch(&note, &search, computes(shape.flops(), Unit::F32))?;
-    bench.launch(&note, &merge, super::cases::BUFFERS)?;
-    let some = CHECKED.min(users);
-    let query = TopKQuery { k, excluded: &[], barred: None, threads: 1 };
-    let (rows, table) = (rows.read(driver)?, table.read(driver)?);
-    let expected = reference::top_k(&table, &rows[..some * width], width, &query);
-    let (lists, scores) = (lists.read(driver)?, scores.read(driver)?);
-    let bits = |scores: &[f32]| scores.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
-    if lists[..some * k] != expected.items || bits(&scores[..some * k]) != bits(&expected.scores) {
-        return Err(Error::Device("top_k: lists differ from the definition's".into()));
+    bench.together(("a whole search", &note), &launches, screens(shape))?;
+    search.check(bench.driver)
+}
+
+/// Times the last round of a search, which is most of it: the screen, and the exact scores of what
+/// passes it.
+///
+/// # Errors
+/// If the device fails, or a list is another.
+pub fn rounds(bench: &mut Bench<'_>, width: usize) -> Result<()> {
+    let s = bench.sizes;
+    let shape = TopKShape { users: s.users, items: s.searched, width, k: s.k };
+    let search = Drawn::new(bench.driver, shape)?;
+    let launches = search.launches(bench.driver)?;
+    bench.driver.launch_all(&launches)?;
+    search.check(bench.driver)?;
+    let [.., screen, rescore, _] = &launches[..] else {
+        return Err(Error::Device("a search of no rounds".into()));
+    };
+    let note = format!("{} of {}, width {width}", s.k, s.searched);
+    bench.launch_after(&note, Some(rescore), screen, screens(shape))?;
+    // About as many pass as are in a list, for each time that as many items came as before.
+    let passed = 8 * s.k * s.users * width * size_of::<f32>();
+    bench.launch_after(&note, Some(screen), rescore, moves(passed))
+}
+
+/// What a screen must do at least: read the items once, and multiply all pairs.
+fn screens(shape: TopKShape) -> Work {
+    let bytes = Coarse::bytes(shape.items, shape.width);
+    Work { bytes: Some(bytes), ..computes(shape.flops(), Unit::Bf16) }
+}
+
+/// Users and items that look random, and a search.
+struct Drawn {
+    shape: TopKShape,
+    users: Buffer<f32>,
+    items: Buffer<f32>,
+    coarse: Coarse,
+    coarse_users: CoarseUsers,
+    excluded: Exclusions,
+    room: ScreenRoom,
+    lists: Buffer<u32>,
+    scores: Buffer<f32>,
+}
+
+impl Drawn {
+    fn new(driver: &dyn Driver, shape: TopKShape) -> Result<Self> {
+        let TopKShape { users: count, items, width, k } = shape;
+        let users = drawn::<f32>(driver, 201, count * width)?;
+        let items = drawn::<f32>(driver, 202, items * width)?;
+        Ok(Self {
+            shape,
+            coarse: Coarse::of(driver, &items.read(driver)?, width)?,
+            coarse_users: CoarseUsers::of(driver, &users.read(driver)?, width)?,
+            users,
+            items,
+            excluded: Exclusions::of(driver, &vec![&[][..]; count])?,
+            room: ScreenRoom::new(driver, count, k)?,
+            lists: Buffer::new(driver, count * k)?,
+            scores: Buffer::new(driver, count * k)?,
+        })
     }
-    Ok(())
+
+    fn launches(&self, driver: &dyn Driver) -> Result<Vec<Launch>> {
+        let call = Screened {
+            shape: self.shape,
+            users: &self.users,
+            coarse_users: &self.coarse_users,
+            items: &self.items,
+            coarse: &self.coarse,
+            excluded: &self.excluded,
+            barred: None,
+            room: &self.room,
+            lists: &self.lists,
+            scores: &self.scores,
+        };
+        call.launches(driver.has_group_products())
+    }
+
+    /// That some lists are the definition's, bit for bit.
+    fn check(&self, driver: &dyn Driver) -> Result<()> {
+        let TopKShape { users, width, k, .. } = self.shape;
+        let some = CHECKED.min(users);
+        let query = TopKQuery { k, excluded: &[], barred: None, threads: 1 };
+        let (rows, table) = (self.users.read(driver)?, self.items.read(driver)?);
+        let expected = reference::top_k(&table, &rows[..some * width], width, &query);
+        let (lists, scores) = (self.lists.read(driver)?, self.scores.read(driver)?);
+        let bits = |scores: &[f32]| scores.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+        if lists[..some * k] != expected.items
+            || bits(&scores[..some * k]) != bits(&expected.scores)
+        {
+            return Err(Error::Device("a search's lists differ from the definition's".into()));
+        }
+        Ok(())
+    }
 }

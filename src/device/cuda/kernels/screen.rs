@@ -19,7 +19,8 @@ use crate::error::Result;
 
 /// Items of a tile, and users of a group.
 const TILE: usize = 64;
-const GROUPS_MAX: usize = 4;
+/// Numbers in the rows of a block's groups, at most, for the memory that a block can share.
+const GROUP_NUMBERS: usize = 256;
 const GROUP_THREADS: u32 = 128;
 /// Places for tiles that come.
 const STAGES: usize = 3;
@@ -115,9 +116,10 @@ impl CoarseUsers {
     }
 }
 
-/// What a search computes in.
+/// What a search computes in, one after the other.
 #[derive(Clone, Debug)]
 pub struct ScreenRoom {
+    /// Zeros before and after a search.
     counts: Buffer<u32>,
     passed: Buffer<u32>,
     keys: Buffer<u64>,
@@ -142,9 +144,9 @@ impl ScreenRoom {
         Ok(Self {
             counts: Buffer::of(driver, &vec![0; users])?,
             passed: Buffer::new(driver, users.saturating_mul(capacity))?,
-            keys: Buffer::of(driver, &vec![0; users * k])?,
-            bars: Buffer::of(driver, &vec![f32::NEG_INFINITY; users])?,
-            overflowed: Buffer::of(driver, &vec![0; users])?,
+            keys: Buffer::new(driver, users.saturating_mul(k))?,
+            bars: Buffer::new(driver, users)?,
+            overflowed: Buffer::new(driver, users)?,
             capacity,
         })
     }
@@ -204,7 +206,7 @@ impl Screened<'_> {
         let mut launches = Vec::new();
         for [first, end] in rounds(tiles) {
             launches.push(self.screen([first, end], tiles, by_groups)?);
-            launches.push(self.rescore()?);
+            launches.push(self.rescore(first == 0)?);
         }
         let Self { lists, scores, .. } = *self;
         let lists = Lists { found: &room.keys, candidates: k, lists, scores };
@@ -215,7 +217,7 @@ impl Screened<'_> {
     fn screen(&self, [first, end]: [usize; 2], tiles: usize, by_groups: bool) -> Result<Launch> {
         let (name, TopKShape { users, items, .. }) = ("screen", self.shape);
         let (Coarse { rows, norms, wide }, room) = (self.coarse, self.room);
-        let groups = users.div_ceil(TILE).clamp(1, GROUPS_MAX);
+        let groups = users.div_ceil(TILE).clamp(1, GROUP_NUMBERS / wide);
         let parts = (end - first).div_ceil(BLOCK_TILES);
         let mut with = arguments![
             &self.coarse_users.rows,
@@ -245,14 +247,14 @@ impl Screened<'_> {
         Launch::new(kernel, with).sharing(shared).over(blocks, groups as u32 * GROUP_THREADS)
     }
 
-    fn rescore(&self) -> Result<Launch> {
+    fn rescore(&self, begins: bool) -> Result<Launch> {
         let (name, TopKShape { users, width, k, .. }) = (RESCORE.name, self.shape);
         let ScreenRoom { counts, passed, keys, bars, overflowed, capacity } = self.room;
         let list = super::top_k::room(k);
         let mut with = arguments![self.users, self.items];
         with.extend(self.excluded.arguments());
         with.extend(arguments![counts, passed, keys, bars, overflowed]);
-        for number in [users, width, k, list, *capacity] {
+        for number in [usize::from(begins), users, width, k, list, *capacity] {
             with.push(u32_of(name, number)?.into());
         }
         let (blocks, bytes) = super::top_k::of_users(users, list);
