@@ -11,7 +11,9 @@ use crate::spec::{DeviceSpec, Job, LossSpec, TrainRetrieverSpec};
 use crate::stage::retrieve::Encode;
 use crate::stage::scatter::require;
 use crate::store::{Commit, RunDir, Store, part};
-use crate::train::{Loss, Observer, On, Progress, TrainSettings, fit_on, sequences_at_once};
+use crate::train::{
+    Loss, Observer, On, Progress, TrainSettings, evaluation_bytes, fit_on, sequences_at_once,
+};
 use crate::types::Sequence;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -104,7 +106,8 @@ pub fn memory(spec: &TrainRetrieverSpec, opened: &Opened) -> Result<Option<(Memo
     let tokens = sequences * settings.length_max;
     let candidates = settings.loss.negatives().map(|negatives| negatives + 1);
     let config = settings.retriever(opened.prepared.catalogue.len());
-    let memory = config.learning_memory(candidates, tokens)?;
+    let mut memory = config.learning_memory(candidates, tokens)?;
+    memory.batch_bytes += evaluation_bytes(&config);
     Ok(Some((memory, format!("{sequences} sequences and their gradients"))))
 }
 

@@ -20,4 +20,4 @@ pub use course::{Observer, Progress};
 pub use device::{On, sequences_at_once};
 pub use fit::{Trained, fit, fit_on};
 pub use settings::{Loss, TrainSettings};
-pub use validate::{Part, Quality, evaluate, evaluate_there};
+pub use validate::{Part, Quality, evaluate, evaluate_there, evaluation_bytes};

@@ -1,6 +1,6 @@
 //! How good a retriever is on held-out items, over the whole catalogue.
 
-use crate::device::cpu::top_k::BitSet;
+use crate::device::cpu::top_k::{BitSet, TopKShape};
 use crate::device::cuda::{Asked, Items, SharedDriver};
 use crate::device::parallel::for_each;
 use crate::device::shape::LinearShape;
@@ -113,6 +113,15 @@ pub fn evaluate_there(
         }
     }
     Ok(sums.means())
+}
+
+/// What [`evaluate_there`] takes of the device beside what learns there, in bytes.
+pub fn evaluation_bytes(config: &RetrieverConfig) -> usize {
+    let RetrieverConfig { items, hidden, .. } = *config;
+    let [kept, computed] =
+        Items::bytes(&TopKShape { users: USERS_THERE, items, width: hidden, k: K });
+    let table = items * hidden * size_of::<f32>(); // which learns
+    kept - table + computed
 }
 
 fn ascending(history: &[ItemId]) -> Vec<ItemId> {

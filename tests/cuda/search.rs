@@ -9,7 +9,7 @@ use steerage::device::cuda::kernels::{
     CandidateLogits, CandidateLogitsBackward, Coarse, CoarseUsers, Draw, Exclusions, Indices,
     OwnRows, Rows, ScreenRoom, Screened, TopK, TopKNumber, Uses, found_length,
 };
-use steerage::device::cuda::{Asked, Items, SharedDriver};
+use steerage::device::cuda::{Asked, Counted, Items, SharedDriver};
 use steerage::stage::retrieve::{Retrieve, Retriever, Search};
 use steerage::stage::{Outcomes, Stage};
 use steerage::types::{Key, Origin, Query, StageName, mix64};
@@ -168,6 +168,24 @@ fn a_device_finds_what_the_processor_finds() {
     assert!(new(&[0.0; 1026], 513, 1).contains("at most 512, found 513"));
     assert!(new(&[0.0; 4], 2, 1025).contains("at most 1024, found 1025"));
     assert!(new(&[0.0, f32::NAN], 2, 1).contains("item 0, column 1"));
+}
+
+/// But for what is excluded of each user.
+#[test]
+fn what_a_search_is_planned_to_take_is_what_a_device_is_asked_for() {
+    for (users, items, width, k) in [(7, 900, 33, 20), (300, 20_011, 64, 100)] {
+        let shape = TopKShape { users, items, width, k };
+        let [kept, computed] = Items::bytes(&shape);
+        let device = Arc::<Counted>::default();
+        let rows = random(95, items * width);
+        let there = Items::new(device.clone(), &rows, width, &BitSet::new(items), k).unwrap();
+        assert_eq!(device.bytes(), kept);
+        let excluded = vec![&[][..]; users];
+        let asked = Asked { users: &rows[..users * width], excluded: &excluded, k };
+        there.search(&asked).unwrap();
+        let starts = (users + 1) * size_of::<u32>();
+        assert_eq!(device.peak_bytes(), kept + computed + starts, "{items} items");
+    }
 }
 
 /// The first round looks at 64 tiles, of which everything passes; in the second there is no room for

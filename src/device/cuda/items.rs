@@ -79,7 +79,10 @@ impl Items {
         let lists = users * k * (size_of::<u32>() + size_of::<f32>());
         let kept = items * width * size_of::<f32>() + items.div_ceil(32) * size_of::<u32>();
         let [seen, room] = match screened(items, width) {
-            true => [Coarse::bytes(items, width), ScreenRoom::bytes(users, k)],
+            true => [
+                Coarse::bytes(items, width),
+                ScreenRoom::bytes(users, k) + CoarseUsers::bytes(users, width),
+            ],
             false => [0, found_length(shape) * size_of::<u64>()],
         };
         [kept + seen, lists + room + users * width * size_of::<f32>()]

@@ -114,6 +114,11 @@ impl CoarseUsers {
         let margins = Buffer::of(driver, &margins)?;
         Ok(Self { rows: rounded(driver, users, width)?, margins })
     }
+
+    /// Bytes of so many users.
+    pub fn bytes(users: usize, width: usize) -> usize {
+        users * (coarse_width(width) * size_of::<Bf16>() + size_of::<f32>())
+    }
 }
 
 /// What a search computes in, one after the other.
