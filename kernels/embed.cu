@@ -6,7 +6,7 @@
 // Shapes:  items, positions and kinds (tokens) u32; item_table (items, hidden), position_table
 //          (positions, hidden) and kind_table (kinds, hidden) f32; out (tokens, hidden) f32. Kinds
 //          and their table may be null: 0.
-// Blocks:  (tokens, hidden / 256); a thread has a number.
+// Blocks:  (tokens, hidden / 256), narrower ones for fewer columns; a thread has a number.
 // Bound:   memory: 12 · hidden bytes a token, 16 with kinds.
 // Source:  Kang and McAuley, Self-Attentive Sequential Recommendation (2018), §III-A.
 #include "dropout.cuh"

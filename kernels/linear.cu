@@ -7,7 +7,7 @@
 //          (rows, outputs) f32, what came out before the residual; rounded (rows, outputs) bf16,
 //          d_sums as products read them. Bias, residual, active and the keys of dropout may be
 //          null: 0, 0, no activation, and nothing dropped. out may be sums or residual.
-// Blocks:  (rows, outputs / 256); a thread has a number.
+// Blocks:  (rows, outputs / 256), narrower ones for fewer outputs; a thread has a number.
 // Bound:   memory: 12 bytes a number.
 #include "dropout.cuh"
 

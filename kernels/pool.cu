@@ -4,7 +4,7 @@
 // Shapes:  x and d_x (tokens, hidden) f32; offsets (sequences + 1) u32: sequence s is rows
 //          offsets[s] … offsets[s + 1], at least one; out and d_out (sequences, hidden)
 //          f32.
-// Blocks:  (sequences, hidden / 256); a thread has a column.
+// Blocks:  (sequences, hidden / 256), narrower ones for fewer columns; a thread has a column.
 // Order:   a sequence's rows in theirs.
 // Bound:   memory: 4 · hidden bytes a token.
 #include "common.cuh"

@@ -2,10 +2,8 @@
 
 use super::super::Buffer;
 use super::super::launch::{EMBED, Launch, arguments};
-use super::{Dropout, Indices, fits, u32_of, wide};
+use super::{Dropout, Indices, by_columns, fits, u32_of, wide};
 use crate::error::Result;
-
-const THREADS: u32 = 256;
 
 /// out[t] = drop(scale · item_table[items[t]] + position_table[positions[t]] +
 /// kind_table[kinds[t]]).
@@ -58,7 +56,7 @@ impl Embed<'_> {
             arguments![items, positions, kinds, item_table, position_table, kind_table, out];
         arguments.extend(arguments![u32_of(name, hidden)?, scale]);
         arguments.extend(self.dropout.arguments(name, tokens)?);
-        let blocks = [tokens, hidden.div_ceil(THREADS as usize)];
-        Launch::new(EMBED, arguments).over(blocks, THREADS)
+        let (blocks, threads) = by_columns(hidden);
+        Launch::new(EMBED, arguments).over([tokens, blocks], threads)
     }
 }

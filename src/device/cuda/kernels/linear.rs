@@ -2,11 +2,9 @@
 
 use super::super::launch::{LINEAR, LINEAR_BACKWARD, Launch, arguments};
 use super::super::{Bf16, Buffer};
-use super::{Dropout, fits, u32_of};
+use super::{Dropout, by_columns, fits, u32_of};
 use crate::device::Activation;
 use crate::error::Result;
-
-const THREADS: u32 = 256;
 
 /// out = drop(activation(sums + bias)) + residual.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +57,8 @@ impl Linear<'_> {
         let (width, Self { sums, bias, residual, out, .. }) = (u32_of(name, outputs)?, self);
         let mut arguments = arguments![*sums, *bias, *residual, *out, width, relu];
         arguments.extend(self.dropout.arguments(name, rows)?);
-        let blocks = [rows, outputs.div_ceil(THREADS as usize)];
-        Launch::new(LINEAR, arguments).over(blocks, THREADS)
+        let (blocks, threads) = by_columns(outputs);
+        Launch::new(LINEAR, arguments).over([rows, blocks], threads)
     }
 }
 
@@ -78,7 +76,7 @@ impl LinearBackward<'_> {
         let (width, Self { d_out, active, d_sums, rounded, .. }) = (u32_of(name, outputs)?, self);
         let mut arguments = arguments![*d_out, *active, *d_sums, *rounded, width];
         arguments.extend(self.dropout.arguments(name, rows)?);
-        let blocks = [rows, outputs.div_ceil(THREADS as usize)];
-        Launch::new(LINEAR_BACKWARD, arguments).over(blocks, THREADS)
+        let (blocks, threads) = by_columns(outputs);
+        Launch::new(LINEAR_BACKWARD, arguments).over([rows, blocks], threads)
     }
 }

@@ -4,11 +4,10 @@ use super::super::launch::{
     Kernel, LOOKUP_BACKWARD_BF16, LOOKUP_BACKWARD_F32, LOOKUP_BACKWARD_PARTS, Launch, arguments,
 };
 use super::super::{Bf16, Buffer, Driver, Element};
-use super::{WARP, fits, u32_of, wide};
+use super::{by_columns, fits, u32_of, wide};
 use crate::error::{Error, Result};
 
 const NAME: &str = "lookup_backward";
-const THREADS_MAX: usize = 256;
 /// Uses of a piece: enough to be worth a block, few enough that none is waited for.
 pub const USES: usize = 64;
 const PIECE: u32 = USES as u32;
@@ -165,8 +164,7 @@ impl<T: GradientNumber> LookupBackward<'_, T> {
         let (columns, each, scale) = (u32_of(NAME, *hidden)?, each as u32, self.scale);
         let Self { x, weights, d_rows, .. } = *self;
         let arguments = arguments![x, weights, pieces, uses, d_rows, parts, columns, each, scale];
-        let threads = THREADS_MAX.min(hidden.next_multiple_of(WARP));
-        let (blocks, threads) = (hidden.div_ceil(threads), threads as u32);
+        let (blocks, threads) = by_columns(*hidden);
         let mut launches =
             vec![Launch::new(T::KERNEL, arguments).over([pieces.len() / 4, blocks], threads)?];
         if !many.is_empty() {

@@ -73,6 +73,13 @@ const WARP: usize = 32;
 /// Numbers that a thread reads together.
 const EIGHT: usize = 8;
 
+/// Blocks and threads for a row of so many columns, a thread for each: narrow rows have small
+/// blocks, so that no warp is there for nothing.
+fn by_columns(columns: usize) -> (usize, u32) {
+    let threads = columns.next_multiple_of(WARP).clamp(WARP, 256);
+    (columns.div_ceil(threads), threads as u32)
+}
+
 /// That a buffer is as long as its shape says.
 fn fits<T: Element>(kernel: &str, name: &str, buffer: &Buffer<T>, size: &[usize]) -> Result<()> {
     let expected = size.iter().try_fold(1usize, |all, size| all.checked_mul(*size));

@@ -4,10 +4,8 @@ use super::super::launch::{
     Argument, Kernel, Launch, POOL_LAST, POOL_MEAN, POOL_MEAN_BACKWARD, arguments,
 };
 use super::super::{Buffer, Driver};
-use super::{fits, u32_of, wide};
+use super::{by_columns, fits, u32_of, wide};
 use crate::error::{Error, Result};
-
-const THREADS: u32 = 256;
 
 /// What becomes of a sequence's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +115,6 @@ fn over(
     offsets: &Offsets,
     arguments: Vec<Argument>,
 ) -> Result<Launch> {
-    let blocks = [offsets.sequences(), hidden.div_ceil(THREADS as usize)];
-    Launch::new(kernel, arguments).over(blocks, THREADS)
+    let (blocks, threads) = by_columns(hidden);
+    Launch::new(kernel, arguments).over([offsets.sequences(), blocks], threads)
 }
