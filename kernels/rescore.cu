@@ -31,11 +31,11 @@ DEVICE float exact_score(const float* user, const float* item, u32 width) {
     return add_rounded(sum, 0.0f); // −0 becomes 0
 }
 
-// The scores of 32 items, one for each lane; the lanes without an item get 0.
-DEVICE float score_each(const float* user, const float* items, u32 width, u32 id, bool there) {
+// The scores of `count` items, at most 32, one for each lane. What the others get means nothing.
+DEVICE float score_each(const float* user, const float* items, u32 width, u32 id, u32 count) {
     float mine = 0.0f;
-    for (int pair = 0; pair < WARP / 2; pair++) {
-        u32 of = shuffle(there ? id : 0, 2 * pair + lane_of_thread() / HALF_WARP);
+    for (int pair = 0; 2 * pair < (int)count; pair++) {
+        u32 of = shuffle(id, 2 * pair + lane_of_thread() / HALF_WARP);
         float score = exact_score(user, items + (u64)of * width, width);
         float taken = shuffle(score, lane_of_thread() % 2 * HALF_WARP);
         if (lane_of_thread() / 2 == pair) mine = taken;
@@ -63,7 +63,8 @@ rescore(const float* __restrict__ users, const float* __restrict__ items,
     for (u32 first = 0; first < count; first += WARP) {
         bool there = first + lane < count;
         u32 id = there ? passed[(u64)user * capacity + first + lane] : 0;
-        float score = score_each(users + (u64)user * width, items, width, id, there);
+        u32 some = min(count - first, (u32)WARP);
+        float score = score_each(users + (u64)user * width, items, width, id, some);
         there = there && score == score && !is_excluded(excluded + start, own, id);
         offer(best, there ? key_of(score, id) : 0);
     }

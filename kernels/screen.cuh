@@ -1,17 +1,17 @@
 // Which items might be among a user's best: a screen in front of exact scores. A product of bf16
-// numbers tells what an item's score is to within a margin; whoever does not come near the user's
-// bar is looked at no further.
+// numbers tells what an item's score is to within a margin; an item that does not come near the
+// user's bar is looked at no further.
 //
 //   passed[u] += every allowed item i of the tiles from `first` to `end` with
-//                ⟨u', i'⟩ ≥ bar[u] − margin[u] · (norm[tile] + 2⁻¹⁰⁰) − 2⁻¹²⁰, or no number,
+//                ⟨u', i'⟩ ≥ bar[u] − margin[u] · (norm[tile] + 2⁻¹⁰⁰) − 2⁻¹¹⁸, or no number,
 //
 // u' and i' rounded to bf16, sums f32. With margin[u] = c · (‖u‖ + 2⁻¹⁰⁰) and norm[tile] at least
 // that of each of its items, the exact score of an item that is stopped is below the bar:
-//   - a rounded number is off by at most 2⁻⁹ of itself, so by Cauchy and Schwarz a sum of products
-//     is by at most (2⁻⁸ + 2⁻¹⁸) ‖u‖ ‖i‖;
+//   - a number rounded to eight bits is off by at most 2⁻⁸ of itself, so by Cauchy and Schwarz a
+//     sum of products is by at most (2⁻⁷ + 2⁻¹⁶) ‖u‖ ‖i‖;
 //   - the matrix units, which cut off bits below the largest product's, and the exact score's own
-//     roundings make it no more than 2⁻¹³ ‖u‖ ‖i‖ worse, and c is 2⁻⁸ · 1.0625;
-//   - the small numbers cover products that underflow.
+//     roundings make it no more than 2⁻¹³ ‖u‖ ‖i‖ worse, and c is 2⁻⁷ · 1.0625;
+//   - the small numbers cover products that underflow: 128 of them, each less than 2⁻¹²⁶.
 //
 // Shapes:  users (users, WIDTH), items (items, WIDTH) bf16; norms (tiles) f32, of 64 items each;
 //          margins, bars (users) f32, where bars are −∞ if `first` is 0; barred: a bit for each
@@ -30,7 +30,7 @@
 
 constexpr int SCREEN_GROUPS = 4; // at most
 constexpr int SCREEN_STAGES = 3;
-constexpr float SCREEN_TINY = 0x1p-100f, SCREEN_LEAST = 0x1p-120f;
+constexpr float SCREEN_TINY = 0x1p-100f, SCREEN_LEAST = 0x1p-118f;
 
 template <int WIDTH>
 struct ScreenMemory {

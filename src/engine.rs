@@ -9,6 +9,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Requests that wait for threads beside devices.
+const AHEAD: usize = 2;
+
 /// Takes a batch's outcomes and the time the stage spent on it.
 type Reply<T> = Box<dyn FnOnce(Outcomes<T>, Duration) + Send>;
 
@@ -30,18 +33,13 @@ impl<S: Stage> Engine<S> {
         Self { requests }
     }
 
-    /// Starts so many threads, each with a stage of its own: whichever is free takes the request
-    /// that has waited longest, so replies may overtake each other. While one waits for a device,
-    /// another makes the device's next batch.
-    pub fn start_several(
-        threads: usize,
-        queue_max: usize,
-        build: impl Fn() -> S + Clone + Send + 'static,
-    ) -> Self {
-        assert!(threads > 0, "an engine of no threads would never reply");
-        let (requests, inbox) = sync_channel(queue_max);
+    /// Starts a thread for each of so many devices and one more, each with a stage of its own:
+    /// whichever is free takes the request that has waited longest, so replies may overtake each
+    /// other. While all others wait for their devices, one makes the next batch.
+    pub fn start_beside(devices: usize, build: impl Fn() -> S + Clone + Send + 'static) -> Self {
+        let (requests, inbox) = sync_channel(AHEAD);
         let inbox = Arc::new(Mutex::new(inbox));
-        (0..threads).for_each(|_| spawn(build.clone(), Arc::clone(&inbox)));
+        (0..=devices).for_each(|_| spawn(build.clone(), Arc::clone(&inbox)));
         Self { requests }
     }
 
@@ -54,7 +52,7 @@ impl<S: Stage> Engine<S> {
         match self.requests.try_send(Request { rows, reply: Box::new(reply) }) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(request)) => Err(request.rows),
-            // The thread ends before its handles only by a panic, and then the process has ended.
+            // Threads end before their handles only by a panic, and then the process has ended.
             Err(TrySendError::Disconnected(_)) => unreachable!("an engine outlives its handles"),
         }
     }

@@ -133,14 +133,14 @@ impl<'a> Bench<'a> {
 
     /// Times a launch.
     pub fn launch(&mut self, note: &str, launch: &Launch, work: Work) -> Result<()> {
-        self.launch_after(note, None, launch, work)
+        self.launch_after(note, &[], launch, work)
     }
 
-    /// Times a launch that needs another one before.
+    /// Times a launch that needs others before.
     pub fn launch_after(
         &mut self,
         note: &str,
-        before: Option<&Launch>,
+        before: &[Launch],
         launch: &Launch,
         work: Work,
     ) -> Result<()> {
@@ -152,7 +152,7 @@ impl<'a> Bench<'a> {
             })
         };
         let bytes = work.bytes.unwrap_or_else(|| all().sum()) as f64;
-        let mut prepare = || before.map_or(Ok(()), |launch| self.driver.launch(launch));
+        let mut prepare = || self.driver.launch_all(before);
         let run = &mut || self.driver.launch(launch);
         let seconds = median_after(self.clock, self.sizes.repeat, &mut prepare, run)?;
         let (kernel, note) = (launch.kernel().name, note.to_owned());

@@ -4,7 +4,9 @@ use super::cases::{Bench, Work, computes, moves};
 use super::rates::drawn;
 use super::table::Unit;
 use steerage::device::cpu::top_k::{TopKQuery, TopKShape, reference};
-use steerage::device::cuda::kernels::{Coarse, CoarseUsers, Exclusions, ScreenRoom, Screened};
+use steerage::device::cuda::kernels::{
+    Coarse, CoarseUsers, Exclusions, FIRST_ITEMS, ScreenRoom, Screened,
+};
 use steerage::device::cuda::{Buffer, Driver, Launch};
 use steerage::error::{Error, Result};
 
@@ -40,14 +42,28 @@ pub fn rounds(bench: &mut Bench<'_>, width: usize) -> Result<()> {
     let launches = search.launches(bench.driver)?;
     bench.driver.launch_all(&launches)?;
     search.check(bench.driver)?;
-    let [.., screen, rescore, _] = &launches[..] else {
+    let [before @ .., screen, rescore, _] = &launches[..] else {
         return Err(Error::Device("a search of no rounds".into()));
     };
+    // What was timed has left some that passed: they are taken away, and all begins anew.
+    let mut again = vec![rescore.clone()];
+    again.extend_from_slice(before);
     let note = format!("{} of {}, width {width}", s.k, s.searched);
-    bench.launch_after(&note, Some(rescore), screen, screens(shape))?;
-    // About as many pass as are in a list, for each time that as many items came as before.
-    let passed = 8 * s.k * s.users * width * size_of::<f32>();
-    bench.launch_after(&note, Some(screen), rescore, moves(passed))
+    let seen = seen_before(s.searched);
+    let last = TopKShape { items: s.searched - seen, ..shape };
+    bench.launch_after(&note, &again, screen, screens(last))?;
+    again.push(screen.clone());
+    // A user's row once, and about as many items as the list has for each time that as many come as
+    // came before; of one round all of them.
+    let passed = if seen == 0 { s.searched } else { s.k * (s.searched - seen).div_ceil(seen) };
+    let rows = s.users * (1 + passed);
+    bench.launch_after(&note, &again, rescore, moves(rows * width * size_of::<f32>()))
+}
+
+/// How many items the rounds before the last one have looked at.
+fn seen_before(items: usize) -> usize {
+    let rounds = std::iter::successors(Some(FIRST_ITEMS), |seen| Some(8 * seen));
+    rounds.take_while(|seen| *seen < items).last().unwrap_or(0)
 }
 
 /// What a screen must do at least: read the items once, and multiply all pairs.

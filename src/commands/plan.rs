@@ -232,13 +232,15 @@ fn learning(on: &DeviceSpec, taken: Option<(Memory, String)>, what: &str, text: 
     }
 }
 
-/// What a job will take of its device's memory: of what stays there, and of its batches.
+/// What a job will take of its device's memory, or of each of them: of what stays there, and of its
+/// batches.
 fn device(on: &DeviceSpec, memory: Memory, [what, batch]: [&str; 2], text: &mut String) {
     let [kept, computed] =
         [memory.weights_bytes, memory.batch_bytes].map(|bytes| bytes.div_ceil(1 << 20));
+    let each = if on.count() > 1 { ", on each" } else { "" };
     let _ = writeln!(
         text,
-        "  device       {on}: {kept} MiB for {what}, {computed} MiB for batches of {batch}"
+        "  device       {on}: {kept} MiB for {what}, {computed} MiB for batches of {batch}{each}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Copies of the same on several devices, which are asked in turns.
+//! Copies of the same on several devices, of which whoever asks gets the one that is least busy.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -37,7 +37,7 @@ where
         let EmbedStages { embed, devices, write, ledger } = stages;
         let planned = planned(parts.clone());
         // The processor's time is an engine's too: parts are written meanwhile.
-        let engine = Engine::start_several(devices + 1, AHEAD, move || embed.clone());
+        let engine = Engine::start_beside(devices, move || embed.clone());
         let (embedded, unembedded) = offload(parts, engine, 1, &pass.meters);
         let (written, unwritten) =
             offload(embedded, Engine::start(AHEAD, || write), 1, &pass.meters);

@@ -12,11 +12,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Timestamp;
 use timely::progress::operate::FrontierInterest;
 
-/// Batches in flight between a worker and the threads that wait for devices.
-const AHEAD: usize = 2;
-
-/// A stage whose batches may wait for so many devices: on the worker if for none; else on an engine
-/// with a thread for each device, and one that makes a batch meanwhile.
+/// A stage whose batches may wait for so many devices: on the worker if for none, else on an engine
+/// beside them.
 pub fn host<'s, T: Timestamp, S: Stage + Clone + Send>(
     input: Flow<'s, S::In, T>,
     stage: S,
@@ -27,8 +24,7 @@ pub fn host<'s, T: Timestamp, S: Stage + Clone + Send>(
     if devices == 0 {
         return apply(input, stage, meters);
     }
-    let engine = Engine::start_several(devices + 1, AHEAD, move || stage.clone());
-    offload(input, engine, rows_max, meters)
+    offload(input, Engine::start_beside(devices, move || stage.clone()), rows_max, meters)
 }
 
 /// A batch that has not left.

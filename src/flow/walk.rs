@@ -24,9 +24,6 @@ use timely::order::Product;
 /// The hop, as the inner part of a time.
 type Hop = u32;
 
-/// Batches in flight between a worker and its guides.
-const AHEAD: usize = 2;
-
 /// What a worker's loop needs.
 pub struct Walks {
     /// Makes walkers of rows.
@@ -57,8 +54,7 @@ pub fn walk<'s>(
             None => apply(standing, VisitNodes(graphs), meters),
             Some(rows) => {
                 let visit = move || VisitNodes(Arc::clone(&graphs));
-                let engine = Engine::start_several(devices + 1, AHEAD, visit);
-                offload(standing, engine, rows, meters)
+                offload(standing, Engine::start_beside(devices, visit), rows, meters)
             }
         };
         let (going, ended) = visited.branch(|_, walker| walker.ended());

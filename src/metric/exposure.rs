@@ -18,6 +18,7 @@ use super::layout::Column;
 use super::sum::fixed;
 use crate::types::{Catalogue, ItemId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Self-information in bits: up to 64 of them stay far below the largest value.
 const NOVELTY_UNIT: u32 = 1 << 16;
@@ -166,7 +167,7 @@ pub(super) fn gini(shown: &[u64], items: usize) -> f64 {
 pub(super) struct Novelty {
     cutoffs: Vec<usize>,
     /// −log₂(p/P) of each item, in [`NOVELTY_UNIT`]s.
-    bits: Vec<u32>,
+    bits: Arc<[u32]>,
 }
 
 impl Novelty {

@@ -19,12 +19,13 @@ use super::layout::Column;
 use super::plan::{FairnessGroups, Split};
 use super::sum::{ONE, fixed};
 use crate::types::{Catalogue, ItemId};
+use std::sync::Arc;
 
 /// Measures MAD.
 #[derive(Clone)]
 pub(super) struct Fairness {
     /// Each item's group: 0, 1, or 2 for neither.
-    group: Vec<u8>,
+    group: Arc<[u8]>,
 }
 
 /// One list's sums, by group.

@@ -45,7 +45,7 @@ enum Space {
     Vectors {
         embeddings: Embeddings,
         /// 1/‖e‖ of each item; 0 for a vector of zeros.
-        scales: Vec<f32>,
+        scales: Arc<[f32]>,
         /// ‖Σ of the unit vectors‖² of the list at hand, by cutoff.
         squares: Vec<f32>,
     },
@@ -53,7 +53,7 @@ enum Space {
         catalogue: Arc<Catalogue>,
         attribute: usize,
         /// Bit (c mod 64) for each label c of an item: items with disjoint bits share no label.
-        bits: Vec<u64>,
+        bits: Arc<[u64]>,
     },
 }
 
@@ -73,7 +73,7 @@ impl Ild {
             (Some(Distance::Attribute(attribute)), _) => Space::Labels {
                 catalogue: catalogue.clone(),
                 attribute,
-                bits: label_bits(&catalogue.attributes[attribute], catalogue.len()),
+                bits: label_bits(&catalogue.attributes[attribute], catalogue.len()).into(),
             },
             (Some(Distance::Embedding), Some(embeddings)) => {
                 vectors(embeddings, catalogue.len(), cutoffs(plan).len())?

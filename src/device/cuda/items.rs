@@ -4,13 +4,14 @@
 use super::Buffer;
 use super::driver::{Driver, SharedDriver};
 use super::kernels::{
-    Coarse, CoarseUsers, Exclusions, ScreenRoom, Screened, TopK, check_limits, found_length,
+    Coarse, CoarseUsers, Exclusions, FIRST_ITEMS, ScreenRoom, Screened, TopK, check_limits,
+    found_length,
 };
 use crate::device::cpu::top_k::{self, BitSet, ItemIndex, TopKShape};
 use crate::error::{Error, Result};
 
-/// Items that are worth a screen: of fewer, its first round would be most of them.
-const SCREENED_MIN: usize = 4 * 4096;
+/// Items that are worth a screen: of fewer, much would be scored exactly in its first round.
+const SCREENED_MIN: usize = 4 * FIRST_ITEMS;
 
 /// Items for searching, copied to a device once.
 pub struct Items {
@@ -78,12 +79,12 @@ impl Items {
         let TopKShape { users, items, width, k } = *shape;
         let lists = users * k * (size_of::<u32>() + size_of::<f32>());
         let kept = items * width * size_of::<f32>() + items.div_ceil(32) * size_of::<u32>();
+        let found = found_length(shape) * size_of::<u64>();
+        let screen = ScreenRoom::bytes(users, k) + CoarseUsers::bytes(users, width);
         let [seen, room] = match screened(items, width) {
-            true => [
-                Coarse::bytes(items, width),
-                ScreenRoom::bytes(users, k) + CoarseUsers::bytes(users, width),
-            ],
-            false => [0, found_length(shape) * size_of::<u64>()],
+            // One after the other, if too much passes for some.
+            true => [Coarse::bytes(items, width), screen.max(found)],
+            false => [0, found],
         };
         [kept + seen, lists + room + users * width * size_of::<f32>()]
     }
@@ -126,31 +127,16 @@ impl Items {
         Ok(found)
     }
 
-    /// The same by way of a screen; users for whom too much passes it are searched for without.
+    /// Lists and scores (users, k) by way of a screen; users for whom too much passes it are
+    /// searched for without.
     fn screen(
         &self,
         coarse: &Coarse,
         (shape, users, excluded): (TopKShape, &[f32], &[&[u32]]),
         scored: &[bool],
     ) -> Result<(Vec<u32>, Vec<f32>)> {
-        let (driver, TopKShape { users: count, width, k, .. }) = (&*self.driver, shape);
-        let (out, scores) = (Buffer::new(driver, count * k)?, Buffer::new(driver, count * k)?);
-        let room = ScreenRoom::new(driver, count, k)?;
-        let call = Screened {
-            shape,
-            users: &Buffer::of(driver, users)?,
-            coarse_users: &CoarseUsers::of(driver, users, width)?,
-            items: &self.table,
-            coarse,
-            excluded: &Exclusions::of(driver, excluded)?,
-            barred: Some(&self.barred),
-            room: &room,
-            lists: &out,
-            scores: &scores,
-        };
-        driver.launch_all(&call.launches(driver.has_group_products())?)?;
-        let (mut lists, mut scores) = (out.read(driver)?, scores.read(driver)?);
-        let overflowed = room.overflowed.read(driver)?;
+        let (mut lists, mut scores, overflowed) = self.pass(coarse, (shape, users, excluded))?;
+        let TopKShape { users: count, width, k, .. } = shape;
         let again: Vec<usize> =
             (0..count).filter(|user| overflowed[*user] != 0 && scored[*user]).collect();
         if again.is_empty() {
@@ -166,6 +152,31 @@ impl Items {
             scores[user * k..][..k].copy_from_slice(&their[at * k..][..k]);
         }
         Ok((lists, scores))
+    }
+
+    /// Lists and scores (users, k) as a screen leaves them, and for whom they may be wrong.
+    fn pass(
+        &self,
+        coarse: &Coarse,
+        (shape, users, excluded): (TopKShape, &[f32], &[&[u32]]),
+    ) -> Result<(Vec<u32>, Vec<f32>, Vec<u32>)> {
+        let (driver, TopKShape { users: count, width, k, .. }) = (&*self.driver, shape);
+        let (lists, scores) = (Buffer::new(driver, count * k)?, Buffer::new(driver, count * k)?);
+        let room = ScreenRoom::new(driver, count, k)?;
+        let call = Screened {
+            shape,
+            users: &Buffer::of(driver, users)?,
+            coarse_users: &CoarseUsers::of(driver, users, width)?,
+            items: &self.table,
+            coarse,
+            excluded: &Exclusions::of(driver, excluded)?,
+            barred: Some(&self.barred),
+            room: &room,
+            lists: &lists,
+            scores: &scores,
+        };
+        driver.launch_all(&call.launches(driver.has_group_products())?)?;
+        Ok((lists.read(driver)?, scores.read(driver)?, room.overflowed.read(driver)?))
     }
 
     /// Lists and scores (users, k), as the kernel leaves them.

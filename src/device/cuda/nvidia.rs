@@ -38,6 +38,8 @@ pub struct Nvidia {
 struct Loaded {
     modules: HashMap<&'static str, usize>,
     functions: HashMap<&'static str, usize>,
+    /// Bytes that functions' blocks may share, where that is more than they get unasked.
+    shared: HashMap<&'static str, u32>,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,7 @@ impl Nvidia {
     }
 
     /// Lets a function's blocks share more than they get unasked.
-    fn share(&self, name: &str, function: sys::CUfunction, bytes: u32) -> Result<()> {
+    fn share(&self, name: &'static str, function: sys::CUfunction, bytes: u32) -> Result<()> {
         if bytes <= SHARED_BYTES {
             return Ok(());
         }
@@ -144,10 +146,18 @@ impl Nvidia {
                 "{name}: a block needs {bytes} bytes of shared memory: this device has {most}"
             )));
         }
+        // Only ever more: another thread may be about to launch it with what it has set.
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = loaded.shared.entry(name).or_default();
+        if bytes <= *shared {
+            return Ok(());
+        }
         let attribute = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function is of a loaded module.
         unsafe { result::function::set_function_attribute(function, attribute, bytes as i32) }
-            .map_err(failed(name))
+            .map_err(failed(name))?;
+        *shared = bytes;
+        Ok(())
     }
 }
 

@@ -59,6 +59,7 @@ pub use bits::BitSet;
 pub use every::every_score;
 pub use index::ItemIndex;
 pub(in crate::device) use index::{checked, norm_max};
+pub(in crate::device) use quantise::norm;
 pub use screen::Path;
 pub(super) use screen::Way;
 pub use search::{TopK, TopKQuery};

@@ -17,7 +17,7 @@ pub(super) const USER_MAX: i32 = 63;
 pub(super) const ITEM_MAX: i32 = 127;
 
 /// The Euclidean norm.
-pub(super) fn norm(row: &[f32]) -> f64 {
+pub(in crate::device) fn norm(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
 }
 

@@ -14,7 +14,7 @@ use super::super::launch::{
 use super::super::{Bf16, Buffer, Driver, TensorMap};
 use super::top_k::{Lists, check_limits};
 use super::{Exclusions, fits, u32_of, wide};
-use crate::device::cpu::top_k::TopKShape;
+use crate::device::cpu::top_k::{TopKShape, norm};
 use crate::error::Result;
 
 /// Items of a tile, and users of a group.
@@ -27,13 +27,15 @@ const STAGES: usize = 3;
 /// Tiles of the first round, of which everything passes, and how many times as many have been seen
 /// after each further round.
 const FIRST_TILES: usize = 64;
+/// Items of the first round.
+pub const FIRST_ITEMS: usize = FIRST_TILES * TILE;
 const GROWTH: usize = 8;
 /// Tiles of a block, so that its users' numbers are a small part of what it reads.
 const BLOCK_TILES: usize = 128;
 /// Numbers of a row, at most.
 const WIDTH_MAX: usize = 128;
 /// The relative margin: kernels/screen.cuh.
-const MARGIN: f64 = 1.0625 / 256.0;
+const MARGIN: f64 = 1.0625 / 128.0;
 
 /// Items that a screen sees: their rows in bf16, filled up with zeros, and the largest norm of each
 /// tile.
@@ -61,17 +63,16 @@ fn at_least(x: f64) -> f32 {
     (x as f32).next_up()
 }
 
-fn norm(row: &[f32]) -> f64 {
-    row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
-}
-
-/// Rows in bf16, with zeros after each.
+/// Rows in bf16, with zeros after each. Numbers that would be rounded to infinity become the
+/// largest one, which is no further off.
 fn rounded(driver: &dyn Driver, rows: &[f32], width: usize) -> Result<Buffer<Bf16>> {
     let (count, wide) = (rows.len() / width, coarse_width(width));
     let out = Buffer::new(driver, count * wide)?;
+    let most = Bf16(0x7f7f).f32();
     let mut row = |at: usize, to: &mut [f32]| {
         to.fill(0.0);
-        to[..width].copy_from_slice(&rows[at * width..][..width]);
+        let row = &rows[at * width..][..width];
+        to.iter_mut().zip(row).for_each(|(to, x)| *to = x.clamp(-most, most));
         Ok(())
     };
     out.write_rows(driver, [count, wide], &mut row).map(|()| out)
@@ -137,7 +138,7 @@ pub struct ScreenRoom {
 impl ScreenRoom {
     /// How many items of a user may pass in a round.
     fn capacity(k: usize) -> usize {
-        (2 * GROWTH * k).max(FIRST_TILES * TILE)
+        (2 * GROWTH * k).max(FIRST_ITEMS)
     }
 
     /// For lists of so many items.
@@ -197,6 +198,7 @@ impl Screened<'_> {
     pub fn launches(&self, by_groups: bool) -> Result<Vec<Launch>> {
         let (name, TopKShape { users, items, width, k }) = ("screen", self.shape);
         check_limits(width, k)?;
+        wide(name, "items", items, [1, i32::MAX as usize])?;
         self.shape.check(self.users.len(), self.items.len())?;
         let (Coarse { rows, norms, wide }, room) = (self.coarse, self.room);
         let tiles = items.div_ceil(TILE);
@@ -280,19 +282,30 @@ fn rounds(tiles: usize) -> Vec<[usize; 2]> {
 
 /// How far apart visits are: near the golden ratio of the tiles, and so that each has its turn.
 fn stride(tiles: usize) -> usize {
-    let with = |mut a: usize, mut b: usize| {
+    let common_divisor = |mut a: usize, mut b: usize| {
         while b > 0 {
             (a, b) = (b, a % b);
         }
         a
     };
     let near = (tiles as f64 * 0.618_033_988_75) as usize;
-    (near.max(1)..).find(|stride| with(*stride, tiles) == 1).unwrap_or(1)
+    (near.max(1)..).find(|stride| common_divisor(*stride, tiles) == 1).unwrap_or(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 1 + 2⁻⁸ is as far from what it is rounded to as a number can be, for its size.
+    #[test]
+    fn the_margin_is_more_than_what_rounding_makes_of_a_product() {
+        for width in [1u32, 64, 128] {
+            let x = 1.0 + 2f64.powi(-8);
+            let (exact, rounded) = (f64::from(width) * x * x, f64::from(width));
+            assert_eq!(Bf16::of(x as f32).f32(), 1.0);
+            assert!(exact - rounded < MARGIN * f64::from(width) * x * x, "{width}");
+        }
+    }
 
     #[test]
     fn each_tile_is_visited_once() {
