@@ -8,51 +8,69 @@
 //          needs at least, −∞ for a list that is not full; overflowed (users) u32: becomes 1 where
 //          more has passed than there was room for: the list may be wrong, and the bar is +∞. What
 //          keys and overflowed were does not matter if it `begins`.
-// Blocks:  (users / 8), a warp for each user, half a warp for an item at a time.
-// Memory:  a list of 2 K keys, at least 64, for each warp.
+// Blocks:  one for each user, of one warp, so that all of it goes the same way for certain; half a
+//          warp has four items at a time.
+// Memory:  a list of 2 K keys, at least 64.
 // Limits:  k at most 1024. A score that is not a number is in no list.
 // Bound:   memory: 4 · width bytes for each item that has passed.
 #include "best.cuh"
 #include "excluded.cuh"
 
-constexpr int RESCORE_USERS = 8; // a warp each
 constexpr int HALF_WARP = 16;
+constexpr int RESCORE_ITEMS = 8; // of half a warp, side by side: what it waits for is memory
 
-// The score of this half of a warp's item: each lane adds the coordinates of its number, and the
+// The scores of this half of a warp's items: each lane adds the coordinates of its number, and the
 // lanes are added in halves.
-DEVICE float exact_score(const float* user, const float* item, u32 width) {
-    float sum = 0.0f;
+DEVICE void exact_scores(float (&scores)[RESCORE_ITEMS], const float* user,
+                         const float* const (&items)[RESCORE_ITEMS], u32 width) {
+    for (int i = 0; i < RESCORE_ITEMS; i++) scores[i] = 0.0f;
     for (u32 c = lane_of_thread() % HALF_WARP; c < width; c += HALF_WARP) {
-        sum = add_rounded(sum, multiply_rounded(user[c], item[c]));
+        float x = user[c], y[RESCORE_ITEMS];
+#pragma unroll
+        for (int i = 0; i < RESCORE_ITEMS; i++) y[i] = items[i][c];
+#pragma unroll
+        for (int i = 0; i < RESCORE_ITEMS; i++) {
+            scores[i] = add_rounded(scores[i], multiply_rounded(x, y[i]));
+        }
     }
     for (int flip = HALF_WARP / 2; flip > 0; flip /= 2) {
-        sum = add_rounded(sum, shuffle_xor(sum, flip));
+#pragma unroll
+        for (int i = 0; i < RESCORE_ITEMS; i++) {
+            scores[i] = add_rounded(scores[i], shuffle_xor(scores[i], flip));
+        }
     }
-    return add_rounded(sum, 0.0f); // −0 becomes 0
 }
 
-// The scores of `count` items, at most 32, one for each lane. What the others get means nothing.
-DEVICE float score_each(const float* user, const float* items, u32 width, u32 id, u32 count) {
+// Each lane gets the score of its item.
+DEVICE float score_each(const float* user, const float* items, u32 width, u32 id) {
     float mine = 0.0f;
-    for (int pair = 0; 2 * pair < (int)count; pair++) {
-        u32 of = shuffle(id, 2 * pair + lane_of_thread() / HALF_WARP);
-        float score = exact_score(user, items + (u64)of * width, width);
-        float taken = shuffle(score, lane_of_thread() % 2 * HALF_WARP);
-        if (lane_of_thread() / 2 == pair) mine = taken;
+    for (int first = 0; first < WARP; first += 2 * RESCORE_ITEMS) {
+        const float* rows[RESCORE_ITEMS];
+        float scores[RESCORE_ITEMS];
+#pragma unroll
+        for (int i = 0; i < RESCORE_ITEMS; i++) {
+            u32 of = shuffle(id, first + 2 * i + lane_of_thread() / HALF_WARP);
+            rows[i] = items + (u64)of * width;
+        }
+        exact_scores(scores, user, rows, width);
+#pragma unroll
+        for (int i = 0; i < RESCORE_ITEMS; i++) {
+            float score = shuffle(scores[i], lane_of_thread() % 2 * HALF_WARP);
+            if (lane_of_thread() / 2 == first / 2 + i) mine = score;
+        }
     }
-    return mine;
+    return add_rounded(mine, 0.0f); // −0 becomes 0
 }
 
-KERNEL(RESCORE_USERS * WARP)
+KERNEL(WARP)
 rescore(const float* __restrict__ users, const float* __restrict__ items,
         const u32* __restrict__ starts, const u32* __restrict__ excluded, u32* __restrict__ counts,
         const u32* __restrict__ passed, u64* __restrict__ keys, float* __restrict__ bars,
-        u32* __restrict__ overflowed, u32 begins, u32 user_count, u32 width, u32 k, u32 room,
+        u32* __restrict__ overflowed, u32 begins, u32 width, u32 k, u32 room,
         u32 capacity) {
     LAUNCH_MEMORY(bytes);
-    u32 user = blockIdx.x * RESCORE_USERS + warp_of_thread(), lane = lane_of_thread();
-    if (user >= user_count) return;
-    Best best{reinterpret_cast<u64*>(bytes) + warp_of_thread() * room, room, k, 0, 0};
+    u32 user = blockIdx.x, lane = threadIdx.x;
+    Best best{reinterpret_cast<u64*>(bytes), room, k, 0, 0};
     u64* list = keys + (u64)user * k;
     for (u32 first = begins ? k : 0; first < k; first += WARP) {
         offer(best, first + lane < k ? list[first + lane] : 0);
@@ -62,9 +80,8 @@ rescore(const float* __restrict__ users, const float* __restrict__ items,
     u32 start = starts[user], own = starts[user + 1] - start;
     for (u32 first = 0; first < count; first += WARP) {
         bool there = first + lane < count;
-        u32 id = there ? passed[(u64)user * capacity + first + lane] : 0;
-        u32 some = min(count - first, (u32)WARP);
-        float score = score_each(users + (u64)user * width, items, width, id, some);
+        u32 id = there ? passed[(u64)user * capacity + first + lane] : 0; // any that is there
+        float score = score_each(users + (u64)user * width, items, width, id);
         there = there && score == score && !is_excluded(excluded + start, own, id);
         offer(best, there ? key_of(score, id) : 0);
     }

@@ -12,8 +12,8 @@ use super::super::launch::{
     arguments,
 };
 use super::super::{Bf16, Buffer, Driver, TensorMap};
-use super::top_k::{Lists, check_limits};
-use super::{Exclusions, fits, u32_of, wide};
+use super::top_k::{Lists, check_limits, list_room};
+use super::{Exclusions, WARP, fits, u32_of, wide};
 use crate::device::cpu::top_k::{TopKShape, norm};
 use crate::error::Result;
 
@@ -257,15 +257,14 @@ impl Screened<'_> {
     fn rescore(&self, begins: bool) -> Result<Launch> {
         let (name, TopKShape { users, width, k, .. }) = (RESCORE.name, self.shape);
         let ScreenRoom { counts, passed, keys, bars, overflowed, capacity } = self.room;
-        let list = super::top_k::room(k);
+        let list = list_room(k);
         let mut with = arguments![self.users, self.items];
         with.extend(self.excluded.arguments());
         with.extend(arguments![counts, passed, keys, bars, overflowed]);
-        for number in [usize::from(begins), users, width, k, list, *capacity] {
+        for number in [usize::from(begins), width, k, list, *capacity] {
             with.push(u32_of(name, number)?.into());
         }
-        let (blocks, bytes) = super::top_k::of_users(users, list);
-        Launch::new(RESCORE, with).sharing(bytes).over(blocks, super::top_k::THREADS)
+        Launch::new(RESCORE, with).sharing(list * size_of::<u64>()).over([users, 1], WARP as u32)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Users of a block, a warp each.
 const USERS: usize = 8;
-pub(super) const THREADS: u32 = (USERS * WARP) as u32;
+const THREADS: u32 = (USERS * WARP) as u32;
 /// Numbers of a row, at most.
 pub const SEARCHED_WIDTH_MAX: usize = 512;
 const K_MAX: usize = 1024;
@@ -80,7 +80,7 @@ pub(super) struct Lists<'a> {
 impl Lists<'_> {
     /// The best k of each user's, in their order.
     pub fn launch(&self, [users, k]: [usize; 2]) -> Result<Launch> {
-        let (name, room) = (TOP_K_MERGE.name, room(k));
+        let (name, room) = (TOP_K_MERGE.name, list_room(k));
         let Self { found, candidates, lists, scores } = *self;
         fits(name, "found", found, &[users, candidates])?;
         fits(name, "lists", lists, &[users, k])?;
@@ -95,12 +95,12 @@ impl Lists<'_> {
 }
 
 /// How many keys a list has room for while it is made.
-pub(super) fn room(k: usize) -> usize {
+pub(super) fn list_room(k: usize) -> usize {
     (2 * k).max(k + WARP).next_power_of_two()
 }
 
 /// Blocks of users, a warp each, and the bytes of their lists.
-pub(super) fn of_users(users: usize, room: usize) -> ([usize; 2], usize) {
+fn of_users(users: usize, room: usize) -> ([usize; 2], usize) {
     ([users.div_ceil(USERS), 1], USERS * room * size_of::<u64>())
 }
 
@@ -158,7 +158,7 @@ impl<T: TopKNumber> TopK<'_, T> {
         self.excluded.fits(name, users)?;
         fits(name, "found", self.found, &[users, k, parts])?;
         self.barred.map_or(Ok(()), |barred| fits(name, "barred", barred, &[items.div_ceil(32)]))?;
-        let room = room(k);
+        let room = list_room(k);
         let ([blocks, _], lists) = of_users(users, room);
         let rows = (USERS + WARP) * (width + 1) * size_of::<f32>();
         let mut search = arguments![self.users, self.items];
