@@ -3,7 +3,7 @@
 mod far;
 mod infer;
 mod jobs;
-mod near;
+pub mod near;
 mod report;
 mod requests;
 pub mod server;
@@ -44,7 +44,7 @@ fn open(shop: &Shop, root: &str, job: &str) -> RunDir {
 }
 
 /// All judgements of the label job's run, in the order of its parts.
-fn judgements(shop: &Shop, root: &str) -> Vec<Judgement> {
+pub fn judgements(shop: &Shop, root: &str) -> Vec<Judgement> {
     let run = open(shop, root, "label");
     let commits = run.commits().unwrap();
     let judged = commits.values().filter(|commit| commit.payload.get("inferred").is_none());

@@ -34,6 +34,8 @@ pub struct LabelStages {
     pub pose: Pose,
     /// How well items answer it.
     pub judge: Judge,
+    /// How many devices a teacher computes on.
+    pub devices: usize,
     /// Users whose requests a teacher gets at once, at most.
     pub users_at_once: usize,
     /// The parts.
@@ -53,7 +55,7 @@ where
         let (users, unread) = offload(partitions, reader, 1, &pass.meters);
         let poser = Engine::start(AHEAD, || stages.pose);
         let (posed, unposed) = offload(users, poser, stages.users_at_once, &pass.meters);
-        let judge = Engine::start(AHEAD, || stages.judge);
+        let judge = Engine::start_beside(stages.devices, move || stages.judge.clone());
         let (answered, unanswered) = offload(posed, judge, stages.users_at_once, &pass.meters);
         let shard = |user: &Answered| u64::from(user.origin.shard);
         let setbacks = [unread, unposed, unanswered];

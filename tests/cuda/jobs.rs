@@ -3,6 +3,8 @@
 
 use super::{Device, Order};
 use crate::encoders::shop as shop_with_an_encoder;
+use crate::label::judgements;
+use crate::label::near::asking as asking_a_decoder;
 use crate::rerankers::RERANKER;
 use crate::support::Shop;
 use crate::workers::Silent;
@@ -136,6 +138,25 @@ fn lists_are_those_of_the_processor() {
     let share = same as f64 / all as f64;
     println!("{share} of the first ten of {} lists, scores up to {worst} apart", here.len());
     assert!(share > 0.99 && worst < 1e-5, "{share} {worst}");
+}
+
+/// Many users' prompts together, and not one user's after the other.
+#[test]
+fn a_teacher_judges_as_on_the_processor() {
+    let Some((noting, device)) = on_device(902) else { return };
+    let shop = asking_a_decoder();
+    make(&shop, "label", "runs", &[]);
+    make(&shop, "label", "there", &[&format!("teacher.{device}")]);
+    noting.has_run(&["grouped_attention_64", "candidate_logits"]);
+    let again = [&format!("teacher.{device}"), "teacher.device_tokens_max=256"];
+    make_by(1, &shop, "label", "again", &again);
+    let [here, there, again] = ["runs", "there", "again"].map(|root| judgements(&shop, root));
+    assert_eq!(there, again, "in other batches");
+    assert_eq!(here.len(), there.len());
+    for (here, there) in here.iter().zip(&there) {
+        assert_eq!((&here.user, &here.item), (&there.user, &there.item));
+        assert!((here.score - there.score).abs() < 0.02, "{here:?} {there:?}");
+    }
 }
 
 #[test]

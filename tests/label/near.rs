@@ -5,7 +5,7 @@ use crate::support::{Shop, assert_same};
 use steerage::model::words;
 
 /// A shop whose label job asks a small decoder of random weights in the folder `judge`.
-fn asking() -> Shop {
+pub fn asking() -> Shop {
     let shop = demo();
     let items = catalogue();
     let labels = items.attributes.iter().flat_map(|a| &a.labels).map(String::as_str);

@@ -261,7 +261,8 @@ fn judge(
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
-        let (teacher, users_at_once) = (Arc::clone(&asked.teacher), asked.users_at_once);
+        let teacher = Arc::clone(&asked.teacher);
+        let (users_at_once, devices) = (asked.users_at_once, asked.devices);
         let texts = Arc::clone(texts);
         let compared = !matches!(spec.teacher, TeacherSpec::Attributes { .. });
         move || LabelStages {
@@ -279,6 +280,7 @@ fn judge(
                 seed,
                 compared,
             },
+            devices,
             users_at_once,
             write: WriteJudgements(record.run.clone()),
             ledger: record.ledger(|_, sums: Vec<LabelSums>| Ok((folded(&sums)?, vec![]))),

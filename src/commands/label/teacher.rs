@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Users whose requests are judged at once, where nobody has to be waited for.
 const USERS_AT_ONCE: usize = 256;
+/// The same on a device: enough to fill some of its batches.
+const USERS_ON_DEVICE: usize = 32;
 /// Prompts that a server is given together, for each that it is asked at once: so many that few of
 /// them wait for the last one.
 const ROUNDS: usize = 4;
@@ -28,6 +30,8 @@ pub struct Asked {
     pub teacher: Arc<dyn Teacher>,
     /// Users whose requests it gets at once, at most.
     pub users_at_once: usize,
+    /// How many devices it computes on.
+    pub devices: usize,
     /// Whom it asks, where there is something to pay.
     pub asking: Option<Arc<Asking>>,
 }
@@ -45,12 +49,14 @@ pub fn open(spec: &LabelSpec, opened: &Opened, texts: &Arc<Texts>, store: &Store
                 seed: spec.requests.seed,
             };
             let teacher = Arc::new(teacher);
-            Ok(Asked { teacher, users_at_once: USERS_AT_ONCE, asking: None })
+            Ok(Asked { teacher, users_at_once: USERS_AT_ONCE, devices: 0, asking: None })
         }
         TeacherSpec::Decoder(decoder) => {
             let teacher = Arc::new(near(decoder, texts)?);
-            // One user at a time: what computes is the processor's workers, or a device's batch.
-            Ok(Asked { teacher, users_at_once: 1, asking: None })
+            let devices = decoder.device.count();
+            // On the processor one user at a time: workers compute beside each other.
+            let users_at_once = if devices > 0 { USERS_ON_DEVICE } else { 1 };
+            Ok(Asked { teacher, users_at_once, devices, asking: None })
         }
         TeacherSpec::Http(of) => {
             let account = server::account(&spec.budget, of, &opened.run, store)?;
@@ -65,7 +71,7 @@ pub fn open(spec: &LabelSpec, opened: &Opened, texts: &Arc<Texts>, store: &Store
                 items_per_prompt: per_prompt,
             });
             let users_at_once = (of.at_once * ROUNDS).div_ceil(prompts.max(1));
-            Ok(Asked { teacher, users_at_once, asking: Some(asking) })
+            Ok(Asked { teacher, users_at_once, devices: 0, asking: Some(asking) })
         }
     }
 }

@@ -119,8 +119,10 @@ pub(super) fn alike(one: &Prompt, other: &Prompt) -> usize {
     pairs.take(most).take_while(|(a, b)| a == b).count()
 }
 
-/// How many of the first prompts have no more tokens than this together, without those that they
-/// begin with like the one before; at least one.
+/// How many of the first prompts have no more tokens than this as a batch; at least one.
+///
+/// As many as there would be if each shared all that it begins with like the one before, and then
+/// as many as do fit: of three that begin alike ever longer, a batch shares what all three do.
 pub fn fitting(prompts: &[Prompt], tokens_max: usize) -> usize {
     let mut tokens = 0;
     let fits = prompts.iter().enumerate().take_while(|(at, prompt)| {
@@ -128,7 +130,9 @@ pub fn fitting(prompts: &[Prompt], tokens_max: usize) -> usize {
         tokens += prompt.tokens.len() - if shared < SHARED_MIN { 0 } else { shared };
         tokens <= tokens_max
     });
-    fits.count().max(1)
+    let most = fits.count();
+    let fits = |count: &usize| Batch::of(&prompts[..*count]).tokens() <= tokens_max;
+    (2..=most).rev().find(fits).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -165,7 +169,18 @@ mod tests {
             assert_eq!(batch.by_token[last], prompt.adapter);
         }
         assert_eq!(fitting(&prompts, 55), 1);
-        assert_eq!(fitting(&prompts, 61), 3, "the last one of them costs a token");
+        assert_eq!((fitting(&prompts, 64), fitting(&prompts, 65)), (2, 3), "five tokens each");
         assert_eq!(fitting(&prompts, 0), 1);
+        // Of these the first ten tokens after `start` are there twice.
+        let longer =
+            [prompts[3].clone(), prompts[0].clone(), prompt(&[start, (2, 9), (9, 1)], None)];
+        for tokens_max in 0..200 {
+            for prompts in [&prompts[..], &longer] {
+                let count = fitting(prompts, tokens_max);
+                let tokens = |count: usize| Batch::of(&prompts[..count]).tokens();
+                assert!(count == 1 || tokens(count) <= tokens_max, "{tokens_max}");
+                assert!(count == prompts.len() || tokens(count + 1) > tokens_max, "{tokens_max}");
+            }
+        }
     }
 }

@@ -106,10 +106,10 @@ impl Near {
         Ok(tokens)
     }
 
-    /// The prompts of a question stand beside each other: what they begin with is computed once.
-    fn verdict(&self, question: &Question<'_>) -> Result<Verdict> {
-        let (mut prompts, mut refused) = (Vec::new(), Vec::new());
-        let mut spent = Spent::default();
+    /// Adds a question's prompts, one for each item that can be asked about. Gives why others
+    /// cannot, and what it takes.
+    fn ask(&self, question: &Question<'_>, prompts: &mut Vec<Prompt>) -> Result<Asked> {
+        let mut asked = Asked::default();
         for item in question.items {
             let prompt = Prompt { tokens: self.tokens(question, *item)?, adapter: None };
             let tokens = prompt.tokens.len();
@@ -124,25 +124,42 @@ impl Near {
                 self.reader.refusal(&prompt).map(unjudged)
             };
             if fault.is_none() {
-                spent.prompts += 1;
-                spent.tokens_in += tokens as u64;
+                asked.spent.prompts += 1;
+                asked.spent.tokens_in += tokens as u64;
                 prompts.push(prompt);
             }
-            refused.push(fault);
+            asked.refused.push(fault);
         }
-        let logits = self.reader.logits(&prompts)?;
-        let mut marks = logits.chunks(MARKS.len()).map(expected);
-        let score = |fault: Option<FaultKind>| match fault {
-            Some(fault) => Err(fault),
-            None => marks.next().flatten().ok_or(FaultKind::NonFiniteScore),
-        };
-        Ok(Verdict { scores: refused.into_iter().map(score).collect(), spent })
+        Ok(asked)
     }
 }
 
+/// What became of a question's items before anybody was asked.
+#[derive(Default)]
+struct Asked {
+    /// For each item why it is not asked about; none if it is.
+    refused: Vec<Option<FaultKind>>,
+    spent: Spent,
+}
+
 impl Teacher for Near {
+    /// All prompts together: those of a question stand beside each other, so that what they begin
+    /// with is computed once, and a device gets full batches.
     fn judge(&self, questions: &[Question<'_>]) -> Result<Vec<Verdict>> {
-        questions.iter().map(|question| self.verdict(question)).collect()
+        let mut prompts = Vec::new();
+        let asked = questions.iter().map(|question| self.ask(question, &mut prompts));
+        let asked = asked.collect::<Result<Vec<Asked>>>()?;
+        let logits = self.reader.logits(&prompts)?;
+        let mut marks = logits.chunks(MARKS.len()).map(expected);
+        let mut score = |fault: Option<FaultKind>| match fault {
+            Some(fault) => Err(fault),
+            None => marks.next().flatten().ok_or(FaultKind::NonFiniteScore),
+        };
+        let mut verdict = |Asked { refused, spent }: Asked| Verdict {
+            scores: refused.into_iter().map(&mut score).collect(),
+            spent,
+        };
+        Ok(asked.into_iter().map(&mut verdict).collect())
     }
 }
 
