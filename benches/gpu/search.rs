@@ -5,7 +5,7 @@ use super::rates::drawn;
 use super::table::Unit;
 use steerage::device::cpu::top_k::{TopKQuery, TopKShape, reference};
 use steerage::device::cuda::kernels::{
-    Coarse, CoarseUsers, Exclusions, FIRST_ITEMS, ScreenRoom, Screened,
+    Coarse, CoarseUsers, Exclusions, SCREENED_FIRST, SCREENED_GROWTH, ScreenRoom, Screened,
 };
 use steerage::device::cuda::{Buffer, Driver, Launch};
 use steerage::error::{Error, Result};
@@ -62,7 +62,7 @@ pub fn rounds(bench: &mut Bench<'_>, width: usize) -> Result<()> {
 
 /// How many items the rounds before the last one have looked at.
 fn seen_before(items: usize) -> usize {
-    let rounds = std::iter::successors(Some(FIRST_ITEMS), |seen| Some(8 * seen));
+    let rounds = std::iter::successors(Some(SCREENED_FIRST), |seen| Some(SCREENED_GROWTH * seen));
     rounds.take_while(|seen| *seen < items).last().unwrap_or(0)
 }
 

@@ -4,14 +4,14 @@
 use super::Buffer;
 use super::driver::{Driver, SharedDriver};
 use super::kernels::{
-    Coarse, CoarseUsers, Exclusions, FIRST_ITEMS, ScreenRoom, Screened, TopK, check_limits,
+    Coarse, CoarseUsers, Exclusions, SCREENED_FIRST, ScreenRoom, Screened, TopK, check_limits,
     found_length,
 };
 use crate::device::cpu::top_k::{self, BitSet, ItemIndex, TopKShape};
 use crate::error::{Error, Result};
 
 /// Items that are worth a screen: of fewer, much would be scored exactly in its first round.
-const SCREENED_MIN: usize = 4 * FIRST_ITEMS;
+const SCREENED_MIN: usize = 4 * SCREENED_FIRST;
 
 /// Items for searching, copied to a device once.
 pub struct Items {

@@ -58,7 +58,7 @@ pub use rms_norm_backward::{NORM_ROWS, NormWeight, RmsNormBackward};
 pub use rotary_backward::RotaryBackward;
 pub use round::Round;
 pub use sampled_loss::{SAMPLED_WIDTH_MAX, SampledLoss, SampledLossRule};
-pub use screen::{Coarse, CoarseUsers, FIRST_ITEMS, ScreenRoom, Screened};
+pub use screen::{Coarse, CoarseUsers, SCREENED_FIRST, SCREENED_GROWTH, ScreenRoom, Screened};
 pub use sequence_attention::{SequenceAttention, Starts};
 pub use spread::Spread;
 pub use square_sums::SquareSums;

@@ -24,12 +24,12 @@ const GROUP_NUMBERS: usize = 256;
 const GROUP_THREADS: u32 = 128;
 /// Places for tiles that come.
 const STAGES: usize = 3;
-/// Tiles of the first round, of which everything passes, and how many times as many have been seen
-/// after each further round.
+/// Tiles of the first round, of which everything passes.
 const FIRST_TILES: usize = 64;
 /// Items of the first round.
-pub const FIRST_ITEMS: usize = FIRST_TILES * TILE;
-const GROWTH: usize = 8;
+pub const SCREENED_FIRST: usize = FIRST_TILES * TILE;
+/// How many times as many have been looked at after each further round.
+pub const SCREENED_GROWTH: usize = 4;
 /// Tiles of a block, so that its users' numbers are a small part of what it reads.
 const BLOCK_TILES: usize = 128;
 /// Numbers of a row, at most.
@@ -136,9 +136,10 @@ pub struct ScreenRoom {
 }
 
 impl ScreenRoom {
-    /// How many items of a user may pass in a round.
+    /// How many items of a user may pass in a round: several times as many as would without a margin,
+    /// for users whose scores differ little for the length of the rows.
     fn capacity(k: usize) -> usize {
-        (2 * GROWTH * k).max(FIRST_ITEMS)
+        (4 * SCREENED_GROWTH * k).max(SCREENED_FIRST)
     }
 
     /// For lists of so many items.
@@ -272,7 +273,7 @@ impl Screened<'_> {
 fn rounds(tiles: usize) -> Vec<[usize; 2]> {
     let (mut rounds, mut seen) = (Vec::new(), 0);
     while seen < tiles {
-        let end = if seen == 0 { FIRST_TILES } else { seen.saturating_mul(GROWTH) };
+        let end = if seen == 0 { FIRST_TILES } else { seen.saturating_mul(SCREENED_GROWTH) };
         rounds.push([seen, end.min(tiles)]);
         seen = end;
     }
