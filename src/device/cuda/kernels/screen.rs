@@ -136,8 +136,8 @@ pub struct ScreenRoom {
 }
 
 impl ScreenRoom {
-    /// How many items of a user may pass in a round: several times as many as would without a margin,
-    /// for users whose scores differ little for the length of the rows.
+    /// How many items of a user may pass in a round: several times as many as would without a
+    /// margin, for users whose scores differ little for the length of the rows.
     fn capacity(k: usize) -> usize {
         (4 * SCREENED_GROWTH * k).max(SCREENED_FIRST)
     }
