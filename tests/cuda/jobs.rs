@@ -147,7 +147,7 @@ fn a_teacher_judges_as_on_the_processor() {
     let shop = asking_a_decoder();
     make(&shop, "label", "runs", &[]);
     make(&shop, "label", "there", &[&format!("teacher.{device}")]);
-    noting.has_run(&["grouped_attention_64", "candidate_logits"]);
+    noting.has_run(&["lookup", "candidate_logits"]);
     let again = [&format!("teacher.{device}"), "teacher.device_tokens_max=256"];
     make_by(1, &shop, "label", "again", &again);
     let [here, there, again] = ["runs", "there", "again"].map(|root| judgements(&shop, root));

@@ -329,7 +329,7 @@ fn lists_behind_a_screen_are_those_of_the_processor() {
             let Some(device) = Device::open(Order::ALL[usize::from(by_groups)], None) else {
                 return;
             };
-            device.with_group_products(by_groups);
+            let by_groups = device.with_group_products(by_groups);
             let device = Arc::new(Noting::of(device));
             let there = Items::new(device.clone(), &v, width, &barred, k).unwrap();
             let found = there.search(&Asked { users: &u, excluded: &excluded, k }).unwrap();
