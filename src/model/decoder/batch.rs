@@ -130,9 +130,16 @@ pub fn fitting(prompts: &[Prompt], tokens_max: usize) -> usize {
         tokens += prompt.tokens.len() - if shared < SHARED_MIN { 0 } else { shared };
         tokens <= tokens_max
     });
-    let most = fits.count();
-    let fits = |count: &usize| Batch::of(&prompts[..*count]).tokens() <= tokens_max;
-    (2..=most).rev().find(fits).unwrap_or(1)
+    let (mut count, mut most) = (1, fits.count());
+    let mut tried = most; // nearly always right: few prompts begin alike ever longer
+    while count < most {
+        match Batch::of(&prompts[..tried]).tokens() <= tokens_max {
+            true => count = tried,
+            false => most = tried - 1,
+        }
+        tried = (count + most).div_ceil(2);
+    }
+    count
 }
 
 #[cfg(test)]
