@@ -40,14 +40,15 @@ struct Lora {
     const float* row_scales;
     const float* scales;
     u32 rows, outputs, stride;
+    u32 first_row; // of a warp's
 };
 
 // What a kernel of this kind takes first, and what it makes of that.
 #define LORA_PARAMETERS \
     const bf16 *sums, const bf16 *ups, const u32 *adapters, const u32 *chosen, const float *bias, \
         const float *row_scales, const float *scales, u32 rows, u32 outputs, u32 stride
-#define LORA_OF_PARAMETERS \
-    Lora { sums, ups, adapters, chosen, bias, row_scales, scales, rows, outputs, stride }
+#define LORA_OF_PARAMETERS(first_row) \
+    Lora { sums, ups, adapters, chosen, bias, row_scales, scales, rows, outputs, stride, first_row }
 
 // What a lane has of a step.
 struct LoraTile {
@@ -59,7 +60,10 @@ DEVICE u32 lora_first_row() {
     return (blockIdx.x * (LORA_THREADS / WARP) + warp_of_thread()) * LORA_ROWS;
 }
 
-DEVICE u32 lora_row(int which) { return lora_first_row() + lane_of_thread() / 4 + 8 * which; }
+// A lane's two rows.
+DEVICE u32 lora_row(const Lora& lora, int which) {
+    return lora.first_row + lane_of_thread() / 4 + 8 * which;
+}
 
 // The first of a lane's eight columns.
 DEVICE u32 lora_column(u32 first) { return first + lane_of_thread() % 4 * 8; }
@@ -72,8 +76,8 @@ DEVICE void lora_product(float (&products)[4][4], const Lora& lora, Vector<u32, 
     int g = lane_of_thread() / 4, t = lane_of_thread() % 4;
     u32 ranks = adapter.at[1];
     const bf16* down = lora.sums + lora.outputs + adapter.at[0] + 2 * t;
-    const bf16* upper = down + (u64)min(lora_row(0), lora.rows - 1) * lora.stride;
-    const bf16* lower = down + (u64)min(lora_row(1), lora.rows - 1) * lora.stride;
+    const bf16* upper = down + (u64)min(lora_row(lora, 0), lora.rows - 1) * lora.stride;
+    const bf16* lower = down + (u64)min(lora_row(lora, 1), lora.rows - 1) * lora.stride;
     const bf16* up = lora.ups + adapter.at[2] + 2 * t;
     for (int j = 0; j < 4; j++) {
         for (int i = 0; i < 4; i++) products[j][i] = 0.0f;
@@ -93,7 +97,7 @@ DEVICE void lora_product(float (&products)[4][4], const Lora& lora, Vector<u32, 
 // Adds each row's adapter to the tile.
 DEVICE void lora_add(LoraTile& tile, const Lora& lora, u32 first) {
     int lane = lane_of_thread(), g = lane / 4;
-    u32 row = lora_first_row() + lane;
+    u32 row = lora.first_row + lane;
     u32 mine = lane < LORA_ROWS && row < lora.rows ? lora.chosen[row] : NONE;
     for (u32 left = ballot(mine != NONE); left != 0;) {
         u32 chosen = shuffle(mine, lowest_bit(left));
@@ -118,7 +122,7 @@ DEVICE void lora_values(LoraTile& tile, const Lora& lora, u32 first) {
     bool inside = column < lora.outputs;
 #pragma unroll
     for (int which = 0; which < 2; which++) {
-        u32 row = lora_row(which);
+        u32 row = lora_row(lora, which);
         if (inside && row < lora.rows) {
             read_eight(tile.values[which], lora.sums + (u64)row * lora.stride + column);
         } else {
@@ -134,7 +138,7 @@ DEVICE void lora_values(LoraTile& tile, const Lora& lora, u32 first) {
     if (lora.row_scales) {
 #pragma unroll
         for (int which = 0; which < 2; which++) {
-            float scale = lora.row_scales[min(lora_row(which), lora.rows - 1)];
+            float scale = lora.row_scales[min(lora_row(lora, which), lora.rows - 1)];
             for (int i = 0; i < 8; i++) tile.values[which][i] *= scale;
         }
     }
@@ -143,4 +147,30 @@ DEVICE void lora_values(LoraTile& tile, const Lora& lora, u32 first) {
         read_eight(bias, lora.bias + column);
         for (int i = 0; i < 16; i++) tile.values[i / 8][i % 8] += bias[i % 8];
     }
+}
+
+// Every step from column `first` on, so far apart: writes a lane's eight values of a row after
+// `finish(values, which, row, column)`.
+template <class Out, class Finish>
+DEVICE void lora_put(const Lora& lora, u32 first, u32 apart, Out* out, Finish finish) {
+    for (; first < lora.outputs; first += apart) {
+        LoraTile tile;
+        lora_values(tile, lora, first);
+        u32 column = lora_column(first);
+#pragma unroll
+        for (int which = 0; which < 2; which++) {
+            u32 row = lora_row(lora, which);
+            if (row >= lora.rows || column >= lora.outputs) continue;
+            finish(tile.values[which], which, row, column);
+            write_eight(out + (u64)row * lora.outputs + column, tile.values[which]);
+        }
+    }
+}
+
+// Adds a row of the stream to values: that of `from[row]`, or its own.
+DEVICE void lora_follow(float (&values)[8], const float* residual, const u32* from, u32 row,
+                        u32 column, u32 outputs) {
+    float before[8];
+    read_eight(before, residual + (u64)(from ? from[row] : row) * outputs + column);
+    for (int i = 0; i < 8; i++) values[i] += before[i];
 }

@@ -10,7 +10,7 @@
 
 KERNEL(LORA_THREADS)
 lora_gated(LORA_PARAMETERS, bf16* __restrict__ out) {
-    Lora lora = LORA_OF_PARAMETERS;
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
     u32 inner = outputs / 2;
     for (u32 first = blockIdx.y * LORA_COLUMNS; first < inner; first += gridDim.y * LORA_COLUMNS) {
         LoraTile gates, values;
@@ -18,7 +18,7 @@ lora_gated(LORA_PARAMETERS, bf16* __restrict__ out) {
         lora_values(values, lora, inner + first);
         u32 column = lora_column(first);
         for (int which = 0; which < 2; which++) {
-            u32 row = lora_row(which);
+            u32 row = lora_row(lora, which);
             if (row >= rows || column >= inner) continue;
             for (int i = 0; i < 8; i++) {
                 float gate = gates.values[which][i];

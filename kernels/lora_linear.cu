@@ -18,38 +18,30 @@ constexpr float PEAK = 0.3989422804014327f;      // 1 / √(2π)
 // Φ: the standard normal distribution.
 DEVICE float distribution(float x) { return 0.5f * (1.0f + erff(x * HALF_ROOT)); }
 
-// Writes eight values of a row after `finish(values, row, column)`.
+// As lora_put, by all blocks along y.
 template <class Out, class Finish>
 DEVICE void put_values(const Lora& lora, Out* out, Finish finish) {
-    for (u32 first = blockIdx.y * LORA_COLUMNS; first < lora.outputs;
-         first += gridDim.y * LORA_COLUMNS) {
-        LoraTile tile;
-        lora_values(tile, lora, first);
-        u32 column = lora_column(first);
-        for (int which = 0; which < 2; which++) {
-            u32 row = lora_row(which);
-            if (row >= lora.rows || column >= lora.outputs) continue;
-            finish(tile.values[which], row, column);
-            write_eight(out + (u64)row * lora.outputs + column, tile.values[which]);
-        }
-    }
+    lora_put(lora, blockIdx.y * LORA_COLUMNS, gridDim.y * LORA_COLUMNS, out, finish);
 }
 
 KERNEL(LORA_THREADS)
 lora_linear(LORA_PARAMETERS, bf16* __restrict__ out) {
-    put_values(LORA_OF_PARAMETERS, out, [](float (&)[8], u32, u32) {});
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
+    put_values(lora, out, [](float (&)[8], int, u32, u32) {});
 }
 
 KERNEL(LORA_THREADS)
 lora_gelu(LORA_PARAMETERS, bf16* __restrict__ out) {
-    put_values(LORA_OF_PARAMETERS, out, [](float (&x)[8], u32, u32) {
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
+    put_values(lora, out, [](float (&x)[8], int, u32, u32) {
         for (int i = 0; i < 8; i++) x[i] *= distribution(x[i]);
     });
 }
 
 KERNEL(LORA_THREADS)
 lora_gelu_backward(LORA_PARAMETERS, bf16* d) {
-    put_values(LORA_OF_PARAMETERS, d, [=](float (&x)[8], u32 row, u32 column) {
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
+    put_values(lora, d, [=](float (&x)[8], int, u32 row, u32 column) {
         float before[8];
         read_eight(before, d + (u64)row * outputs + column);
         for (int i = 0; i < 8; i++) {
@@ -61,9 +53,8 @@ lora_gelu_backward(LORA_PARAMETERS, bf16* d) {
 
 KERNEL(LORA_THREADS)
 lora_residual(LORA_PARAMETERS, const float* residual, const u32* from, float* out) {
-    put_values(LORA_OF_PARAMETERS, out, [=](float (&x)[8], u32 row, u32 column) {
-        float before[8];
-        read_eight(before, residual + (u64)(from ? from[row] : row) * outputs + column);
-        for (int i = 0; i < 8; i++) x[i] += before[i];
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
+    put_values(lora, out, [=](float (&x)[8], int, u32 row, u32 column) {
+        lora_follow(x, residual, from, row, column, outputs);
     });
 }

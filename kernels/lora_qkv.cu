@@ -29,7 +29,7 @@ DEVICE void turn(float (&left)[8], float (&right)[8], const float* cosines, cons
 KERNEL(LORA_THREADS)
 lora_qkv(LORA_PARAMETERS, const u32* __restrict__ positions,
          const float* __restrict__ table, u32 turned, u32 width, bf16* __restrict__ out) {
-    Lora lora = LORA_OF_PARAMETERS;
+    Lora lora = LORA_OF_PARAMETERS(lora_first_row());
     u32 half = width / 2;
     for (u32 pair = blockIdx.y * LORA_COLUMNS; pair < outputs / 2;
          pair += gridDim.y * LORA_COLUMNS) {
@@ -39,7 +39,7 @@ lora_qkv(LORA_PARAMETERS, const u32* __restrict__ positions,
         lora_values(right, lora, first + half);
         u32 column = lora_column(first);
         for (int which = 0; which < 2; which++) {
-            u32 row = lora_row(which);
+            u32 row = lora_row(lora, which);
             if (row >= rows) continue;
             if (first < turned) {
                 const float* angles = table + (u64)positions[row] * width + column % width;

@@ -12,6 +12,7 @@ mod encoder;
 mod jobs;
 mod loading;
 mod lora;
+mod lora_norms;
 mod losses;
 mod meanwhile;
 mod norms;

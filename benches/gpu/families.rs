@@ -6,25 +6,19 @@ use std::ops::Range;
 use steerage::device::Queries;
 use steerage::device::cpu::top_k::TopKShape;
 use steerage::device::cuda::kernels::{
-    AdamW, Adapters, CandidateLogits, CandidateLogitsBackward, Draw, DrawNumber, Dropout,
-    Exclusions, GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices, Keep,
-    LayerNorm, LayerNormBackward, Lookup, LookupBackward, LoraGated, LoraGelu, LoraGeluBackward,
-    LoraLinear, LoraQkv, LoraResidual, LoraSums, NormWeight, OwnRows, Paths, Quantise, RmsNorm,
-    RmsNormBackward, RotaryBackward, Round, Rows, Spread, SquareSums, TopK, TopKNumber, Uses,
-    Visits, found_length,
+    AdamW, CandidateLogits, CandidateLogitsBackward, Draw, DrawNumber, Dropout, Exclusions,
+    GatedBackward, GroupedAttention, GroupedAttentionBackward, Indices, Keep, LayerNorm,
+    LayerNormBackward, Lookup, LookupBackward, NormWeight, OwnRows, Paths, Quantise, RmsNorm,
+    RmsNormBackward, Round, Rows, Spread, SquareSums, TopK, TopKNumber, Uses, Visits, found_length,
 };
 use steerage::device::cuda::{Bf16, Buffer};
 use steerage::device::shape::{GatedShape, GroupedShape, NormShape};
 use steerage::error::Result;
 
-/// Ranks of each adapter, and how many there are.
-const RANKS: usize = 16;
-const ADAPTERS: usize = 2;
-
 /// Times every kernel.
 pub fn all(bench: &mut Bench<'_>) -> Result<()> {
     rows(bench)?;
-    products(bench)?;
+    super::products::all(bench)?;
     for width in [64, 128] {
         attention(bench, width, Queries::All, 0.0)?;
         attention(bench, width, Queries::All, 0.2)?;
@@ -75,57 +69,6 @@ fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let (x, d_out) = (&bench.bf16(2 * tokens * inner)?, &bench.bf16(tokens * inner)?);
     let d_x = &bench.bf16(2 * tokens * inner)?;
     bench.launch("", &GatedBackward { shape, x, d_out, d_x }.launch()?, BUFFERS)
-}
-
-/// What follows a product with a weight and its adapters; and the product.
-fn products(bench: &mut Bench<'_>) -> Result<()> {
-    let (driver, s) = (bench.driver, bench.sizes);
-    let (rows, width, heads) = (s.tokens, s.hidden / s.heads, s.heads + 2 * s.shared);
-    // Heads of the kernels' own widths, also where the model is tiny.
-    let width = width.next_multiple_of(64);
-    let chosen = bench.picks(rows, ADAPTERS).into_iter().map(Some).collect::<Vec<_>>();
-    let chosen = &Indices::of_some(driver, &chosen)?;
-    let weights =
-        |outputs| Adapters::drawn(driver, [outputs, s.hidden], [ADAPTERS, RANKS], outputs as u64);
-    for (outputs, which) in [
-        (heads * width, 0),
-        (s.hidden, 1),
-        (s.hidden, 2),
-        (2 * s.inner, 3),
-        (s.inner, 4),
-        (s.inner, 5),
-    ] {
-        let adapters = &weights(outputs)?;
-        let (x, sums) = (bench.bf16(rows * s.hidden)?, &bench.bf16(rows * adapters.columns())?);
-        let row_scales = adapters.multiply(driver, &x, None, sums)?;
-        let row_scales = row_scales.as_ref();
-        let sums = LoraSums { rows, sums, adapters, chosen, bias: None, row_scales };
-        let note = format!("{rows} × {outputs}");
-        let launch = match which {
-            0 => {
-                let positions = &bench.indices(rows, 1024)?;
-                let (table, out) = (&bench.f32(1024 * width)?, &bench.bf16(rows * outputs)?);
-                let turned = s.heads + s.shared;
-                LoraQkv { sums, turned, width, positions, table, out }.launch()?
-            }
-            1 => LoraLinear { sums, out: &bench.bf16(rows * outputs)? }.launch()?,
-            2 => {
-                let out = &bench.f32(rows * outputs)?;
-                LoraResidual { sums, residual: out, from: None, out }.launch()?
-            }
-            3 => LoraGated { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
-            4 => LoraGelu { sums, out: &bench.bf16(rows * s.inner)? }.launch()?,
-            _ => LoraGeluBackward { sums, d: &bench.bf16(rows * s.inner)? }.launch()?,
-        };
-        // What is changed in its place is read, too.
-        let work = if which == 5 { moves(6 * rows * outputs) } else { BUFFERS };
-        bench.launch(&note, &launch, work)?;
-    }
-    let (positions, table) = (&bench.indices(rows, 1024)?, &bench.f32(1024 * width)?);
-    let d_qkv = &bench.bf16(rows * heads * width)?;
-    let turned = s.heads + s.shared;
-    let call = RotaryBackward { heads, turned, width, positions, table, d_qkv };
-    bench.launch("", &call.launch()?, moves(4 * rows * turned * width))
 }
 
 /// Prompts that are equally long.
@@ -253,14 +196,14 @@ fn norms(bench: &mut Bench<'_>) -> Result<()> {
     let shape = NormShape { rows, hidden };
     let (stream, out) = (&bench.f32(rows * hidden)?, &bench.bf16(rows * hidden)?);
     let (weight, statistics) = (&bench.f32(hidden)?, &bench.f32(rows)?);
-    let (delta, epsilon) = (None, 1e-5);
-    let call = RmsNorm { shape, stream, delta, weight, epsilon, out, statistics: Some(statistics) };
+    let (x, epsilon) = (stream, 1e-5);
+    let call = RmsNorm { shape, x, weight, epsilon, out, statistics: Some(statistics) };
     bench.launch("", &call.launch()?, BUFFERS)?;
     let (d_x, d_weight) = (&bench.f32(rows * hidden)?, &bench.f32(hidden)?);
     let parts = &bench.f32(rows.div_ceil(64) * hidden)?;
     let d_out = out;
     let to = Some(NormWeight { parts, d_weight });
-    let call = RmsNormBackward { shape, x: stream, statistics, weight, d_out, d_x, d_weight: to };
+    let call = RmsNormBackward { shape, x, statistics, weight, d_out, d_x, d_weight: to };
     let [first, sums] = <[_; 2]>::try_from(call.launches()?).expect("the weight is trained");
     bench.launch("", &first, moves(14 * rows * hidden))?; // d_x is read and written
     bench.launch("", &sums, BUFFERS)?;

@@ -5,6 +5,7 @@ pub mod cases;
 pub mod decoder;
 pub mod families;
 pub mod lists;
+pub mod products;
 pub mod rates;
 pub mod retriever;
 pub mod retrieving;

@@ -21,6 +21,7 @@
 #include "../lookup_backward.cu"
 #include "../lora_gated.cu"
 #include "../lora_linear.cu"
+#include "../lora_norm.cu"
 #include "../lora_qkv.cu"
 #include "../pool.cu"
 #include "../quantise.cu"
@@ -82,6 +83,8 @@ inline const std::map<std::string, emulated::Binding>& kernels() {
         KERNEL_NAMED(lora_gelu),
         KERNEL_NAMED(lora_gelu_backward),
         KERNEL_NAMED(lora_linear),
+        KERNEL_NAMED(lora_rms_norm),
+        KERNEL_NAMED(lora_layer_norm),
         KERNEL_NAMED(lora_qkv),
         KERNEL_NAMED(lora_residual),
         KERNEL_NAMED(pool_last),

@@ -12,7 +12,7 @@ use steerage::device::shape::LinearShape;
 use steerage::device::{Backend, Cpu, Lora, Precision};
 
 /// A weight, two adapters and one that leaves it as it is, and rows that choose among them.
-struct Case {
+pub(super) struct Case {
     rows: usize,
     inputs: usize,
     outputs: usize,
@@ -28,7 +28,7 @@ struct Case {
 const SCALE: f32 = 0.75;
 
 impl Case {
-    fn new([rows, inputs, outputs]: [usize; 3]) -> Self {
+    pub fn new([rows, inputs, outputs]: [usize; 3]) -> Self {
         let adapters = [3, 16, 40].map(|ranks| {
             let seed = ranks as u64;
             (ranks, random(seed, ranks * inputs), random(seed + 1, outputs * ranks))
@@ -49,7 +49,7 @@ impl Case {
     }
 
     /// The product on the device, and what `follow` launches after it.
-    fn run(
+    pub fn run(
         &self,
         device: &Device,
         range: std::ops::Range<usize>,
@@ -81,7 +81,7 @@ impl Case {
     }
 
     /// What a run has left; and what should come out of the sums that it has: in f64, in f32.
-    fn values<'a>(&self, found: &'a [u32]) -> (&'a [u32], Vec<f64>, Vec<f32>) {
+    pub fn values<'a>(&self, found: &'a [u32]) -> (&'a [u32], Vec<f64>, Vec<f32>) {
         let filled = |ranks: usize| ranks.next_multiple_of(16);
         let columns = self.outputs + self.adapters.iter().map(|a| filled(a.0)).sum::<usize>();
         let (bits, sums) = found.split_at(found.len() - self.rows * columns);

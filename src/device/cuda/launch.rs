@@ -67,6 +67,7 @@ kernels! {
     "lora_gated.cu": LORA_GATED "lora_gated";
     "lora_linear.cu": LORA_LINEAR "lora_linear", LORA_GELU "lora_gelu",
         LORA_GELU_BACKWARD "lora_gelu_backward", LORA_RESIDUAL "lora_residual";
+    "lora_norm.cu": LORA_RMS_NORM "lora_rms_norm", LORA_LAYER_NORM "lora_layer_norm";
     "lora_qkv.cu": LORA_QKV "lora_qkv";
     "pool.cu": POOL_MEAN "pool_mean", POOL_MEAN_BACKWARD "pool_mean_backward",
         POOL_LAST "pool_last";

@@ -1,8 +1,10 @@
 //! Layer norms on a device: what they read, which stays for their gradient, and that gradient.
 
 use super::Parameters;
-use crate::device::cuda::kernels::{LayerNorm, LayerNormBackward, NORM_ROWS, NormWeight};
-use crate::device::cuda::{Buffer, Driver};
+use crate::device::cuda::kernels::{
+    LayerNorm, LayerNormBackward, LoraLayerNorm, LoraSums, NORM_ROWS, NormWeight,
+};
+use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::shape::NormShape;
 use crate::error::Result;
 use std::ops::Range;
@@ -35,6 +37,31 @@ impl Normed {
         let (shape, [x, statistics]) = self.rows(out.len())?;
         let (x, statistics) = (&x, &statistics);
         driver.launch(&LayerNorm { shape, x, affine, epsilon, out, statistics }.launch()?)
+    }
+
+    /// stream = norm(stream + what a product adds), of as many rows as it has; also as products
+    /// read it, at the beginning of `rounded`.
+    pub fn follow(
+        &self,
+        driver: &dyn Driver,
+        sums: LoraSums<'_>,
+        (affine, epsilon): (&Buffer<f32>, f32),
+        stream: &Buffer<f32>,
+        rounded: Option<&Buffer<Bf16>>,
+    ) -> Result<()> {
+        let (_, [x, statistics]) = self.rows(stream.len())?;
+        let out = rounded.map(|rounded| rounded.slice(0..stream.len())).transpose()?;
+        let call = LoraLayerNorm {
+            sums,
+            residual: stream,
+            x: &x,
+            affine,
+            epsilon,
+            stream,
+            out: out.as_ref(),
+            statistics: &statistics,
+        };
+        driver.launch(&call.launch()?)
     }
 
     /// d_x += what comes through the norm from d_out. The gradient of its weight and bias is added

@@ -3,7 +3,7 @@
 use super::super::driver::FP8_SIZES;
 use super::super::launch::{Argument, Kernel, Launch, arguments};
 use super::super::{Bf16, Buffer, Driver, Product, WriteRow};
-use super::{Draw, EIGHT, Indices, Quantise, fits, u32_of, wide};
+use super::{Draw, EIGHT, Indices, Quantise, WARP, fits, u32_of, wide};
 use crate::device::shape::NormShape;
 use crate::error::{Error, Result};
 
@@ -19,6 +19,9 @@ pub fn filled(ranks: usize) -> usize {
 const ROWS: usize = 64;
 const COLUMNS: usize = 32;
 const THREADS: u32 = 128;
+/// Rows of a warp, and warps of a block that has all columns of its rows, at most.
+const WARP_ROWS: usize = 16;
+const WARPS: usize = 16;
 /// Steps of a block: enough to have its rows' numbers at hand again, few enough for many blocks.
 const STEPS: usize = 8;
 
@@ -343,6 +346,20 @@ impl LoraSums<'_> {
         wide: usize,
         more: Vec<Argument>,
     ) -> Result<Launch> {
+        let steps = wide.div_ceil(COLUMNS).div_ceil(STEPS);
+        let blocks = [self.rows.div_ceil(ROWS), steps];
+        Launch::new(kernel, self.arguments(kernel, more)?).over(blocks, THREADS)
+    }
+
+    /// The same for a kernel whose blocks have all columns of some rows.
+    pub(super) fn launch_rows(&self, kernel: Kernel, more: Vec<Argument>) -> Result<Launch> {
+        let steps = self.adapters.outputs.div_ceil(COLUMNS);
+        let warps = steps.div_ceil(steps.div_ceil(WARPS)); // which have as many steps each
+        let blocks = [self.rows.div_ceil(WARP_ROWS), 1];
+        Launch::new(kernel, self.arguments(kernel, more)?).over(blocks, (warps * WARP) as u32)
+    }
+
+    fn arguments(&self, kernel: Kernel, more: Vec<Argument>) -> Result<Vec<Argument>> {
         let (name, Adapters { outputs, count, ups, table, .. }) = (kernel.name, self.adapters);
         let columns = self.adapters.columns();
         fits(name, "sums", self.sums, &[self.rows, columns])?;
@@ -368,7 +385,6 @@ impl LoraSums<'_> {
             arguments.push(u32_of(name, size)?.into());
         }
         arguments.extend(more);
-        let steps = wide.div_ceil(COLUMNS).div_ceil(STEPS);
-        Launch::new(kernel, arguments).over([self.rows.div_ceil(ROWS), steps], THREADS)
+        Ok(arguments)
     }
 }

@@ -119,22 +119,29 @@ impl LoraResidual<'_> {
     pub fn launch(&self) -> Result<Launch> {
         let (name, rows) = (LORA_RESIDUAL.name, self.sums.rows);
         let outputs = self.sums.adapters.outputs();
-        fits(name, "out", self.out, &[rows, outputs])?;
-        match self.from {
-            None => fits(name, "residual", self.residual, &[rows, outputs])?,
-            Some(from) => {
-                fits(name, "from", from.buffer(), &[rows])?;
-                from.are_all(name, "from")?;
-                from.are_in(name, "from", self.residual.len() / outputs)?;
-                if self.residual.view().address() == self.out.view().address() {
-                    let why = "rows that come from others need another place to go to";
-                    return Err(Error::Device(format!("{name}: {why}")));
-                }
-            }
-        }
+        follows(name, [rows, outputs], (self.residual, self.from), self.out)?;
         let from = self.from.map(Indices::buffer);
         self.sums.launch(LORA_RESIDUAL, outputs, arguments![self.residual, from, self.out])
     }
+}
+
+/// That the stream has the rows that are added to, and that there is room for what comes out.
+pub(super) fn follows(
+    name: &str,
+    [rows, outputs]: [usize; 2],
+    (residual, from): (&Buffer<f32>, Option<&Indices>),
+    out: &Buffer<f32>,
+) -> Result<()> {
+    fits(name, "out", out, &[rows, outputs])?;
+    let Some(from) = from else { return fits(name, "residual", residual, &[rows, outputs]) };
+    fits(name, "from", from.buffer(), &[rows])?;
+    from.are_all(name, "from")?;
+    from.are_in(name, "from", residual.len() / outputs)?;
+    if residual.view().address() == out.view().address() {
+        let why = "rows that come from others need another place to go to";
+        return Err(Error::Device(format!("{name}: {why}")));
+    }
+    Ok(())
 }
 
 impl LoraGated<'_> {

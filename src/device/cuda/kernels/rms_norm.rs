@@ -1,4 +1,4 @@
-//! Normalisation by the root mean square, after what is added to the stream.
+//! Normalisation by the root mean square.
 
 use super::super::launch::{Launch, RMS_NORM, arguments};
 use super::super::{Bf16, Buffer};
@@ -9,15 +9,13 @@ use crate::error::Result;
 /// What a row can be wide: a block has at most 1024 threads.
 pub(super) const HIDDEN_MAX: usize = 1024 * EIGHT;
 
-/// stream += delta; out = weight ⊙ stream / √(mean(stream²) + epsilon), row by row.
+/// out = weight ⊙ x / √(mean(x²) + epsilon), row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct RmsNorm<'a> {
     /// Dimensions: `hidden` a multiple of 8, at most 8192.
     pub shape: NormShape,
-    /// (rows, hidden), changed if there is a delta.
-    pub stream: &'a Buffer<f32>,
     /// (rows, hidden).
-    pub delta: Option<&'a Buffer<Bf16>>,
+    pub x: &'a Buffer<f32>,
     /// (hidden).
     pub weight: &'a Buffer<f32>,
     /// Keeps a row of zeros finite.
@@ -36,21 +34,13 @@ impl RmsNorm<'_> {
     pub fn launch(&self) -> Result<Launch> {
         let (name, NormShape { rows, hidden }) = (RMS_NORM.name, self.shape);
         wide(name, "hidden", hidden, [EIGHT, HIDDEN_MAX])?;
-        fits(name, "stream", self.stream, &[rows, hidden])?;
+        fits(name, "x", self.x, &[rows, hidden])?;
         fits(name, "weight", self.weight, &[hidden])?;
         fits(name, "out", self.out, &[rows, hidden])?;
-        self.delta.map_or(Ok(()), |delta| fits(name, "delta", delta, &[rows, hidden]))?;
         self.statistics
             .map_or(Ok(()), |statistics| fits(name, "statistics", statistics, &[rows]))?;
-        let arguments = arguments![
-            self.stream,
-            self.delta,
-            self.weight,
-            self.out,
-            self.statistics,
-            u32_of(name, hidden)?,
-            self.epsilon,
-        ];
+        let Self { x, weight, epsilon, out, statistics, .. } = *self;
+        let arguments = arguments![x, weight, out, statistics, u32_of(name, hidden)?, epsilon];
         let threads = (hidden / EIGHT).next_multiple_of(WARP) as u32;
         Launch::new(RMS_NORM, arguments).over([rows, 1], threads)
     }

@@ -4,7 +4,7 @@
 //! are cut into batches, and on nothing else.
 
 use super::backward::{Learned, LearningRoom};
-use super::pass::Placed;
+use super::pass::{Norm, Placed};
 use super::sections::{self, Places};
 use super::{Resident, SharedDriver};
 use crate::device::cuda::kernels::Rows;
@@ -115,8 +115,9 @@ impl ResidentLearner {
         let layers = resident.weights.layers.len();
         (0..layers).try_for_each(|l| self.forward_layer(placed, l))?;
         let last = room.stream(layers, placed.prompts, hidden)?;
-        let to = (&room.last_normed, &room.last_scales);
-        let h = resident.norm(&last, &resident.weights.last_norm, to)?;
+        let (weight, rows, scales) =
+            (&resident.weights.last_norm, &room.last_normed, &room.last_scales);
+        let h = resident.norm(&last, Norm { weight, rows, scales })?;
         let candidates = (&self.candidates, learner.labels().len());
         let call = resident.head(placed, &h, candidates, &learned.logits);
         resident.driver.launch(&call.launch()?)?;
@@ -132,7 +133,8 @@ impl ResidentLearner {
         let stream = &room.stream(l, placed.tokens, hidden)?;
         let attended = &attended.slice(0..after.count * hidden)?;
         let out = &room.stream(l + 1, after.count, hidden)?;
-        resident.layer(place, placed, &layers[l], after, [stream, attended, out])
+        resident.norm(stream, place.attention_norm(&layers[l].attention_norm))?;
+        resident.layer(place, placed, &layers[l], after, [stream, attended, out], None)
     }
 }
 

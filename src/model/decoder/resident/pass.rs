@@ -6,7 +6,7 @@ use super::shelf::Shelf;
 use super::{Layer, Resident};
 use crate::device::cuda::kernels::{
     CandidateLogits, Dropout, GroupedAttention, Indices, Keep, Lookup, LoraGated, LoraQkv,
-    LoraResidual, Paths, RmsNorm, Rows,
+    LoraResidual, LoraRmsNorm, Paths, RmsNorm, Rows,
 };
 use crate::device::cuda::{Bf16, Buffer};
 use crate::device::shape::{GroupedShape, NormShape};
@@ -57,6 +57,15 @@ impl Placed {
     }
 }
 
+/// A norm's weight, and where the beginnings of two buffers get what comes out: rows, and
+/// 1 / √(…) of each.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    pub weight: &'a Buffer<f32>,
+    pub rows: &'a Buffer<Bf16>,
+    pub scales: &'a Buffer<f32>,
+}
+
 /// The stream before a layer, after its attention, and after it: the same memory or not.
 pub type Streams<'a> = [&'a Buffer<f32>; 3];
 
@@ -74,13 +83,16 @@ impl Resident {
         let stream = &room.stream.slice(0..placed.tokens * hidden)?;
         let last = &room.last.slice(0..placed.prompts * hidden)?;
         self.look_up(placed, stream)?;
-        for (l, layer) in weights.layers.iter().enumerate() {
-            let layers = weights.layers.len();
-            let streams = if l + 1 == layers { [stream, last, last] } else { [stream; 3] };
-            self.layer(&room.place, placed, layer, placed.after(l, layers), streams)?;
+        let (place, layers) = (&room.place, &weights.layers);
+        self.norm(stream, place.attention_norm(&layers[0].attention_norm))?;
+        for (l, layer) in layers.iter().enumerate() {
+            let next = layers.get(l + 1).map_or(&weights.last_norm, |next| &next.attention_norm);
+            let ends = l + 1 == layers.len();
+            let streams = if ends { [stream, last, last] } else { [stream; 3] };
+            let next = Some(place.attention_norm(next));
+            self.layer(place, placed, layer, placed.after(l, layers.len()), streams, next)?;
         }
-        let to = (&room.place.forward_normed, &room.place.forward_scales);
-        let h = &self.norm(last, &weights.last_norm, to)?;
+        let h = &place.attention_normed.slice(0..last.len())?;
         let logits = Buffer::new(driver, placed.prompts * candidates)?;
         driver.launch(&self.head(placed, h, (lists, candidates), &logits).launch()?)?;
         Ok(logits)
@@ -145,7 +157,7 @@ impl Resident {
         CandidateLogits { hidden, candidates, h, table, own, rows, lists, logits }
     }
 
-    /// A layer.
+    /// A layer whose first norm has been computed; and the one after it, if it is given.
     pub(super) fn layer(
         &self,
         place: &Place,
@@ -153,12 +165,13 @@ impl Resident {
         layer: &Layer,
         after: After<'_>,
         [stream, attended, out]: Streams<'_>,
+        next: Option<Norm<'_>>,
     ) -> Result<()> {
         self.attend(place, placed, layer, after, [stream, attended])?;
-        self.go_on(place, layer, after, [attended, out])
+        self.go_on(place, layer, after, [attended, out], next)
     }
 
-    /// attended = its rows of the stream + output(attention(rotary(qkv(norm(stream))))).
+    /// attended = its rows of the stream + output(attention(rotary(qkv(normed)))), and its norm.
     fn attend(
         &self,
         place: &Place,
@@ -170,11 +183,9 @@ impl Resident {
         let DecoderConfig { heads, shared, .. } = self.config;
         let (driver, wide, tokens) = (&*self.driver, self.heads.wide, placed.tokens);
         let After { count, chosen, paths, from, keep } = after;
-        let to = (&place.attention_normed, &place.attention_scales);
-        let normed = self.norm(stream, &layer.attention_norm, to)?;
         let [qkv, output, ..] = &layer.sites;
-        let room = Some(&place.quantised);
-        let sums = &qkv.product(driver, (tokens, &normed), room, &place.sums[0])?;
+        let (normed, room) = (&place.attention_normed, Some(&place.quantised));
+        let sums = &qkv.product(driver, (tokens, normed), room, &place.sums[0])?;
         let out = &place.qkv.slice(0..tokens * qkv.adapters.outputs())?;
         let sums = qkv.sums(tokens, sums, &placed.by_token);
         let (turned, table) = (heads + shared, &self.weights.angles);
@@ -194,43 +205,58 @@ impl Resident {
         driver.launch(&call.launch()?)?;
         let sums = &output.product(driver, (count, mixed), room, &place.sums[1])?;
         let sums = output.sums(count, sums, chosen);
-        driver.launch(&LoraResidual { sums, residual: stream, from, out: attended }.launch()?)
+        self.follow(
+            LoraResidual { sums, residual: stream, from, out: attended },
+            Norm {
+                weight: &layer.forward_norm,
+                rows: &place.forward_normed,
+                scales: &place.forward_scales,
+            },
+        )
     }
 
-    /// out = attended + down(gated(gate_up(norm(attended)))).
+    /// out = attended + down(gated(gate_up(normed))), and the next norm.
     fn go_on(
         &self,
         place: &Place,
         layer: &Layer,
         After { count, chosen, .. }: After<'_>,
         [attended, out]: [&Buffer<f32>; 2],
+        next: Option<Norm<'_>>,
     ) -> Result<()> {
         let driver = &*self.driver;
         let [.., gate_up, down] = &layer.sites;
-        let to = (&place.forward_normed, &place.forward_scales);
-        let normed = self.norm(attended, &layer.forward_norm, to)?;
-        let room = Some(&place.quantised);
-        let sums = &gate_up.product(driver, (count, &normed), room, &place.sums[2])?;
+        let (normed, room) = (&place.forward_normed, Some(&place.quantised));
+        let sums = &gate_up.product(driver, (count, normed), room, &place.sums[2])?;
         let gated = &place.gated.slice(0..count * self.config.inner)?;
         let sums = gate_up.sums(count, sums, chosen);
         driver.launch(&LoraGated { sums, out: gated }.launch()?)?;
         let sums = &down.product(driver, (count, gated), room, &place.sums[3])?;
         let sums = down.sums(count, sums, chosen);
-        driver.launch(&LoraResidual { sums, residual: attended, from: None, out }.launch()?)
+        let call = LoraResidual { sums, residual: attended, from: None, out };
+        match next {
+            Some(next) => self.follow(call, next),
+            None => driver.launch(&call.launch()?),
+        }
     }
 
-    /// Writes the rows, and 1 / √(…) of each, to the beginnings of two buffers.
-    pub(super) fn norm(
-        &self,
-        stream: &Buffer<f32>,
-        weight: &Buffer<f32>,
-        (normed, scales): (&Buffer<Bf16>, &Buffer<f32>),
-    ) -> Result<Buffer<Bf16>> {
-        let shape = NormShape { rows: stream.len() / weight.len(), hidden: weight.len() };
-        let out = normed.slice(0..stream.len())?;
-        let statistics = Some(&scales.slice(0..shape.rows)?);
-        let (epsilon, delta) = (self.config.epsilon, None);
-        let call = RmsNorm { shape, stream, delta, weight, epsilon, out: &out, statistics };
+    /// What a product adds to the stream, and the stream's norm, in one launch.
+    fn follow(&self, call: LoraResidual<'_>, norm: Norm<'_>) -> Result<()> {
+        let (LoraResidual { sums, residual, from, out: x }, Norm { weight, .. }) = (call, norm);
+        let out = &norm.rows.slice(0..x.len())?;
+        let statistics = Some(&norm.scales.slice(0..sums.rows)?);
+        let epsilon = self.config.epsilon;
+        let call = LoraRmsNorm { sums, residual, from, x, weight, epsilon, out, statistics };
+        self.driver.launch(&call.launch()?)
+    }
+
+    /// The stream's norm, of rows that nothing is added to.
+    pub(super) fn norm(&self, x: &Buffer<f32>, norm: Norm<'_>) -> Result<Buffer<Bf16>> {
+        let (weight, epsilon) = (norm.weight, self.config.epsilon);
+        let shape = NormShape { rows: x.len() / weight.len(), hidden: weight.len() };
+        let out = norm.rows.slice(0..x.len())?;
+        let statistics = Some(&norm.scales.slice(0..shape.rows)?);
+        let call = RmsNorm { shape, x, weight, epsilon, out: &out, statistics };
         self.driver.launch(&call.launch()?)?;
         Ok(out)
     }

@@ -1,5 +1,6 @@
 //! What a decoder's passes compute in, on a device.
 
+use super::pass::Norm;
 use crate::device::cuda::kernels::Fp8Rows;
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::error::Result;
@@ -81,6 +82,11 @@ impl Place {
             gated: narrow(*inner)?,
             quantised: size.quantised(driver)?,
         })
+    }
+
+    /// The norm that a layer begins with.
+    pub fn attention_norm<'a>(&'a self, weight: &'a Buffer<f32>) -> Norm<'a> {
+        Norm { weight, rows: &self.attention_normed, scales: &self.attention_scales }
     }
 
     /// One whose parts take turns in the same memory: enough to go forward.

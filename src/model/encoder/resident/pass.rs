@@ -3,10 +3,10 @@
 
 use super::room::{Place, Room};
 use super::{Layer, Placed, Resident};
-use crate::device::cuda::Buffer;
 use crate::device::cuda::kernels::{
-    Dropout, Embed, GroupedAttention, LoraGelu, LoraLinear, LoraResidual, Pool, Pooling,
+    Dropout, Embed, GroupedAttention, LoraGelu, LoraLinear, LoraSums, Pool, Pooling,
 };
+use crate::device::cuda::{Bf16, Buffer};
 use crate::error::Result;
 use crate::model::resident::{Normed, rounded};
 
@@ -17,9 +17,12 @@ impl Resident {
         let (driver, hidden) = (&*self.driver, self.config.hidden);
         let stream = &room.stream.slice(0..placed.tokens.len() * hidden)?;
         self.embed(room, placed, stream)?;
-        for (l, layer) in self.weights.layers.iter().enumerate() {
+        rounded(driver, stream, &room.place(0).rounded[0])?;
+        let layers = &self.weights.layers;
+        for (l, layer) in layers.iter().enumerate() {
+            let next = (l + 1 < layers.len()).then(|| &room.place(l + 1).rounded[0]);
             self.mix(room.place(l), placed, layer, stream)?;
-            self.go_on(room.place(l), placed, layer, stream)?;
+            self.go_on(room.place(l), placed, layer, stream, next)?;
         }
         let out = Buffer::new(driver, placed.texts * hidden)?;
         let (pooling, offsets) = (Pooling::Mean, &placed.offsets);
@@ -42,7 +45,8 @@ impl Resident {
             out: &room.embedded.x.slice(0..stream.len())?,
         };
         self.driver.launch(&embed.launch()?)?;
-        self.norm(&room.embedded, &self.weights.first_norm, stream)
+        let norm = (&self.weights.first_norm, self.config.epsilon);
+        room.embedded.norm(&*self.driver, norm, stream)
     }
 
     /// stream = norm(stream + output(attention(qkv(stream)))).
@@ -58,8 +62,7 @@ impl Resident {
         let queries = heads * self.heads.wide;
         let qkv = &place.qkv.slice(0..rows * 3 * queries)?;
         let mixed = &place.mixed.slice(0..rows * queries)?;
-        let x = &rounded(driver, stream, &place.rounded[0])?;
-        let sums = &qkv_site.product(driver, (rows, x), None, &place.sums[0])?;
+        let sums = &qkv_site.product(driver, (rows, &place.rounded[0]), None, &place.sums[0])?;
         let sums = qkv_site.sums(rows, sums, chosen);
         driver.launch(&LoraLinear { sums, out: qkv }.launch()?)?;
         let statistics = &place.statistics.slice(0..rows * heads)?;
@@ -68,35 +71,39 @@ impl Resident {
         let call = GroupedAttention { paths, scale, qkv, kept, dropout, statistics, out: mixed };
         driver.launch(&call.launch()?)?;
         let sums = &output.product(driver, (rows, mixed), None, &place.sums[1])?;
-        let (sums, out) = (output.sums(rows, sums, chosen), &place.normed[0].x);
-        let out = &out.slice(0..stream.len())?;
-        driver.launch(&LoraResidual { sums, residual: stream, from: None, out }.launch()?)?;
-        self.norm(&place.normed[0], &layer.attention_norm, stream)
+        let norm = (&place.normed[0], &layer.attention_norm);
+        self.follow(output.sums(rows, sums, chosen), norm, stream, Some(&place.rounded[1]))
     }
 
-    /// stream = norm(stream + narrow(gelu(widen(stream)))).
+    /// stream = norm(stream + narrow(gelu(widen(stream)))), also where the next layer reads it.
     fn go_on(
         &self,
         place: &Place,
         placed: &Placed,
         layer: &Layer,
         stream: &Buffer<f32>,
+        next: Option<&Buffer<Bf16>>,
     ) -> Result<()> {
         let (driver, rows) = (&*self.driver, placed.tokens.len());
         let ([.., widen, narrow], chosen) = (&layer.sites, &placed.chosen);
         let active = &place.active.slice(0..rows * self.config.inner)?;
-        let x = &rounded(driver, stream, &place.rounded[1])?;
-        let sums = &widen.product(driver, (rows, x), None, &place.sums[2])?;
+        let sums = &widen.product(driver, (rows, &place.rounded[1]), None, &place.sums[2])?;
         let sums = widen.sums(rows, sums, chosen);
         driver.launch(&LoraGelu { sums, out: active }.launch()?)?;
         let sums = &narrow.product(driver, (rows, active), None, &place.sums[3])?;
-        let (sums, out) = (narrow.sums(rows, sums, chosen), &place.normed[1].x);
-        let out = &out.slice(0..stream.len())?;
-        driver.launch(&LoraResidual { sums, residual: stream, from: None, out }.launch()?)?;
-        self.norm(&place.normed[1], &layer.last_norm, stream)
+        let norm = (&place.normed[1], &layer.last_norm);
+        self.follow(narrow.sums(rows, sums, chosen), norm, stream, next)
     }
 
-    fn norm(&self, from: &Normed, affine: &Buffer<f32>, out: &Buffer<f32>) -> Result<()> {
-        from.norm(&*self.driver, (affine, self.config.epsilon), out)
+    /// stream = norm(stream + what a product adds), in one launch; also as products read it.
+    fn follow(
+        &self,
+        sums: LoraSums<'_>,
+        (normed, affine): (&Normed, &Buffer<f32>),
+        stream: &Buffer<f32>,
+        rounded: Option<&Buffer<Bf16>>,
+    ) -> Result<()> {
+        let norm = (affine, self.config.epsilon);
+        normed.follow(&*self.driver, sums, norm, stream, rounded)
     }
 }
