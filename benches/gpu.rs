@@ -19,9 +19,11 @@
 mod parts;
 
 use parts::cases::{Bench, LARGE};
+use parts::decoder::{self, Scored, Setting};
 use parts::rates::{Rates, cold, flush};
-use parts::table::rates_line;
-use parts::{decoder, families, lists, retriever, search, timeline, training};
+use parts::report::Report;
+use parts::table::{Row, rates_line};
+use parts::{families, lists, retriever, search, timeline, training};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,24 +33,19 @@ use steerage::error::{Error, Result};
 const USAGE: &str =
     "usage: gpu kernels|decoder|training|search FOLDER, or gpu lists FOLDER A B APART";
 
+/// What prompts choose from, and whether weights are in FP8.
+const SCORED: [(&str, (u32, bool)); 4] = [
+    ("base alone", (0, false)),
+    ("one adapter", (1, false)),
+    ("two adapters in turn", (2, false)),
+    ("one adapter, FP8", (1, true)),
+];
+
 fn main() -> ExitCode {
     // Cargo says `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["kernels", folder] => opened(folder).and_then(|device| kernels(&device)),
-        ["decoder", folder] => opened(folder).and_then(scorer),
-        ["training", folder] => opened(folder).and_then(learner),
-        ["search", folder] => opened(folder).and_then(|device| searched(&device)),
-        ["lists", _, here, there, apart] => compared(here, there, apart),
-        _ => Err(Error::Input(USAGE.into())),
-    };
-    let written = done.and_then(|lines| {
-        lines.iter().for_each(|line| println!("{line}"));
-        let file = Path::new(arguments[1]).join(format!("{}.txt", arguments[0]));
-        std::fs::write(&file, lines.join("\n") + "\n").map_err(Error::io("write", &file))
-    });
-    match written {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -57,20 +54,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn opened(folder: &str) -> Result<Nvidia> {
-    let folder = Path::new(folder);
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    Nvidia::open(0, Some(&folder.join("kernels")))
+fn run(arguments: &[&str]) -> Result<()> {
+    let (part, folder) = match arguments {
+        [part @ ("kernels" | "decoder" | "training" | "search"), folder]
+        | [part @ "lists", folder, _, _, _] => (*part, Path::new(folder)),
+        _ => return Err(Error::Input(USAGE.into())),
+    };
+    let report = &Report::new(folder, part)?;
+    if let ["lists", _, here, there, apart] = arguments {
+        compared(report, [here, there], apart)?;
+        return report.end();
+    }
+    let device = Nvidia::open(0, Some(&folder.join("kernels")))?;
+    let rates = measured(report, &device)?;
+    match part {
+        "kernels" => kernels(report, &device, &rates)?,
+        "search" => searched(report, &device, &rates)?,
+        "decoder" => scorer(report, &Arc::new(device), &rates)?,
+        _ => learner(report, &(Arc::new(device) as SharedDriver), &rates)?,
+    }
+    report.end()
 }
 
-/// The device, and what it does in a second.
-fn measured(device: &Nvidia) -> Result<(Rates, Vec<String>)> {
-    let scratch = flush(device)?;
-    let rates = Rates::of(device, &*cold(device, &scratch))?;
+/// Says what the device is, and what it does in a second.
+fn measured(report: &Report, device: &Nvidia) -> Result<Rates> {
     let facts = device.facts()?;
     let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
     let (major, minor) = facts.capability;
-    let first = format!(
+    report.line(&format!(
         "{}, compute capability {major}.{minor}, {} processors at {:.0} MHz at most, {:.1} of \
          {:.1} GiB free",
         facts.name,
@@ -78,117 +89,133 @@ fn measured(device: &Nvidia) -> Result<(Rates, Vec<String>)> {
         facts.clock_hz / 1e6,
         gib(facts.free_bytes),
         gib(facts.total_bytes)
-    );
-    Ok((rates, vec![first, rates_line(&rates)]))
+    ))?;
+    let scratch = flush(device)?;
+    let rates = Rates::of(device, &*cold(device, &scratch))?;
+    report.line(&rates_line(&rates))?;
+    Ok(rates)
 }
 
-fn kernels(device: &Nvidia) -> Result<Vec<String>> {
-    let (rates, mut lines) = measured(device)?;
+fn kernels(report: &Report, device: &Nvidia, rates: &Rates) -> Result<()> {
     let scratch = flush(device)?;
     let clock = cold(device, &scratch);
-    let mut bench = Bench::new(device, &*clock, LARGE);
-    families::all(&mut bench)?;
-    lines.extend(bench.rows.iter().map(|row| row.line(&rates)));
-    Ok(lines)
+    let tell = |row: &Row| report.line(&row.line(rates));
+    let mut bench = Bench { told: &tell, ..Bench::new(device, &*clock, LARGE) };
+    families::ALL.iter().try_for_each(|(name, family)| report.attempt(name, family(&mut bench)))
 }
 
-fn searched(device: &Nvidia) -> Result<Vec<String>> {
-    let (rates, mut lines) = measured(device)?;
+fn searched(report: &Report, device: &Nvidia, rates: &Rates) -> Result<()> {
     let scratch = flush(device)?;
     let clock = cold(device, &scratch);
-    let mut bench = Bench::new(device, &*clock, LARGE);
-    search::run(&mut bench, search::LARGE)?;
-    lines.extend(bench.rows.iter().map(|row| row.line(&rates)));
+    let tell = |row: &Row| report.line(&row.line(rates));
+    let mut bench = Bench { told: &tell, ..Bench::new(device, &*clock, LARGE) };
+    report.attempt("search", search::run(&mut bench, search::LARGE))?;
     let seconds: f64 = bench.rows.iter().map(|row| row.seconds).sum();
     let users = search::LARGE.users as f64;
-    lines.push(format!("{:.1} ms, {:.0} users/s", 1e3 * seconds, users / seconds));
-    Ok(lines)
+    report.line(&format!("{:.1} ms, {:.0} users/s", 1e3 * seconds, users / seconds))
 }
 
-fn scorer(device: Nvidia) -> Result<Vec<String>> {
-    let (rates, mut lines) = measured(&device)?;
-    let device = Arc::new(device);
+fn scorer(report: &Report, device: &Arc<Nvidia>, rates: &Rates) -> Result<()> {
     let setting = decoder::llama_8b();
-    lines.push(format!(
+    report.line(&format!(
         "{} prompts of {} tokens, {} candidates, batches of {} tokens, bf16 unless said; LoRA of \
          rank {} on all seven projections, not merged",
         setting.prompts, setting.tokens, setting.candidates, setting.batch, setting.rank
-    ));
+    ))?;
     let mut base = None;
-    for (name, what) in [
-        ("base alone", (0, false)),
-        ("one adapter", (1, false)),
-        ("two adapters in turn", (2, false)),
-        ("one adapter, FP8", (1, true)),
-    ] {
-        let scored = decoder::score(device.clone(), &setting, what)?;
-        let alone = *base.get_or_insert(scored.seconds);
-        lines.push(format!(
-            "{name:26} {:8.0} tokens/s, {:6.1} prompts/s, {:4.0} TFLOP/s: {:3.0} % of the \
-             bf16 products' rate; {:+.1} % against the base",
-            scored.tokens_per_s,
-            setting.prompts as f64 / scored.seconds,
-            scored.flops_per_s / 1e12,
-            100.0 * scored.flops_per_s / rates.bf16,
-            100.0 * (scored.seconds / alone - 1.0)
-        ));
+    for (name, what) in SCORED {
+        let scored = decoder::score(device.clone(), &setting, what);
+        let said = scored.and_then(|scored| {
+            let alone = *base.get_or_insert(scored.seconds);
+            report.line(&scored_line(name, &setting, rates, (&scored, alone)))?;
+            alike(scored.alike, "a prompt has other bits alone")
+        });
+        report.attempt(name, said)?;
     }
-    let on = decoder::read_on(device.clone(), &setting)?;
-    lines.push(format!(
-        "{:26} {:8.0} tokens/s, {:.2} ms for one of each prompt: {:3.0} % of the bandwidth",
-        "reading on, base alone",
-        setting.prompts as f64 / on.step_seconds,
-        1e3 * on.step_seconds,
-        100.0 * on.step_bytes as f64 / on.step_seconds / rates.bytes
-    ));
-    lines.extend(timeline::lines(&timeline::run(&device, &setting)?));
-    Ok(lines)
+    let name = "reading on, base alone";
+    let said = decoder::read_on(device.clone(), &setting).and_then(|on| {
+        report.line(&format!(
+            "{name:26} {:8.0} tokens/s, {:.2} ms for one of each prompt: {:3.0} % of the bandwidth",
+            setting.prompts as f64 / on.step_seconds,
+            1e3 * on.step_seconds,
+            100.0 * on.step_bytes as f64 / on.step_seconds / rates.bytes
+        ))?;
+        alike(on.alike, "a prompt that was read on has other bits than whole")
+    });
+    report.attempt(name, said)?;
+    let batches = timeline::run(device, &setting);
+    let said = batches.and_then(|batches| {
+        timeline::lines(&batches).iter().try_for_each(|line| report.line(line))
+    });
+    report.attempt("timeline", said)
 }
 
-fn learner(device: Nvidia) -> Result<Vec<String>> {
-    let (rates, mut lines) = measured(&device)?;
+fn scored_line(
+    name: &str,
+    setting: &Setting,
+    rates: &Rates,
+    (scored, alone): (&Scored, f64),
+) -> String {
+    format!(
+        "{name:26} {:8.0} tokens/s, {:6.1} prompts/s, {:4.0} TFLOP/s: {:3.0} % of the bf16 \
+         products' rate; {:+.1} % against the base",
+        scored.tokens_per_s,
+        setting.prompts as f64 / scored.seconds,
+        scored.flops_per_s / 1e12,
+        100.0 * scored.flops_per_s / rates.bf16,
+        100.0 * (scored.seconds / alone - 1.0)
+    )
+}
+
+fn alike(alike: bool, or: &str) -> Result<()> {
+    if alike { Ok(()) } else { Err(Error::Device(or.into())) }
+}
+
+fn learner(report: &Report, device: &SharedDriver, rates: &Rates) -> Result<()> {
     let setting = training::llama_8b_layers();
-    let device: SharedDriver = Arc::new(device);
-    let stepped = training::step(&device, &setting)?;
-    lines.push(format!(
-        "{} prompts of {} tokens, {} layers, LoRA of rank {} on all seven projections: a step of \
-         {:.1} ms, {:.0} tokens/s, {:.0} TFLOP/s: {:.0} % of the products' rate",
-        setting.prompts,
-        setting.tokens,
-        setting.config.layers,
-        setting.rank,
-        1e3 * stepped.seconds,
-        stepped.tokens_per_s,
-        stepped.flops_per_s / 1e12,
-        100.0 * stepped.flops_per_s / rates.bf16
-    ));
+    let said = training::step(device, &setting).and_then(|stepped| {
+        report.line(&format!(
+            "{} prompts of {} tokens, {} layers, LoRA of rank {} on all seven projections: a step \
+             of {:.1} ms, {:.0} tokens/s, {:.0} TFLOP/s: {:.0} % of the products' rate",
+            setting.prompts,
+            setting.tokens,
+            setting.config.layers,
+            setting.rank,
+            1e3 * stepped.seconds,
+            stepped.tokens_per_s,
+            stepped.flops_per_s / 1e12,
+            100.0 * stepped.flops_per_s / rates.bf16
+        ))
+    });
+    report.attempt("a step of adapters", said)?;
     for setting in retriever::settings() {
-        let stepped = retriever::step(&device, &setting)?;
         let scored = match setting.negatives {
             None => "all".to_owned(),
             Some(negatives) => format!("{} of", negatives + 1),
         };
-        lines.push(format!(
-            "SASRec {} wide, {} sequences of {}, {scored} {} items scored: a step of {:.2} ms, \
-             {:.0} positions/s",
+        let name = format!(
+            "SASRec {} wide, {} sequences of {}, {scored} {} items scored",
             setting.config.hidden,
             setting.sequences,
             setting.config.length_max,
-            setting.config.items,
-            1e3 * stepped.seconds,
-            stepped.positions_per_s
-        ));
+            setting.config.items
+        );
+        let said = retriever::step(device, &setting).and_then(|stepped| {
+            let (ms, rate) = (1e3 * stepped.seconds, stepped.positions_per_s);
+            report.line(&format!("{name}: a step of {ms:.2} ms, {rate:.0} positions/s"))
+        });
+        report.attempt(&name, said)?;
     }
-    Ok(lines)
+    Ok(())
 }
 
-fn compared(here: &str, there: &str, apart: &str) -> Result<Vec<String>> {
+fn compared(report: &Report, runs: [&str; 2], apart: &str) -> Result<()> {
     let apart = apart.parse().map_err(|_| Error::Input(USAGE.into()))?;
-    let [here, there] = [here, there].map(|run| lists::read(Path::new(run)));
-    let compared = lists::by_arm(&here?, &there?, apart)?;
-    let lines: Vec<String> = compared.iter().map(|(arm, found)| found.line(arm, apart)).collect();
-    match compared.iter().all(|(_, found)| found.same + found.near == found.lists) {
-        true => Ok(lines),
-        false => Err(Error::Device(lines.join("\n"))),
+    let [here, there] = runs.map(|run| lists::read(Path::new(run)));
+    for (arm, found) in lists::by_arm(&here?, &there?, apart)? {
+        report.line(&found.line(&arm, apart))?;
+        let same = found.same + found.near == found.lists;
+        report.attempt(&arm, alike(same, "lists that are neither the same nor near"))?;
     }
+    Ok(())
 }

@@ -6,7 +6,8 @@
 #   benches/gpu.sh --pack               builds what is carried into target/gpu, 35 MB
 #   benches/gpu.sh FOLDER [PART…]       runs there, and writes everything to FOLDER
 #
-# Parts: check sanitize kernels decoder training search demo peft; all of them if none is named.
+# Parts: check memcheck racecheck kernels decoder training search demo peft; all of them if none is
+# named; none takes more than ten minutes.
 # There is no need of a network, of CUDA's compiler or of Rust where it runs: carry the tree with
 # target/gpu (and STEERAGE_PACK says where else it is). Needed are NVIDIA's driver, and NVRTC and
 # cuBLASLt, of the toolkit or of the wheels nvidia-cuda-nvrtc and nvidia-cublas, whose folders are
@@ -41,10 +42,10 @@ fi
 
 folder=$1
 shift
-parts=${*:-check sanitize kernels decoder training search demo peft}
+parts=${*:-check memcheck racecheck kernels decoder training search demo peft}
 for part in $parts; do
     case $part in
-        check | sanitize | kernels | decoder | training | search | demo | peft) ;;
+        check | memcheck | racecheck | kernels | decoder | training | search | demo | peft) ;;
         *) echo "no part \"$part\": $usage" >&2; exit 2 ;;
     esac
 done
@@ -81,17 +82,19 @@ done
 LD_LIBRARY_PATH=$wheels${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 
-# The tests' files are where the tests were built.
+# The tests' files, and the program that they run, are where the tests were built.
 there=$(cat "$pack/root")
 if [ ! -e "$there" ]; then
     mkdir -p "$(dirname "$there")" && ln -s "$root" "$there"
 fi
+mkdir -p "$there/target/debug"
+[ -e "$there/target/debug/steerage" ] || ln -s "$bin/steerage" "$there/target/debug/steerage"
 
 failed=
 step() { # NAME SECONDS COMMAND...: runs it for so long at most, its words in FOLDER/NAME.log
     name=$1 most=$2 begun=$(date +%s)
     shift 2
-    timeout "$most" "$@" > "$folder/$name.log" 2>&1
+    timeout -k 10 "$most" "$@" > "$folder/$name.log" 2>&1
     status=$?
     echo "$name: exit $status, $(($(date +%s) - begun)) s" | tee -a "$folder/steps.txt"
     [ $status -eq 0 ] || { failed="$failed $name"; tail -n 5 "$folder/$name.log"; }
@@ -103,40 +106,49 @@ demo() { # NAME DEVICE: the demo's lists as a run of that name
         --set "run.root=\"$folder/runs\"" --set "name=\"lists-$1\"" --set "device=\"$2\""
 }
 
-# Each case in a process of its own: a device that failed stays so for as long as the process.
-each='it=$1; shift; bad=0; all=0
-for test in $("$it" cuda:: --list | sed -n "s/: test\$//p"); do
+# Each case in a process of its own, since a device that failed stays so for as long as the process,
+# and for a minute at most (whole jobs for three), since a kernel may wait forever. First the wrapped
+# instructions: where these are wrong everything is.
+each='it=$1 only=$2; shift 2; bad=0; all=0
+list() { "$it" cuda:: --list | sed -n "s/: test\$//p" | grep -E "$only"; }
+for test in $(list | grep -E "wrappers|bulk") $(list | grep -vE "wrappers|bulk"); do
+    case $test in *::jobs::* | *::meanwhile::*) most=180 ;; *) most=60 ;; esac
     all=$((all + 1))
-    "$@" "$it" --exact "$test" || { bad=$((bad + 1)); echo "FAILED $test"; }
+    timeout -k 5 "$most" "$@" "$it" --exact "$test" || { bad=$((bad + 1)); echo "FAILED $test"; }
 done
 echo "$bad of $all cases failed"
 [ $all -gt 0 ] && [ $bad -eq 0 ]'
+
+# Those of which each kernel is a part, for tools that take a hundred times as long.
+kernels='::(attention|backward|bulk|lora|lora_norms|losses|norms|retrieving|search|wrappers)::'
+
+cases() { # NAME PATTERN COMMAND...: the cases whose names have it, each run by the command
+    name=$1 only=$2
+    shift 2
+    step "$name" 560 env REQUIRE_CUDA=1 KERNELS_FOLDER="$folder/kernels" \
+        sh -c "$each" sh "$bin/it" "$only" "$@"
+}
 
 {
     date -u +%Y-%m-%dT%H:%MZ
     echo "commit $(cat "$pack/commit")"
     echo "$devices"
-    "$bin/steerage" doctor
+    for lib in $(echo "$LD_LIBRARY_PATH" | tr : ' '); do
+        ls -d "$lib"/libnvrtc.so.* "$lib"/libcublasLt.so.* 2>/dev/null
+    done
+    timeout -k 5 60 "$bin/steerage" doctor
 } > "$folder/machine.txt" 2>&1
-: > "$folder/steps.txt"
+head -n 1 "$folder/machine.txt" >> "$folder/steps.txt"
 
 for part in $parts; do
     case $part in
-        check) # every kernel, and a decoder, against its definition
-            export REQUIRE_CUDA=1 KERNELS_FOLDER="$folder/kernels"
-            step check 540 sh -c "$each" sh "$bin/it"
-            unset REQUIRE_CUDA ;;
-        sanitize)
-            export REQUIRE_CUDA=1 KERNELS_FOLDER="$folder/kernels"
+        check) cases check . ;; # every kernel, and a decoder, against its definition
+        memcheck | racecheck)
             if command -v compute-sanitizer >/dev/null; then
-                for tool in memcheck racecheck; do
-                    step "sanitize-$tool" 400 sh -c "$each" sh "$bin/it" \
-                        compute-sanitizer --tool "$tool" --error-exitcode 9
-                done
+                cases "$part" "$kernels" compute-sanitizer --tool "$part" --error-exitcode 9
             else
-                echo "sanitize: compute-sanitizer is not here" | tee -a "$folder/steps.txt"
-            fi
-            unset REQUIRE_CUDA ;;
+                echo "$part: compute-sanitizer is not here" | tee -a "$folder/steps.txt"
+            fi ;;
         kernels | decoder | training | search) step "$part" 400 "$bin/gpu" "$part" "$folder" ;;
         demo)
             if demo cpu cpu && demo cuda cuda:0; then
@@ -156,5 +168,5 @@ echo
 for name in machine kernels decoder training peft search lists steps; do
     [ -e "$folder/$name.txt" ] && { echo "== $name"; cat "$folder/$name.txt"; }
 done
-grep -h 'cases failed$\|^FAILED' "$folder"/check.log "$folder"/sanitize-*.log 2>/dev/null
+grep -h 'cases failed$\|^FAILED' "$folder"/*check.log 2>/dev/null
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

@@ -33,17 +33,23 @@ DEVICE void group_mix(AttentionSums<WIDTH>& sums, const float (&p)[8][4],
         const float(&of)[4] = p[i / 4 * 2 + i % 4 / 2];
         left[i / 4][i % 4] = pack_bf16(of[i % 2 * 2], of[i % 2 * 2 + 1]);
     }
+    auto& out = reinterpret_cast<GroupSums<WIDTH>&>(sums.out).out;
+#pragma unroll
+    for (int half = 0; half < WIDTH / 64; half++) group_hold(out[half]);
     group_fence();
+    u64 rows = swizzled(values.half(0));
 #pragma unroll
     for (int half = 0; half < WIDTH / 64; half++) {
-        auto& out = reinterpret_cast<GroupSums<WIDTH>&>(sums.out).out[half];
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            group_multiply_columns(out, left[k], values.half(half) + k * 16 * 64);
+            group_multiply_columns(out[half], left[k], further(rows, (half * 64 + k * 16) * 64));
         }
     }
     group_commit();
     GROUP_WAIT(0);
+    group_hold(left);
+#pragma unroll
+    for (int half = 0; half < WIDTH / 64; half++) group_hold(out[half]);
 }
 
 // `come` is where bulk copies of a step's keys and values tell that they have come.
@@ -110,8 +116,10 @@ DEVICE void grouped_attention_hopper(const TensorMap& map, const bf16* qkv, cons
         bool comes_in_bulk = in_bulk;
         // What came by 16 bytes for this step has come, for everybody; and nobody is still at the
         // tiles of the one before.
-        ASYNC_WAIT(0);
-        SHARED_FENCE();
+        if (step == 0 || !comes_in_bulk) { // to begin with, the queries
+            ASYNC_WAIT(0);
+            SHARED_FENCE();
+        }
         BLOCK_BARRIER();
         if (step + 1 < steps) in_bulk = bring(memory, map, with, step + 1, segment);
         async_commit();

@@ -78,26 +78,32 @@ DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u
         "+f"(sums[5][1]), "+f"(sums[5][2]), "+f"(sums[5][3]), "+f"(sums[6][0]), \
         "+f"(sums[6][1]), "+f"(sums[6][2]), "+f"(sums[6][3]), "+f"(sums[7][0]), \
         "+f"(sums[7][1]), "+f"(sums[7][2]), "+f"(sums[7][3])
+// To the compiler, sums are there when the product is told. Before the fence, and after the wait,
+// this keeps what uses the registers on its side.
+DEVICE void group_hold(float (&sums)[8][4]) { asm volatile("" : GROUP_SUMS(sums)::"memory"); }
+DEVICE void group_hold(u32 (&left)[4][4]) {
+#pragma unroll
+    for (int i = 0; i < 16; i++) asm volatile("" : "+r"(left[i / 4][i % 4])::"memory");
+}
+
 #define GROUP_PRODUCT \
     "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " \
     "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
     "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
 
-// sums (64, 64) += left (64, 16) · right (64, 16)ᵀ, rows of both in shared memory. A warp has 16 of
-// the rows, of which lane l, g = l / 4, t = l % 4, holds row g at columns 8n + 2t, 8n + 2t + 1 in
-// sums[n][0], sums[n][1], and row g + 8 in the next two.
-DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* right) {
-    HOPPER(GROUP_PRODUCT "%32, %33, 1, 1, 1, 0, 0;"
-           : GROUP_SUMS(sums)
-           : "l"(swizzled(left)), "l"(swizzled(right)));
+// sums (64, 64) += left (64, 16) · right (64, 16)ᵀ, rows of both in shared memory where
+// descriptor.cuh says. A warp has 16 of the rows, of which lane l, g = l / 4, t = l % 4, holds row
+// g at columns 8n + 2t, 8n + 2t + 1 in sums[n][0], sums[n][1], and row g + 8 in the next two.
+DEVICE void group_multiply(float (&sums)[8][4], u64 left, u64 right) {
+    HOPPER(GROUP_PRODUCT "%32, %33, 1, 1, 1, 0, 0;" : GROUP_SUMS(sums) : "l"(left), "l"(right));
 }
 
 // sums (64, 64) += left (64, 16) · right (16, 64), left as in `multiply`, right's rows in shared
 // memory.
-DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], const bf16* right) {
+DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], u64 right) {
     HOPPER(GROUP_PRODUCT "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
            : GROUP_SUMS(sums)
-           : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(swizzled(right)));
+           : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
 }
 
 #else

@@ -8,6 +8,8 @@
 #define METHOD __device__ __forceinline__
 // A kernel that is launched with at most this many threads a block.
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// One of which a multiprocessor need not have two blocks: the compiler may take all registers.
+#define KERNEL_ALONE(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 // What a launch asks for, shared by a block; there is one of it.
 #define LAUNCH_MEMORY(name) extern __shared__ __align__(1024) u8 name[]
 // An array shared by a block.

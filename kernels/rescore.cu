@@ -18,19 +18,28 @@
 
 constexpr int HALF_WARP = 16;
 constexpr int RESCORE_ITEMS = 8; // of half a warp, side by side: what it waits for is memory
+constexpr int RESCORE_STEPS = 4; // coordinates of each that a lane asks for before it adds any
 
 // The scores of this half of a warp's items: each lane adds the coordinates of its number, and the
 // lanes are added in halves.
 DEVICE void exact_scores(float (&scores)[RESCORE_ITEMS], const float* user,
                          const float* const (&items)[RESCORE_ITEMS], u32 width) {
     for (int i = 0; i < RESCORE_ITEMS; i++) scores[i] = 0.0f;
-    for (u32 c = lane_of_thread() % HALF_WARP; c < width; c += HALF_WARP) {
-        float x = user[c], y[RESCORE_ITEMS];
+    u32 lane = lane_of_thread() % HALF_WARP;
+    for (u32 first = lane; first < width; first += RESCORE_STEPS * HALF_WARP) {
+        float x[RESCORE_STEPS], y[RESCORE_STEPS][RESCORE_ITEMS];
 #pragma unroll
-        for (int i = 0; i < RESCORE_ITEMS; i++) y[i] = items[i][c];
+        for (int step = 0; step < RESCORE_STEPS; step++) {
+            u32 c = first + step * HALF_WARP;
+            bool there = c < width; // a sum stays what it is when zeros are added
+            x[step] = there ? user[c] : 0.0f;
 #pragma unroll
-        for (int i = 0; i < RESCORE_ITEMS; i++) {
-            scores[i] = add_rounded(scores[i], multiply_rounded(x, y[i]));
+            for (int i = 0; i < RESCORE_ITEMS; i++) y[step][i] = there ? items[i][c] : 0.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < RESCORE_STEPS * RESCORE_ITEMS; i++) {
+            int step = i / RESCORE_ITEMS, of = i % RESCORE_ITEMS;
+            scores[of] = add_rounded(scores[of], multiply_rounded(x[step], y[step][of]));
         }
     }
     for (int flip = HALF_WARP / 2; flip > 0; flip /= 2) {

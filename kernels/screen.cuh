@@ -77,30 +77,45 @@ DEVICE void copy_tile(AttentionTile<WIDTH>& to, const bf16* from, u32 first, u32
     }
 }
 
-// An item has come near a user's bar.
-DEVICE void pass(const Screen& with, u32 user, u32 item) {
-    if (user >= with.user_count || item >= with.item_count) return;
-    if (with.barred && with.barred[item / 32] >> item % 32 & 1) return;
-    u32 before = atomic_add(with.counts + user, 1);
-    if (before < with.capacity) with.passed[(u64)user * with.capacity + before] = item;
+// The item of a tile's score of a lane, in the layout of `multiply`.
+DEVICE u32 item_of(u32 tile, int i) {
+    return tile * ATTENTION_TILE + i / 2 * 8 + lane_of_thread() % 4 * 2 + i % 2;
 }
 
-// The tile's items that come near the bars of a lane's two users, in the layout of `multiply`.
-DEVICE void pass_all(const Screen& with, const float (&scores)[8][4], const u32 (&user)[2],
-                     const float (&least)[2], u32 tile) {
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        bool any = false;
-#pragma unroll
-        for (int i = 0; i < 16; i++) any |= !(scores[i / 2][2 * r + i % 2] < least[r]);
-        if (!any) continue; // nearly always
-#pragma unroll
-        for (int i = 0; i < 16; i++) {
-            if (scores[i / 2][2 * r + i % 2] < least[r]) continue;
-            u32 column = i / 2 * 8 + lane_of_thread() % 4 * 2 + i % 2;
-            pass(with, user[r], tile * ATTENTION_TILE + column);
-        }
+// Items have come near a user's bar: bit i for the item of score i. They are counted together,
+// since everybody counts in the same place.
+DEVICE void pass(const Screen& with, u32 user, u32 tile, u32 near) {
+    if (near == 0 || user >= with.user_count) return;
+    for (u32 left = near; left != 0; left &= left - 1) {
+        int i = lowest_bit(left);
+        u32 item = item_of(tile, i);
+        bool there = item < with.item_count;
+        if (there && with.barred) there = (with.barred[item / 32] >> item % 32 & 1) == 0;
+        if (!there) near &= ~(1u << i);
     }
+    if (near == 0) return;
+    u32 place = atomic_add(with.counts + user, count_bits(near));
+    for (; near != 0 && place < with.capacity; near &= near - 1, place++) {
+        with.passed[(u64)user * with.capacity + place] = item_of(tile, lowest_bit(near));
+    }
+}
+
+// The tile's items that come near the bars of a lane's two users, the second eight after the first,
+// in the layout of `multiply`.
+DEVICE void pass_all(const Screen& with, const float (&scores)[8][4], u32 user,
+                     const float (&least)[2], u32 tile) {
+    bool any = false;
+#pragma unroll
+    for (int i = 0; i < 32; i++) any |= !(scores[i / 4][i % 4] < least[i % 4 / 2]);
+    if (!any) return; // nearly always: this is one instruction for a score
+    u32 near = 0; // the second user's in the upper half
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        int bit = i % 4 / 2 * 16 + i / 4 * 2 + i % 2;
+        near |= (u32)!(scores[i / 4][i % 4] < least[i % 4 / 2]) << bit;
+    }
+#pragma unroll 1
+    for (u32 r = 0; r < 2; r++) pass(with, user + 8 * r, tile, near >> 16 * r & 0xffff);
 }
 
 // `units.begin` comes after this thread's copies of users; `bring` begins to copy a tile, if it is
@@ -112,13 +127,13 @@ DEVICE void screen(const Screen& with, Units units) {
     auto& memory = *reinterpret_cast<ScreenMemory<WIDTH>*>(bytes);
     u32 groups = blockDim.x / ATTENTION_THREADS, group = threadIdx.x / ATTENTION_THREADS;
     u32 first_user = blockIdx.x * groups * ATTENTION_TILE;
-    u32 user[2];
+    u32 user = first_user + warp_of_thread() * 16 + lane_of_thread() / 4;
     float bar[2], margin[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        user[r] = first_user + warp_of_thread() * 16 + lane_of_thread() / 4 + 8 * r;
-        u32 at = min(user[r], with.user_count - 1);
+        u32 at = min(user + 8 * r, with.user_count - 1);
         bar[r] = with.first == 0 ? float_of(0xff800000) : with.bars[at] - SCREEN_LEAST;
+        if (user + 8 * r >= with.user_count) bar[r] = float_of(0x7f800000); // nobody
         margin[r] = with.margins[at];
     }
     for (u32 g = 0; g < groups; g++) {

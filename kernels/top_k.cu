@@ -118,9 +118,8 @@ top_k_bf16(const bf16* __restrict__ users, const bf16* __restrict__ items,
     top_k(users, items, with, found);
 }
 
-KERNEL(TOP_K_THREADS)
-top_k_merge(const u64* __restrict__ found, u32* __restrict__ lists, float* __restrict__ scores,
-            u32 users, u32 candidates, u32 k, u32 room) {
+DEVICE void merge(const u64* found, u32* lists, float* scores, u32 users, u32 candidates, u32 k,
+                  u32 room) {
     LAUNCH_MEMORY(bytes);
     u32 user = blockIdx.x * TOP_K_USERS + warp_of_thread();
     if (user >= users) return;
@@ -135,4 +134,10 @@ top_k_merge(const u64* __restrict__ found, u32* __restrict__ lists, float* __res
         lists[(u64)user * k + i] = there ? id_of(best.keys[i]) : NONE;
         scores[(u64)user * k + i] = there ? score_of(best.keys[i]) : float_of(0x7fc00000);
     }
+}
+
+KERNEL(TOP_K_THREADS)
+top_k_merge(const u64* __restrict__ found, u32* __restrict__ lists, float* __restrict__ scores,
+            u32 users, u32 candidates, u32 k, u32 room) {
+    merge(found, lists, scores, users, candidates, k, room);
 }

@@ -66,14 +66,20 @@ wrapped_group(const bf16* __restrict__ left, const bf16* __restrict__ right,
     u32 parts[4][4];
 #pragma unroll
     for (int k = 0; k < 4; k++) load_left(parts[k], tiles[0], warp_of_thread() * 16, k);
+    group_hold(rows);
+    group_hold(columns);
     group_fence();
+    u64 a = swizzled(tiles[0].half(0)), b = swizzled(tiles[1].half(0));
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        group_multiply(rows, tiles[0].half(0) + k * 16, tiles[1].half(0) + k * 16);
-        group_multiply_columns(columns, parts[k], tiles[1].half(0) + k * 16 * 64);
+        group_multiply(rows, further(a, k * 16), further(b, k * 16));
+        group_multiply_columns(columns, parts[k], further(b, k * 16 * 64));
     }
     group_commit();
     GROUP_WAIT(0);
+    group_hold(parts);
+    group_hold(rows);
+    group_hold(columns);
     put_group(out, rows);
     put_group(out + 64 * 64, columns);
 }

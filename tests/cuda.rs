@@ -69,6 +69,9 @@ impl Driver for Device {
     fn has_group_products(&self) -> bool {
         self.driver().has_group_products()
     }
+    fn processors(&self) -> usize {
+        self.driver().processors()
+    }
     fn has_fp8(&self) -> bool {
         self.driver().has_fp8()
     }
@@ -91,6 +94,13 @@ impl Device {
             return Some(Device::Nvidia(nvidia()));
         }
         Emulator::start(order, without).map(Device::Emulated)
+    }
+
+    /// Where it is emulated: says that it has so many multiprocessors.
+    pub fn with_processors(&self, count: usize) {
+        if let Device::Emulated(emulator) = self {
+            emulator.set_processors(count);
+        }
     }
 
     /// Whether it has Hopper's products, which an emulated one has, or has not, as it is told.

@@ -6,6 +6,7 @@ mod parts;
 use crate::cuda::{Device, Order};
 use parts::cases::{Bench, TINY};
 use parts::rates::Rates;
+use parts::report::Report;
 use parts::table::{Row, Unit};
 use parts::{decoder, families, lists, retriever, search, timeline, training};
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 use steerage::device::cuda::{KERNELS, SharedDriver};
-use steerage::error::Result;
+use steerage::error::{Error, Result};
 use steerage::model::retriever::RetrieverConfig;
 use steerage::store::part::lists::ListRow;
 use steerage::types::Key;
@@ -36,7 +37,9 @@ fn every_kernel_is_timed() {
             continue;
         }
         let mut bench = Bench::new(&device, &by_hand, TINY);
-        families::all(&mut bench).unwrap();
+        for (name, family) in families::ALL {
+            family(&mut bench).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
         for row in &bench.rows {
             assert!(row.seconds > 0.0 && row.bytes > 0.0, "{row:?}");
         }
@@ -54,10 +57,10 @@ fn a_drawn_decoder_is_scored_and_a_search_compared() {
     let device = Arc::new(device);
     for what in [(0, false), (1, false), (2, false), (1, true)] {
         let scored = decoder::score(device.clone(), &decoder::tiny(), what).unwrap();
-        assert!(scored.tokens_per_s > 0.0 && scored.flops_per_s > 0.0);
+        assert!(scored.tokens_per_s > 0.0 && scored.flops_per_s > 0.0 && scored.alike);
     }
     let on = decoder::read_on(device, &decoder::tiny()).unwrap();
-    assert!(on.step_seconds > 0.0 && on.step_bytes > 0);
+    assert!(on.step_seconds > 0.0 && on.step_bytes > 0 && on.alike);
     let mut bench = Bench::new(&other, &by_hand, TINY);
     search::run(&mut bench, search::TINY).unwrap();
     assert_eq!(bench.rows.len(), 1);
@@ -176,6 +179,47 @@ fn neighbours_may_swap_that_are_near() {
     let line = arms[0].1.line("a", 0.02);
     assert!(line.starts_with("a ") && line.contains("1 lists: 1 the same, 0 with"), "{line}");
     assert!(lists::by_arm(&here, &lists::Lists::new(), 0.0).is_err());
+}
+
+#[test]
+fn what_was_found_before_a_failure_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = Report::new(folder.path(), "kernels").unwrap();
+    let written = || std::fs::read_to_string(folder.path().join("kernels.txt")).unwrap();
+    report.line("one").unwrap();
+    assert_eq!(written(), "one\n");
+    report.end().unwrap();
+    report.attempt("two", Ok(())).unwrap();
+    report.attempt("three", Err(Error::Device("it is gone".into()))).unwrap();
+    report.line("four").unwrap();
+    assert_eq!(written(), "one\nFAILED: three: it is gone\nfour\n");
+    let said = report.end().unwrap_err().to_string();
+    assert!(said.contains("1 failed") && said.contains("kernels.txt"), "{said}");
+}
+
+/// With a program in place of the cases, of which one hangs and one fails.
+#[test]
+fn the_script_goes_on_after_a_case_that_hangs() {
+    let script = include_str!("../benches/gpu.sh");
+    let each = script.split("each='").nth(1).unwrap().split("'\n").next().unwrap();
+    let each = each.replace("most=60", "most=1");
+    let folder = tempfile::tempdir().unwrap();
+    let it = folder.path().join("it");
+    let program = "case $* in *--list) for case in a::hangs b::fails bulk::first c::last; do echo \
+                   cuda::$case: test; done ;; *hangs) sleep 60 ;; *fails) exit 3 ;; *) echo $*; \
+                   esac\n";
+    std::fs::write(&it, format!("#!/bin/sh\n{program}")).unwrap();
+    std::fs::set_permissions(&it, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |only: &str| {
+        let ran = Command::new("sh").args(["-c", &each, "sh", it.to_str().unwrap(), only]).output();
+        let ran = ran.unwrap();
+        (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let said = "--exact cuda::bulk::first\nFAILED cuda::a::hangs\nFAILED cuda::b::fails\n--exact \
+                cuda::c::last\n2 of 4 cases failed\n";
+    assert_eq!(run("."), (false, said.into()));
+    assert_eq!(run("c::last"), (true, "--exact cuda::c::last\n0 of 1 cases failed\n".into()));
+    assert_eq!(run("none"), (false, "0 of 0 cases failed\n".into()));
 }
 
 #[test]

@@ -78,7 +78,10 @@ pub struct Bench<'a> {
     pub clock: &'a Clock<'a>,
     pub sizes: Sizes,
     pub rows: Vec<Row>,
-    seed: u64,
+    /// Who is told of each row when it is there.
+    pub told: &'a dyn Fn(&Row) -> Result<()>,
+    /// Of the numbers that look random.
+    pub seed: u64,
 }
 
 /// What a launch must do at least.
@@ -105,7 +108,13 @@ pub fn computes(flops: f64, unit: Unit) -> Work {
 
 impl<'a> Bench<'a> {
     pub fn new(driver: &'a dyn Driver, clock: &'a Clock<'a>, sizes: Sizes) -> Self {
-        Self { driver, clock, sizes, rows: Vec::new(), seed: 0 }
+        Self { driver, clock, sizes, rows: Vec::new(), told: &|_| Ok(()), seed: 0 }
+    }
+
+    fn push(&mut self, row: Row) -> Result<()> {
+        (self.told)(&row)?;
+        self.rows.push(row);
+        Ok(())
     }
 
     /// Numbers that look random.
@@ -157,8 +166,7 @@ impl<'a> Bench<'a> {
         let seconds = median_after(self.clock, self.sizes.repeat, &mut prepare, run)?;
         let (kernel, note) = (launch.kernel().name, note.to_owned());
         let Work { flops, unit, .. } = work;
-        self.rows.push(Row { kernel, note, seconds, bytes, flops, unit });
-        Ok(())
+        self.push(Row { kernel, note, seconds, bytes, flops, unit })
     }
 
     /// Times launches that belong together.
@@ -172,7 +180,6 @@ impl<'a> Bench<'a> {
         let seconds = median(self.clock, self.sizes.repeat, run)?;
         let Work { bytes, flops, unit } = work;
         let (note, bytes) = (note.to_owned(), bytes.unwrap_or(0) as f64);
-        self.rows.push(Row { kernel: name, note, seconds, bytes, flops, unit });
-        Ok(())
+        self.push(Row { kernel: name, note, seconds, bytes, flops, unit })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 use steerage::device::cuda::SharedDriver;
 use steerage::device::shape::GroupedShape;
-use steerage::error::{Error, Result};
+use steerage::error::Result;
 use steerage::model::decoder::{
     Ask, DecoderConfig, Drawn, KeyValues, Projection, Prompt, Resident, Rope,
 };
@@ -66,13 +66,15 @@ pub struct Scored {
     pub seconds: f64,
     pub tokens_per_s: f64,
     pub flops_per_s: f64,
+    /// Whether a prompt has the same bits alone as among the others.
+    pub alike: bool,
 }
 
 /// Scores prompts with so many adapters, which prompts choose in turn; the projections in FP8 or in
 /// bf16.
 ///
 /// # Errors
-/// If the device fails; if a prompt has other bits alone than among the others.
+/// If the device fails.
 pub fn score(
     driver: SharedDriver,
     setting: &Setting,
@@ -86,10 +88,7 @@ pub fn score(
     let together = decoder.logits(&prompts, &labels)?;
     let last = prompts.len() - 1;
     let alone = decoder.logits(&prompts[last..], &labels)?;
-    let same = alone.iter().zip(&together[last * candidates..]);
-    if !same.into_iter().all(|(a, b)| a.to_bits() == b.to_bits()) {
-        return Err(Error::Device("a prompt has other bits alone".into()));
-    }
+    let alike = are_alike(&alone, &together[last * candidates..]);
     let mut seconds = Vec::new();
     for _ in 0..*repeat {
         let start = Instant::now();
@@ -100,7 +99,12 @@ pub fn score(
     let seconds = seconds[seconds.len() / 2];
     let tokens = (setting.prompts * setting.tokens) as f64;
     let flops_per_s = flops(setting) / seconds;
-    Ok(Scored { seconds, tokens_per_s: tokens / seconds, flops_per_s })
+    Ok(Scored { seconds, tokens_per_s: tokens / seconds, flops_per_s, alike })
+}
+
+/// Of as many logits as the first ones are.
+fn are_alike(a: &[f32], b: &[f32]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
 /// Steps of one token each.
@@ -113,12 +117,14 @@ pub struct ReadOn {
     pub step_seconds: f64,
     /// What a step cannot do without reading: the weights, and what is kept of the prompts.
     pub step_bytes: usize,
+    /// Whether a prompt that was read on has the bits of one that is read whole.
+    pub alike: bool,
 }
 
 /// Reads prompts, keeps that, and goes on token by token.
 ///
 /// # Errors
-/// If the device fails; if a prompt has other bits when it is read whole.
+/// If the device fails.
 pub fn read_on(driver: SharedDriver, setting: &Setting) -> Result<ReadOn> {
     let Setting { config, candidates, batch, tokens, .. } = setting;
     let token_bytes = 4 * config.layers * config.shared * config.width.next_multiple_of(64);
@@ -142,14 +148,12 @@ pub fn read_on(driver: SharedDriver, setting: &Setting) -> Result<ReadOn> {
         }
     }
     let whole = decoder.logits(&prompts[..1], &labels)?;
-    if !whole.iter().zip(&last).all(|(a, b)| a.to_bits() == b.to_bits()) {
-        return Err(Error::Device("a prompt that was read on has other bits than whole".into()));
-    }
+    let alike = are_alike(&whole, &last);
     seconds.sort_by(f64::total_cmp);
     let size = |part: &Projection| part.shape(config).iter().product::<usize>();
     let weights = 2 * config.layers * Projection::ALL.iter().map(size).sum::<usize>();
     let step_bytes = weights + setting.prompts * (tokens + STEPS / 2) * token_bytes;
-    Ok(ReadOn { step_seconds: seconds[seconds.len() / 2], step_bytes })
+    Ok(ReadOn { step_seconds: seconds[seconds.len() / 2], step_bytes, alike })
 }
 
 /// Tokens that look random, none shared.

@@ -15,25 +15,31 @@ use steerage::device::cuda::{Bf16, Buffer};
 use steerage::device::shape::{GatedShape, GroupedShape, NormShape};
 use steerage::error::Result;
 
-/// Times every kernel.
-pub fn all(bench: &mut Bench<'_>) -> Result<()> {
-    rows(bench)?;
-    super::products::all(bench)?;
+/// Times some kernels.
+pub type Family = fn(&mut Bench<'_>) -> Result<()>;
+
+/// All of them, by what they are about.
+pub const ALL: [(&str, Family); 11] = [
+    ("rows", rows),
+    ("products", super::products::all),
+    ("attention", all_attention),
+    ("ends", ends),
+    ("norms", norms),
+    ("retrieving", super::retrieving::all),
+    ("search in f32", |bench| search::<f32>(bench, "f32")),
+    ("search in bf16", |bench| search::<Bf16>(bench, "bf16")),
+    ("screen of width 64", |bench| super::search::rounds(bench, 64)),
+    ("screen of width 128", |bench| super::search::rounds(bench, 128)),
+    ("optimiser", optimiser),
+];
+
+fn all_attention(bench: &mut Bench<'_>) -> Result<()> {
     for width in [64, 128] {
         attention(bench, width, Queries::All, 0.0)?;
         attention(bench, width, Queries::All, 0.2)?;
     }
     attention(bench, 128, Queries::Last, 0.0)?;
-    reading_on(bench, 128)?;
-    ends(bench)?;
-    norms(bench)?;
-    super::retrieving::all(bench)?;
-    search::<f32>(bench, "f32")?;
-    search::<Bf16>(bench, "bf16")?;
-    for width in [64, 128] {
-        super::search::rounds(bench, width)?;
-    }
-    optimiser(bench)
+    reading_on(bench, 128)
 }
 
 /// What turns a decoder's rows into others.

@@ -7,6 +7,7 @@ pub mod families;
 pub mod lists;
 pub mod products;
 pub mod rates;
+pub mod report;
 pub mod retriever;
 pub mod retrieving;
 pub mod search;

@@ -116,7 +116,7 @@ impl Drawn {
             lists: &self.lists,
             scores: &self.scores,
         };
-        call.launches(driver.has_group_products())
+        call.launches(driver)
     }
 
     /// That some lists are the definition's, bit for bit.

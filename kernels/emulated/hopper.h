@@ -71,13 +71,13 @@ inline void mbarrier_wait(Site& site, const u64* barrier, u32 parity) {
 
 inline void group_wait(Site& site, size_t sets) {
     auto& waiting = current->sets;
-    meet_warp("group_wait");
+    meet_group("group_wait");
     if (left_out(site)) return;
     while (waiting.size() > sets) {
         for (const auto& product : waiting.front()) product();
         waiting.erase(waiting.begin());
     }
-    meet_warp("group_wait, done");
+    meet_group("group_wait, done");
 }
 
 // Where the 128-byte swizzle puts what would lie at an address.
@@ -123,9 +123,9 @@ inline void multiply_later(std::function<void()> product) {
 
 } // namespace emulated
 
-DEVICE void group_fence() { emulated::meet_warp("group_fence"); }
+DEVICE void group_fence() { emulated::meet_group("group_fence"); }
 DEVICE void group_commit() {
-    emulated::meet_warp("group_commit");
+    emulated::meet_group("group_commit");
     emulated::current->sets.push_back(std::move(emulated::current->products));
     emulated::current->products.clear();
 }
@@ -157,9 +157,12 @@ DEVICE void bulk_copy(void* shared, const TensorMap& map, u32 column, u32 row, u
     }
 }
 
-DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* right) {
-    emulated::meet_warp("group_multiply");
-    emulated::GroupOperand a(swizzled(left)), b(swizzled(right));
+DEVICE void group_hold(float (&)[8][4]) {}
+DEVICE void group_hold(u32 (&)[4][4]) {}
+
+DEVICE void group_multiply(float (&sums)[8][4], u64 left, u64 right) {
+    emulated::meet_group("group_multiply");
+    emulated::GroupOperand a(left), b(right);
     a.expect(64, 16);
     b.expect(64, 16);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
@@ -174,15 +177,16 @@ DEVICE void group_multiply(float (&sums)[8][4], const bf16* left, const bf16* ri
             sums[i / 4][i % 4] += sum;
         }
     });
-    emulated::meet_warp("group_multiply, begun");
+    emulated::meet_group("group_multiply, begun");
 }
 
-DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], const bf16* right) {
+DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], u64 right) {
     struct Operand {
         u32 a[4];
     } mine{{left[0], left[1], left[2], left[3]}};
     auto slots = emulated::exchange(mine, "group_multiply_columns");
-    emulated::GroupOperand b(swizzled(right));
+    emulated::meet_group("group_multiply_columns");
+    emulated::GroupOperand b(right);
     b.expect(16, 64);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
     float rows[2][16]; // of what the lanes of this row hold
@@ -201,5 +205,5 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], co
             sums[i / 4][i % 4] += sum;
         }
     });
-    emulated::meet_warp("group_multiply_columns, begun");
+    emulated::meet_group("group_multiply_columns, begun");
 }

@@ -9,6 +9,7 @@
 #define DEVICE static inline __attribute__((unused))
 #define METHOD inline
 #define KERNEL(threads) extern "C" void
+#define KERNEL_ALONE(threads) extern "C" void
 #define __restrict__ __restrict
 #define threadIdx (emulated::current->index)
 #define blockIdx (emulated::block->index)

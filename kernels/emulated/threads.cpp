@@ -57,6 +57,7 @@ static void make_threads(Block& now, u8* stacks) {
     u32 count = now.size.x * now.size.y * now.size.z;
     now.threads.resize(count);
     now.warps.resize((count + WARP - 1) / WARP);
+    now.groups.resize((now.warps.size() + GROUP_WARPS - 1) / GROUP_WARPS);
     now.left = now.meeting.expected = count;
     for (u32 i = 0; i < count; i++) {
         Thread& thread = now.threads[i];
@@ -64,6 +65,7 @@ static void make_threads(Block& now, u8* stacks) {
         thread.lane = i % WARP;
         thread.warp = i / WARP;
         now.warps[thread.warp].meeting.expected++;
+        now.groups[thread.warp / GROUP_WARPS].expected++;
         thread.stack_pointer = fresh_stack(stacks + STACK * (i + 1));
     }
 }

@@ -71,6 +71,7 @@ struct Thread {
     std::vector<std::vector<std::function<void()>>> sets;
 };
 
+constexpr u32 GROUP_WARPS = 4; // of a group that multiplies together
 constexpr size_t SLOT = 64; // bytes that a lane can show to the others
 
 // Threads that wait for each other.
@@ -98,6 +99,7 @@ struct Block {
     Index index{}, grid{}, size{};
     std::vector<Thread> threads;
     std::vector<Warp> warps;
+    std::vector<Meeting> groups; // of warps
     Meeting meeting;
     u32 left = 0;
     bool moved = false; // whether any thread got further since the scheduler last asked
@@ -134,6 +136,12 @@ inline void meet(Meeting& meeting, const char* place) {
 }
 
 inline void meet_warp(const char* place) { meet(block->warps[current->warp].meeting, place); }
+
+inline void meet_group(const char* place) {
+    Meeting& group = block->groups[current->warp / GROUP_WARPS];
+    if (group.expected != GROUP_WARPS * WARP) fail("%s: a group that is not of four warps", place);
+    meet(group, place);
+}
 
 // Shows a value to the other lanes, and returns what each of them shows.
 template <class T>

@@ -1,6 +1,7 @@
 //! Are the kernels CUDA? NVRTC compiles them for two architectures, where it is there.
 
 use std::collections::BTreeMap;
+use std::fs;
 use steerage::device::cuda::{Compiler, KERNELS, Nvidia, Source};
 
 fn compiler(architecture: &str, folder: Option<&std::path::Path>) -> Option<Compiler> {
@@ -39,6 +40,8 @@ fn compiled(architecture: &str) -> Option<BTreeMap<String, (u32, u32)>> {
     for source in sources {
         let compiled = compiler.compile(source).unwrap();
         assert!(compiled.cubin.starts_with(b"\x7fELF"));
+        // What the compiler says when it makes products of groups of warps wait for each other.
+        assert!(!compiled.log.contains("(C75"), "{}", compiled.log);
         all.extend(used(&compiled.log));
     }
     Some(all)
@@ -70,6 +73,19 @@ fn a_wrong_source_is_refused_with_the_compilers_words_and_a_right_one_is_kept() 
     assert!(first.log.contains("Used") && again.log.is_empty() && first.cubin == again.cubin);
     let other = Source { file: "x.cu", text: "#include \"common.cuh\"\nKERNEL(64) x() {}" };
     assert!(compiler.compile(other).unwrap().log.contains("Used"));
+    // What is damaged is compiled again, and so is what cannot be kept.
+    let files = || fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    assert_eq!(files().count(), 2);
+    for damage in [|whole: Vec<u8>| whole[..whole.len() - 1].to_vec(), |_| Vec::new()] {
+        files().for_each(|file| fs::write(&file, damage(fs::read(&file).unwrap())).unwrap());
+        let mended = compiler.compile(right).unwrap();
+        assert!(mended.log.contains("Used") && mended.cubin == first.cubin);
+        assert!(compiler.compile(right).unwrap().log.is_empty());
+    }
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "").unwrap();
+    let nowhere = self::compiler("sm_80", Some(&taken)).unwrap();
+    assert_eq!(nowhere.compile(right).unwrap().cubin, first.cubin);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use steerage::device::cuda::{Argument, Driver, Form, Kind, Launch, Memory, Product, View};
 use steerage::error::{Error, Result};
@@ -38,6 +38,7 @@ pub struct Emulator {
     channel: Arc<Mutex<Channel>>,
     places: Mutex<BTreeSet<String>>,
     group_products: AtomicBool,
+    processors: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -96,8 +97,13 @@ fn ask(channel: &Mutex<Channel>, letter: u8, parts: &[&[u8]]) -> Result<Vec<u8>>
 
 impl Emulator {
     /// A device of its own, that leaves out the waiting at one place; none where nothing can be
-    /// compiled, unless `REQUIRE_EMULATOR` says that this is a failure.
+    /// compiled, unless `REQUIRE_EMULATOR` says that this is a failure, and none where cases are
+    /// for a real one.
     pub fn start(order: Order, without: Option<&str>) -> Option<Self> {
+        if std::env::var_os("REQUIRE_CUDA").is_some() {
+            println!("skipped: a case of the emulated device alone");
+            return None;
+        }
         static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let program = match PROGRAM.get_or_init(build) {
             Ok(program) => program,
@@ -122,12 +128,18 @@ impl Emulator {
             channel,
             places: Mutex::default(),
             group_products: AtomicBool::new(false),
+            processors: AtomicUsize::new(1),
         })
     }
 
     /// Says that it has, or has not, what Hopper has.
     pub fn set_group_products(&self, there: bool) {
         self.group_products.store(there, Ordering::Relaxed);
+    }
+
+    /// How many it says that it has; all of them are the one that there is.
+    pub fn set_processors(&self, count: usize) {
+        self.processors.store(count, Ordering::Relaxed);
     }
 
     /// Where threads have waited so far: `file:line`.
@@ -186,6 +198,10 @@ impl Driver for Emulator {
 
     fn has_group_products(&self) -> bool {
         self.group_products.load(Ordering::Relaxed)
+    }
+
+    fn processors(&self) -> usize {
+        self.processors.load(Ordering::Relaxed)
     }
 
     fn has_fp8(&self) -> bool {

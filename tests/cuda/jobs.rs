@@ -40,6 +40,9 @@ impl Driver for Noting {
     fn product(&self, product: &Product) -> Result<()> {
         self.device.product(product)
     }
+    fn has_fp8(&self) -> bool {
+        self.device.has_fp8()
+    }
     fn has_group_products(&self) -> bool {
         self.device.has_group_products()
     }

@@ -4,7 +4,7 @@
 
 use super::jobs::{make_by, shop};
 use super::{Device, Order};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use steerage::device::cuda::{Driver, Launch, Memory, Product, View};
 use steerage::error::{Error, Result};
@@ -30,9 +30,8 @@ impl Meeting {
         let mut state = self.state.lock().unwrap();
         if *state == State::Nobody {
             *state = State::Waits;
-            let long = Duration::from_secs(120);
-            let waits = |state: &mut State| *state != State::Met;
-            state = self.changed.wait_timeout_while(state, long, waits).unwrap().0;
+            self.changed.notify_all();
+            state = self.until(state, State::Met);
         }
         match *state {
             State::Met => Ok(()),
@@ -40,12 +39,21 @@ impl Meeting {
         }
     }
 
-    fn come(&self) {
+    /// Is seen by who waits; who is not there to wait on the same device comes when somebody does.
+    fn come(&self, patient: bool) {
         let mut state = self.state.lock().unwrap();
+        if patient && *state == State::Nobody {
+            state = self.until(state, State::Waits);
+        }
         if *state == State::Waits {
             *state = State::Met;
             self.changed.notify_all();
         }
+    }
+
+    fn until<'a>(&'a self, state: MutexGuard<'a, State>, wanted: State) -> MutexGuard<'a, State> {
+        let long = Duration::from_secs(120);
+        self.changed.wait_timeout_while(state, long, |state| *state != wanted).unwrap().0
     }
 }
 
@@ -67,7 +75,7 @@ impl Driver for Guest {
     }
     fn upload(&self, from: &[u8], to: &View) -> Result<()> {
         if self.comes && is_of_arms() {
-            self.meeting.come();
+            self.meeting.come(!self.waits);
         }
         self.device.upload(from, to)
     }
@@ -82,6 +90,12 @@ impl Driver for Guest {
     }
     fn product(&self, product: &Product) -> Result<()> {
         self.device.product(product)
+    }
+    fn has_group_products(&self) -> bool {
+        self.device.has_group_products()
+    }
+    fn has_fp8(&self) -> bool {
+        self.device.has_fp8()
     }
     fn synchronize(&self) -> Result<()> {
         self.device.synchronize()

@@ -64,6 +64,12 @@ impl Driver for Late {
         self.told.lock().unwrap().push(Told::Product(product.clone()));
         Ok(())
     }
+    fn has_group_products(&self) -> bool {
+        self.device.has_group_products()
+    }
+    fn has_fp8(&self) -> bool {
+        self.device.has_fp8()
+    }
     fn synchronize(&self) -> Result<()> {
         for told in self.told.lock().unwrap().drain(..) {
             match told {

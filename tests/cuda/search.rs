@@ -210,7 +210,7 @@ fn screened(device: &Device, shape: TopKShape, [u, v]: [&[f32]; 2]) -> Result<Ve
         lists: &lists,
         scores: &scores,
     };
-    let launches = call.launches(device.has_group_products())?;
+    let launches = call.launches(device)?;
     assert_eq!(launches.len(), 5, "two rounds, and the lists");
     device.launch_all(&launches)?;
     let mut bits = lists.read(device)?;
@@ -243,15 +243,17 @@ fn a_screen_needs_every_wait() {
     }
 }
 
-/// Several blocks of users, the last ones with groups that nobody is in.
+/// Several blocks of users, the last ones with groups that nobody is in; on a large device blocks
+/// have few tiles, or one.
 #[test]
 fn a_screen_takes_many_users() {
     for (users, width) in [(330, 8), (150, 100)] {
         let shape = TopKShape { users, items: 70 * 64, width, k: 6 };
         let (u, v) = (random(96, users * width), random(97, shape.items * width));
-        for by_groups in [false, true] {
+        for (by_groups, processors) in [(false, 1), (true, 1), (true, 24), (false, 132)] {
             let found = once(|device| {
                 device.with_group_products(by_groups);
+                device.with_processors(processors);
                 screened(device, shape, [&u, &v])
             });
             let Some(found) = found else { return };

@@ -7,6 +7,7 @@ use cudarc::nvrtc::sys;
 use std::ffi::{CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 macro_rules! headers {
     ($($file:literal),*) => {
@@ -69,6 +70,11 @@ impl Compiler {
         Ok(Self { architecture, version, folder })
     }
 
+    /// Of which CUDA NVRTC is: a driver of an earlier one does not load its code.
+    pub fn major(&self) -> i32 {
+        self.version.0
+    }
+
     /// A source's machine code: from the folder, or compiled and put there.
     ///
     /// # Errors
@@ -76,15 +82,12 @@ impl Compiler {
     pub fn compile(&self, source: Source) -> Result<Compiled> {
         let Some(folder) = &self.folder else { return self.compile_now(source) };
         let kept = folder.join(format!("{}.cubin", self.hash(source)));
-        if let Ok(cubin) = std::fs::read(&kept) {
+        if let Some(cubin) = std::fs::read(&kept).ok().and_then(unsealed) {
             return Ok(Compiled { cubin, log: String::new() });
         }
         let compiled = self.compile_now(source)?;
-        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        // Renamed when it is complete: another process may be reading.
-        let whole = kept.with_extension(std::process::id().to_string());
-        std::fs::write(&whole, &compiled.cubin).map_err(Error::io("write", &whole))?;
-        std::fs::rename(&whole, &kept).map_err(Error::io("write", &kept))?;
+        // Where nothing can be kept, it is compiled again the next time.
+        let _ = keep(folder, &kept, &sealed(&compiled.cubin));
         Ok(compiled)
     }
 
@@ -125,6 +128,28 @@ impl Compiler {
         }
         Ok(Compiled { cubin, log })
     }
+}
+
+/// Code as it is kept: after its hash, since the driver reads as much as the code itself says.
+fn sealed(cubin: &[u8]) -> Vec<u8> {
+    [blake3::hash(cubin).as_bytes(), cubin].concat()
+}
+
+/// The code of a file; none if the file is not as it was written.
+fn unsealed(mut file: Vec<u8>) -> Option<Vec<u8>> {
+    let (hash, cubin) = file.split_first_chunk::<{ blake3::OUT_LEN }>()?;
+    let whole = !cubin.is_empty() && blake3::hash(cubin) == blake3::Hash::from_bytes(*hash);
+    whole.then(|| file.split_off(blake3::OUT_LEN))
+}
+
+/// Puts a file where others may be reading, or writing the same: it is there when it is complete.
+fn keep(folder: &Path, kept: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let whole = kept.with_extension(format!("{}-{number}", std::process::id()));
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(&whole, bytes)?;
+    std::fs::rename(&whole, kept)
 }
 
 /// A program of NVRTC's.

@@ -63,6 +63,10 @@ pub trait Driver {
     fn has_group_products(&self) -> bool {
         false
     }
+    /// How many multiprocessors it has: fewer blocks than these leave some with nothing to do.
+    fn processors(&self) -> usize {
+        1
+    }
     /// Whether it multiplies FP8 numbers.
     fn has_fp8(&self) -> bool {
         false

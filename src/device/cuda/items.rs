@@ -175,7 +175,7 @@ impl Items {
             lists: &lists,
             scores: &scores,
         };
-        driver.launch_all(&call.launches(driver.has_group_products())?)?;
+        driver.launch_all(&call.launches(driver)?)?;
         Ok((lists.read(driver)?, scores.read(driver)?, room.overflowed.read(driver)?))
     }
 

@@ -2,11 +2,15 @@
 #![allow(unsafe_code)]
 
 use super::buffer::View;
-use super::nvidia::{Nvidia, failed};
+use super::nvidia::{Nvidia, check_driver, failed};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
 use cudarc::driver::sys::CUevent_flags_enum::CU_EVENT_DEFAULT;
 use cudarc::driver::{CudaEvent, result};
+
+/// The CUDA whose driver tells, for the first time by the function that is asked, how long
+/// something took.
+const TELLS_SINCE: i32 = 12080;
 
 /// What a device is.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +83,8 @@ impl Nvidia {
     /// # Errors
     /// If the device failed.
     pub fn seconds(&self, from: &Moment, to: &Moment) -> Result<f64> {
+        // A function that the library does not have would be a panic.
+        check_driver("ask how long something took", TELLS_SINCE, "")?;
         let elapsed = from.0.elapsed_ms(&to.0);
         elapsed.map(|ms| f64::from(ms) / 1e3).map_err(failed("ask how long something took"))
     }

@@ -23,13 +23,14 @@ const SHARED_BYTES: u32 = 48 << 10;
 /// An NVIDIA device, on which one thing is done after the other; only new buffers are filled beside
 /// that, on a stream of their own.
 pub struct Nvidia {
+    products: Products, // given back before the context is
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
     staging: Mutex<Staging>,
     compiler: Compiler,
-    products: Products,
     hopper: bool,
     fp8: bool,
+    processors: usize,
     loaded: Mutex<Loaded>,
 }
 
@@ -71,6 +72,22 @@ pub(super) fn failed(what: &str) -> impl FnOnce(DriverError) -> Error {
     move |error| Error::Device(format!("cuda: {what}: {:?}", error.0))
 }
 
+/// That the driver is of some CUDA, given as it numbers them, or a later one; `or` says what else
+/// can be done.
+pub(super) fn check_driver(what: &str, needed: i32, or: &str) -> Result<()> {
+    let mut found = 0;
+    // SAFETY: writes one integer; the library is there, since there is a device.
+    unsafe { sys::cuDriverGetVersion(&raw mut found) }.result().map_err(failed(what))?;
+    if found >= needed {
+        return Ok(());
+    }
+    let [(major, minor), (old, older)] = [needed, found].map(|v| (v / 1000, v % 1000 / 10));
+    Err(Error::Device(format!(
+        "{what}: expected a driver of CUDA {major}.{minor} or later, found one of {old}.{older}: \
+         update NVIDIA's driver{or}"
+    )))
+}
+
 impl Nvidia {
     /// Opens a device, by its number, with a folder where compiled kernels are kept.
     ///
@@ -95,12 +112,17 @@ impl Nvidia {
             }
         };
         let compiler = Compiler::new(&architecture, folder)?;
+        let or = ", or put libraries of its own CUDA first in LD_LIBRARY_PATH: for 12 \
+                  nvidia-cuda-nvrtc-cu12 and nvidia-cublas-cu12";
+        check_driver(&format!("cuda:{ordinal}: NVRTC"), compiler.major() * 1000, or)?;
         let stream = context.new_stream().map_err(failed(&name))?;
         let staging = Mutex::new(Staging::new(&context)?);
         let products = Products::open()?;
         let (hopper, fp8) = ((major, minor) == (9, 0), (major, minor) >= (8, 9));
+        let processors = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+        let processors = processors.map_err(failed(&name))?.max(1) as usize;
         let loaded = Mutex::default();
-        Ok(Self { context, stream, staging, compiler, products, hopper, fp8, loaded })
+        Ok(Self { products, context, stream, staging, compiler, hopper, fp8, processors, loaded })
     }
 
     pub(super) fn bind(&self) -> Result<()> {
@@ -118,7 +140,8 @@ impl Nvidia {
             Some(module) => *module as sys::CUmodule,
             None => {
                 let cubin = self.compiler.compile(kernel.source)?.cubin;
-                // SAFETY: the image is whole, as the compiler made it, and lives through the call.
+                // SAFETY: the image is whole, as the compiler made it: what was kept is told by its
+                // hash; and it lives through the call.
                 let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) };
                 let module = module.map_err(failed(file))?;
                 loaded.modules.insert(file, module as usize);
@@ -237,6 +260,10 @@ impl Driver for Nvidia {
 
     fn has_fp8(&self) -> bool {
         self.fp8
+    }
+
+    fn processors(&self) -> usize {
+        self.processors
     }
 
     fn synchronize(&self) -> Result<()> {

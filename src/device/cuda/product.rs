@@ -1,9 +1,9 @@
 //! Products with weights, by cuBLASLt.
 //!
-//! A weight's algorithm is chosen once, for many rows, and stays for any number of them; what is
-//! left out are algorithms that split a sum among blocks. So a row's sums are made in an order that
-//! depends on the weight's dimensions alone. Sums over rows, for a weight's gradient, have their
-//! algorithm by how many rows there are.
+//! A weight's algorithm is chosen once, for many rows, and stays for any number of them: the first
+//! that the library names which does not split a sum among blocks, and which takes few rows, too.
+//! So a row's sums are made in an order that depends on the weight's dimensions alone. Sums over
+//! rows, for a weight's gradient, have their algorithm by how many rows there are.
 #![allow(unsafe_code)]
 
 use super::buffer::View;
@@ -19,6 +19,12 @@ use std::sync::{Mutex, PoisonError};
 
 /// How many rows an algorithm is chosen for.
 const ROWS: usize = 4096;
+
+/// How many rows it has to take besides: one, and some that no tile's height divides.
+const FEW_ROWS: [usize; 3] = [1, 17, 1000];
+
+/// How many algorithms are looked at.
+const ALGORITHMS: usize = 32;
 
 /// CUBLAS_OP_T, of cuBLAS's header; cuBLASLt's does not have it. CUBLAS_OP_N is 0.
 const TRANSPOSED: i32 = 1;
@@ -41,6 +47,15 @@ fn alignment(address: u64) -> u32 {
     1 << (address | ALIGNED_BYTES).trailing_zeros()
 }
 
+/// Where the library writes what it says of an algorithm.
+const NO_RESULT: sys::cublasLtMatmulHeuristicResult_t = sys::cublasLtMatmulHeuristicResult_t {
+    algo: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+    workspaceSize: 0,
+    state: sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED,
+    wavesCount: 0.0,
+    reserved: [0; 4],
+};
+
 struct Handle(sys::cublasLtHandle_t);
 
 // SAFETY: cuBLASLt's handle may be used by several threads at a time (its manual, §3.1.1).
@@ -57,6 +72,16 @@ impl Drop for Handle {
 
 fn failed(error: CublasError) -> Error {
     Error::Device(format!("cublaslt: {:?}", error.0))
+}
+
+/// Which product failed, by what it is made of.
+fn failed_for(product: &Product) -> impl FnOnce(Error) -> Error {
+    let (size, factors) = (product.size(), product.factors());
+    move |error| {
+        Error::Device(format!(
+            "{error}: for a product of {factors:?}, rows, outputs, inputs {size:?}"
+        ))
+    }
 }
 
 impl Products {
@@ -109,6 +134,7 @@ impl Products {
             )
         }
         .map_err(failed)
+        .map_err(failed_for(product))
     }
 
     fn algorithm(&self, product: &Product) -> Result<sys::cublasLtMatmulAlgo_t> {
@@ -126,16 +152,53 @@ impl Products {
         if let Some(algorithm) = chosen.get(&choice) {
             return Ok(*algorithm);
         }
-        let chosen_now = Plan::new(product, size)?.choose(&self.handle, aligned);
-        let algorithm = chosen_now.map_err(|error| {
-            let [factors, _] = kinds;
-            Error::Device(format!(
-                "{error}: for a product of {factors:?}, rows, outputs, inputs {size:?}"
-            ))
-        })?;
+        let algorithm = self.first_of(product, size, aligned).map_err(failed_for(product))?;
         chosen.insert(choice, algorithm);
         Ok(algorithm)
     }
+
+    /// The first of the library's algorithms that makes a row's sums in one order.
+    fn first_of(
+        &self,
+        product: &Product,
+        size: [usize; 3],
+        aligned: [u32; 3],
+    ) -> Result<sys::cublasLtMatmulAlgo_t> {
+        let few = if product.form().a_turned { &[][..] } else { &FEW_ROWS };
+        let few = few.iter().map(|rows| Plan::new(product, [*rows, size[1], size[2]]));
+        let few = few.collect::<Result<Vec<Plan>>>()?;
+        let all = Plan::new(product, size)?.algorithms(&self.handle, aligned)?;
+        let fits = |algorithm: &sys::cublasLtMatmulAlgo_t| {
+            !splits(algorithm) && few.iter().all(|plan| plan.takes(&self.handle, algorithm))
+        };
+        // Where none is known to take few rows, those that are many are multiplied all the same.
+        let found = all.iter().find(|algorithm| fits(algorithm)).or(all.first());
+        found.copied().ok_or_else(|| Error::Device("cublaslt: there is no algorithm".into()))
+    }
+}
+
+/// Whether an algorithm says that it adds up a sum in several parts.
+fn splits(algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
+    use sys::cublasLtMatmulAlgoConfigAttributes_t as Attribute;
+    let parts = [
+        (Attribute::CUBLASLT_ALGO_CONFIG_SPLITK_NUM, 1),
+        (Attribute::CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, 0),
+    ];
+    parts.into_iter().any(|(attribute, most)| {
+        let (mut found, mut written) = (0i32, 0);
+        // SAFETY: the algorithm is whole, both attributes are of 32 bits, and as many are written.
+        let status = unsafe {
+            let (to, bytes) = ((&raw mut found).cast(), size_of_val(&found));
+            sys::cublasLtMatmulAlgoConfigGetAttribute(
+                algorithm,
+                attribute,
+                to,
+                bytes,
+                &raw mut written,
+            )
+        };
+        status == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS && found > most
+    })
 }
 
 /// The dimensions of a product, as cuBLASLt wants them: its matrices are column-major, so it
@@ -194,12 +257,40 @@ impl Plan {
         .map_err(failed)
     }
 
-    /// The algorithm that the library thinks fastest, of those that need no workspace and do not
-    /// split sums.
-    fn choose(&self, handle: &Handle, aligned: [u32; 3]) -> Result<sys::cublasLtMatmulAlgo_t> {
+    /// Whether an algorithm that was found for other rows takes these, without a workspace.
+    fn takes(&self, handle: &Handle, algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
+        let Self { description, weight, rows, out } = *self;
+        let mut said = NO_RESULT;
+        // SAFETY: description and layouts are alive, and one result is written.
+        let status = unsafe {
+            let said = &raw mut said;
+            let (handle, algorithm) = (handle.0, &raw const *algorithm);
+            sys::cublasLtMatmulAlgoCheck(
+                handle,
+                description,
+                weight,
+                rows,
+                out,
+                out,
+                algorithm,
+                said,
+            )
+        };
+        let accepted = sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS;
+        status == accepted && said.state == accepted && said.workspaceSize == 0
+    }
+
+    /// The algorithms that need no workspace and do not split sums, those first that the library
+    /// thinks fastest.
+    fn algorithms(
+        &self,
+        handle: &Handle,
+        aligned: [u32; 3],
+    ) -> Result<Vec<sys::cublasLtMatmulAlgo_t>> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = result::create_matmul_pref().map_err(failed)?;
         let (workspace, splits) = (0usize, 0u32);
+        let mut results = [NO_RESULT; ALGORITHMS];
         // The library's first operand is the weight: `Plan::new`.
         let [rows, weight, out] = aligned;
         let alignments = [
@@ -209,7 +300,8 @@ impl Plan {
             (Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out),
         ];
         // SAFETY: the preference is alive until it is given back, and each attribute is of the type
-        // that is given: a u64, a mask of 32 bits, where 0 is no reduction among blocks, and u32s.
+        // that is given: a u64, a mask of 32 bits, where 0 is no reduction among blocks, and u32s;
+        // there is room for as many results as are asked for.
         let found = unsafe {
             let set = |attribute, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(preference, attribute, value, bytes)
@@ -233,7 +325,8 @@ impl Plan {
             })
             .and_then(|()| {
                 let Self { description, weight, rows, out } = *self;
-                result::get_matmul_algo_heuristic(
+                let mut count = 0;
+                sys::cublasLtMatmulAlgoGetHeuristic(
                     handle.0,
                     description,
                     weight,
@@ -241,12 +334,19 @@ impl Plan {
                     out,
                     out,
                     preference,
+                    ALGORITHMS as i32,
+                    results.as_mut_ptr(),
+                    &raw mut count,
                 )
+                .result()
+                .map(|()| count as usize)
             })
         };
         // SAFETY: made by the library, given back once.
         let _ = unsafe { result::destroy_matmul_pref(preference) };
-        Ok(found.map_err(failed)?.algo)
+        let found = &results[..found.map_err(failed)?.min(ALGORITHMS)];
+        let there = found.iter().filter(|result| result.state.result().is_ok());
+        Ok(there.map(|result| result.algo).collect())
     }
 }
 

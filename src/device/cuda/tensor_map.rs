@@ -3,7 +3,7 @@
 
 use super::buffer::{Buffer, View};
 use super::element::Bf16;
-use super::nvidia::failed;
+use super::nvidia::{check_driver, failed};
 use crate::error::{Error, Result};
 use cudarc::driver::sys;
 
@@ -66,20 +66,8 @@ impl TensorMap {
     /// # Errors
     /// If the driver is too old, or refuses it.
     pub(super) fn encoded(&self) -> Result<sys::CUtensorMap> {
-        let mut version = 0;
-        // SAFETY: writes one integer. Who launches has opened a device, so the library is there.
-        unsafe { sys::cuDriverGetVersion(&raw mut version) }
-            .result()
-            .map_err(failed("ask the driver for its version"))?;
         // A function that the library does not have would be a panic.
-        if version < ENCODES_SINCE {
-            let [needed, found] = [ENCODES_SINCE, version].map(|v| (v / 1000, v % 1000 / 10));
-            return Err(Error::Device(format!(
-                "tensor map: expected a driver of CUDA {}.{} or later, found one of {}.{}: update \
-                 NVIDIA's driver",
-                needed.0, needed.1, found.0, found.1
-            )));
-        }
+        check_driver("tensor map", ENCODES_SINCE, "")?;
         let address = self.view.address() as *mut std::ffi::c_void;
         let size = [self.columns as u64, self.rows as u64];
         let apart = [(self.apart * size_of::<Bf16>()) as u64];

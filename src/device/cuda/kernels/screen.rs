@@ -30,8 +30,10 @@ const FIRST_TILES: usize = 64;
 pub const SCREENED_FIRST: usize = FIRST_TILES * TILE;
 /// How many times as many have been looked at after each further round.
 pub const SCREENED_GROWTH: usize = 4;
-/// Tiles of a block, so that its users' numbers are a small part of what it reads.
+/// Tiles of a block, at most, so that its users' numbers are a small part of what it reads.
 const BLOCK_TILES: usize = 128;
+/// Blocks of each multiprocessor, at least, also in a round of few tiles.
+const BLOCKS: usize = 2;
 /// Numbers of a row, at most.
 const WIDTH_MAX: usize = 128;
 /// The relative margin: kernels/screen.cuh.
@@ -191,12 +193,11 @@ pub struct Screened<'a> {
 }
 
 impl Screened<'_> {
-    /// Checks the call: rounds of a screen and of exact scores, and the lists. `by_groups` if the
-    /// device has what Hopper has.
+    /// Checks the call: rounds of a screen and of exact scores, and the lists.
     ///
     /// # Errors
     /// If a buffer's length disagrees with the shape, or a dimension is too large.
-    pub fn launches(&self, by_groups: bool) -> Result<Vec<Launch>> {
+    pub fn launches(&self, driver: &dyn Driver) -> Result<Vec<Launch>> {
         let (name, TopKShape { users, items, width, k }) = ("screen", self.shape);
         check_limits(width, k)?;
         wide(name, "items", items, [1, i32::MAX as usize])?;
@@ -213,7 +214,7 @@ impl Screened<'_> {
         self.barred.map_or(Ok(()), |barred| fits(name, "barred", barred, &[items.div_ceil(32)]))?;
         let mut launches = Vec::new();
         for [first, end] in rounds(tiles) {
-            launches.push(self.screen([first, end], tiles, by_groups)?);
+            launches.push(self.screen(driver, [first, end], tiles)?);
             launches.push(self.rescore(first == 0)?);
         }
         let Self { lists, scores, .. } = *self;
@@ -222,11 +223,19 @@ impl Screened<'_> {
         Ok(launches)
     }
 
-    fn screen(&self, [first, end]: [usize; 2], tiles: usize, by_groups: bool) -> Result<Launch> {
+    fn screen(
+        &self,
+        driver: &dyn Driver,
+        [first, end]: [usize; 2],
+        tiles: usize,
+    ) -> Result<Launch> {
+        let by_groups = driver.has_group_products();
         let (name, TopKShape { users, items, .. }) = ("screen", self.shape);
         let (Coarse { rows, norms, wide }, room) = (self.coarse, self.room);
         let groups = users.div_ceil(TILE).clamp(1, GROUP_NUMBERS / wide);
-        let parts = (end - first).div_ceil(BLOCK_TILES);
+        let columns = users.div_ceil(groups * TILE);
+        let fewest = (BLOCKS * driver.processors()).div_ceil(columns.max(1)).min(end - first);
+        let parts = (end - first).div_ceil(BLOCK_TILES).max(fewest);
         let mut with = arguments![
             &self.coarse_users.rows,
             rows,
@@ -251,8 +260,8 @@ impl Screened<'_> {
             (true, false) => HOPPER_SCREEN_64,
             (true, true) => HOPPER_SCREEN_128,
         };
-        let blocks = [users.div_ceil(groups * TILE), parts];
-        Launch::new(kernel, with).sharing(shared).over(blocks, groups as u32 * GROUP_THREADS)
+        let threads = groups as u32 * GROUP_THREADS;
+        Launch::new(kernel, with).sharing(shared).over([columns, parts], threads)
     }
 
     fn rescore(&self, begins: bool) -> Result<Launch> {

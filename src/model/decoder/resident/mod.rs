@@ -211,6 +211,7 @@ impl Resident {
             placed = next()?; // while the device computes
             all.extend(logits.read(&*self.driver)?);
         }
+        drop(candidates); // before others' batches, since freeing waits for the device
         Ok(all)
     }
 
