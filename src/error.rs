@@ -21,6 +21,9 @@ pub enum Error {
         /// `path.in.file: what was expected, what was found`.
         problems: Vec<String>,
     },
+    /// Several job files of a chain have mistakes: all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
     /// An input is not what the job says it is: file, column, expected, found, what to do.
     #[error("{0}")]
     Input(String),

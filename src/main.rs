@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Check(args) => {
-            let job = args.options()?.load(&args.job, false)?;
+            let job = commands::check(&args.job, &args.options()?)?;
             println!("{}: a {} job called {}", args.job.display(), job.kind.name(), job.name);
         }
         Command::Plan(args) => print!("{}", commands::plan(&args.job, &args.options()?)?),

@@ -166,6 +166,59 @@ deep = 3
     "#);
 }
 
+/// What `check`, `plan` and `run` say of a job, all the same, before anything is done.
+fn refused_by_all(shop: &Shop, job: &str) -> String {
+    let [checked, planned, run] = ["check", "plan", "run"].map(|command| {
+        let said = shop.say(&[command, job]);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{command}: {}", said.err);
+        said.err
+    });
+    assert!(checked == planned && checked == run, "{planned}\n{run}");
+    assert!(!shop.path("runs").exists());
+    checked
+}
+
+#[test]
+fn jobs_that_read_from_each_other_in_a_circle_are_refused() {
+    let shop = Shop::demo();
+    let reads = |name: &str| {
+        format!("kind = \"train-retriever\"\nname = \"x\"\nsequences = \"run:{name}\"\n")
+    };
+    shop.write("a.toml", reads("sub/../b"));
+    shop.write("b.toml", reads("a"));
+    shop.write("sub/none.txt", "");
+    assert_snapshot!(refused_by_all(&shop, "a.toml"), @r#"
+    steerage: a.toml: 1 problem
+      sequences: expected a job of kind "prepare", found "train-retriever" in sub/../b.toml
+    sub/../b.toml: 1 problem
+      sequences: a.toml → sub/../b.toml → sub/../a.toml: jobs read from each other in a circle
+    "#);
+    shop.change("demo.toml", &[("run:prepare", "run:demo")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @"
+    steerage: demo.toml: 1 problem
+      sequences: demo.toml → demo.toml: jobs read from each other in a circle
+    ");
+}
+
+#[test]
+fn mistakes_of_all_that_a_job_reads_from_are_told_before_anything_is_done() {
+    let shop = Shop::demo();
+    shop.change("demo.toml", &[("run:prepare", "run:nope")]);
+    shop.change("retriever.toml", &[("[train]", "[train]\nspeed = 3")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @"
+    steerage: demo.toml: 1 problem
+      sequences: read the job file nope.toml: No such file or directory (os error 2)
+    retriever.toml: 1 problem
+      train.speed: unknown field `speed`, expected one of `seed`, `batch`, `sliding`, `epochs_max`, `validate_every`, `patience`, `checkpoint_steps`
+    ");
+    let shop = Shop::demo();
+    shop.change("demo.toml", &[("run:retriever", "run:prepare")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @r#"
+    steerage: demo.toml: 1 problem
+      retriever: expected a job of kind "train-retriever", found "prepare" in prepare.toml
+    "#);
+}
+
 #[test]
 fn input_that_cannot_be_read_is_refused_by_name() {
     let sound = shop(events(), items());

@@ -315,7 +315,9 @@ fn every_job_that_comes_with_the_code_is_right_and_so_is_what_it_reads() {
         let job = load(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
         assert!(names.insert(job.name.clone()), "{}: its name is taken", file.display());
         for upstream in job.upstream() {
-            load(&upstream, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let read = load(&upstream.file, &[]);
+            let read = read.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(read.kind.name(), upstream.kind, "{}", file.display());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a row's result depends on that row alone.
 
 use super::bring_up::upstream_of;
+use super::chain;
 use super::prepare::Prepared;
 use super::report::Invocation;
 use super::rerank;
@@ -23,7 +24,7 @@ const SHOWN: usize = 20;
 pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Result<String> {
     let invocation = Invocation::of(run)?;
     let options = Options { sets: invocation.sets.clone(), ..options.clone() };
-    let job = options.load(&invocation.job, false)?;
+    let job = chain::load(&invocation.job, &options)?;
     let Kind::Rerank(spec) = &job.kind else {
         let name = run.name();
         return Err(Error::Input(format!(

@@ -49,7 +49,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
 ];
 
 /// Types that a job file does not see.
-const INTERNAL: [&str; 4] = ["Job", "Kind", "Point", "SweptArm"];
+const INTERNAL: [&str; 5] = ["Job", "Kind", "Needed", "Point", "SweptArm"];
 
 #[test]
 fn the_readme_of_jobs_says_every_field() {
