@@ -4,6 +4,8 @@
 //! job's, and a bug is an assertion. Messages are lower case and say which object, what was
 //! expected, what was found and what to do.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The result of everything that can stop a job.
@@ -82,4 +84,10 @@ impl Error {
             _ => 2,
         }
     }
+}
+
+/// Says something on standard error. Where that is closed or full nobody hears it, and nothing more
+/// can be done: the macro would panic.
+pub fn tell(what: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{what}");
 }

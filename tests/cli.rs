@@ -1,6 +1,6 @@
 //! What does the program say, and how does it end, when it is given what it should not be?
 
-use crate::support::{Shop, names, wrapped};
+use crate::support::{Said, Shop, names, wrapped};
 use insta::assert_snapshot;
 use std::fs;
 use steerage::store::part;
@@ -410,6 +410,24 @@ fn what_is_no_work_needs_nothing() {
     steerage: HERE/runs/some: expected a run directory, found no manifest.json in
     it; `steerage run` makes one
     ");
+}
+
+/// `steerage plan JOB | head -1`, and a disk that is full.
+#[test]
+fn nobody_has_to_read_on_and_what_cannot_be_written_is_told() {
+    let shop = Shop::demo();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in [&["doctor"][..], &["check", "demo.toml"], &["plan", "demo.toml"]] {
+        let (reads, closed) = std::io::pipe().unwrap();
+        drop(reads);
+        let said = Said::of(shop.steerage(args).stdout(closed).output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{args:?}");
+        let said = Said::of(shop.steerage(args).stdout(full()).output().unwrap());
+        let why = "steerage: write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((said.code, said.err.as_str()), (Some(2), why), "{args:?}");
+    }
+    let unheard = shop.steerage(&["check", "absent.toml"]).stderr(full()).output().unwrap();
+    assert_eq!(unheard.status.code(), Some(2));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! up the start, since every greeting is read on its own thread and under a time limit. What
 //! follows the greeting is neither encrypted nor authenticated: use a private network.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -115,8 +115,10 @@ fn accept(
                 {
                     streams[peer] = Some(stream);
                 }
-                Ok((peer, _)) => eprintln!("steerage: refused {from}: process {peer} not expected"),
-                Err(error) => eprintln!("steerage: refused {from}: {error}"),
+                Ok((peer, _)) => {
+                    tell(format_args!("steerage: refused {from}: process {peer} not expected"))
+                }
+                Err(error) => tell(format_args!("steerage: refused {from}: {error}")),
             }
         }
         if Instant::now() > deadline {

@@ -38,7 +38,15 @@ fn an_answer_is_printed_and_its_pace_told() {
     let generate = ["generate", "--model", "model", "--prompt", "Rank the films", "--tokens-max"];
     let said = shop.say(&[&generate[..], &["12"]].concat());
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains(" tokens in, 12 out (no room for more); prefill "), "{}", said.err);
+    let end = " tokens in, 12 out (--tokens-max is reached); prefill ";
+    assert!(said.err.contains(end), "{}", said.err);
+    let whole = shop.say(&[&generate[..], &["1000"]].concat());
+    let end = " out (the model's context is full); prefill ";
+    assert!(whole.err.contains(end), "{}", whole.err);
+    let (reads, closed) = std::io::pipe().unwrap();
+    drop(reads);
+    let unread = shop.steerage(&[&generate[..], &["12"]].concat()).stdout(closed).output();
+    assert_eq!(unread.unwrap().status.code(), Some(0), "nobody has to read on");
     assert!(said.err.contains("decode ") && said.out.ends_with('\n'));
     assert_eq!(shop.say(&[&generate[..], &["12"]].concat()).out, said.out, "the same again");
     let draw = |seed: &str| {

@@ -57,7 +57,8 @@ fn words_that_do_not_ship() {
     bad("src/spec/x.rs", "fn f() { todo!() }", 2, "no `todo!`");
     bad("src/report/x.rs", "fn f() { dbg!(1); }", 2, "no `dbg!`");
     bad("src/spec/x.rs", "fn f() { println!(); }", 2, "no `println!`");
-    good("src/report/x.rs", "fn f() { println!(\"{}\", x.unwrap_or(1)); }");
+    bad("src/main.rs", "fn f() { eprint!(\"{}\", 1); }", 2, "no `eprint!`");
+    good("src/report/x.rs", "fn f() { writeln!(to, \"{}\", x.unwrap_or(1)); }");
     good("src/spec/x.rs", "#[cfg(test)]\nmod tests {\n    fn f() { x.unwrap(); }\n}\nfn g() {}");
     bad(
         "src/spec/x.rs",
