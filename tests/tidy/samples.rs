@@ -31,6 +31,7 @@ fn floors_point_down() {
     bad("src/types/key.rs", "use super::super::error::Error;", 2, "`error` (floor 0)");
     bad("src/types/mod.rs", "use super::plan;", 2, "`plan` (floor 2)");
     bad("src/metric/x.rs", "use crate::{types::Key, flow::{Op, types}};", 2, "`flow`");
+    bad("src/store/x.rs", "use crate::commands::run;", 2, "`commands` (floor 7)");
     bad("src/novel/x.rs", "use crate::types::Key;", 1, "on no floor");
     bad("src/flow/x.rs", "use crate::testing::dataset;", 2, "may not name `testing`");
     good("src/control/x.rs", "use crate::types::Key;\nuse super::met;\nuse crate::control::met;");
