@@ -431,6 +431,23 @@ fn nobody_has_to_read_on_and_what_cannot_be_written_is_told() {
 }
 
 #[test]
+fn numbers_of_the_line_have_bounds() {
+    let shop = Shop::demo();
+    for (flag, value) in [
+        ("--workers", "0"),
+        ("--workers", "100000"),
+        ("--wait-seconds", "18446744073709551615"),
+        ("--wait-seconds", "1000001"),
+    ] {
+        let said = shop.say(&["run", "demo.toml", flag, value]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        let why = format!("error: invalid value '{value}' for '{flag} <");
+        assert!(said.err.starts_with(&why), "{}", said.err);
+    }
+    assert!(!shop.path("runs").exists());
+}
+
+#[test]
 fn demo_data_is_the_same_for_the_same_seed() {
     let shop = Shop::empty();
     for (to, seed) in [("a", "7"), ("b", "7"), ("c", "8")] {

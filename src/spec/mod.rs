@@ -149,6 +149,13 @@ pub struct Expect {
     pub tolerance: f64,
 }
 
+impl RunSpec {
+    /// Workers of a process, at most.
+    pub const WORKERS_MAX: u16 = 1024;
+    /// Seconds of any wait, at most.
+    pub const SECONDS_MAX: u64 = 1_000_000;
+}
+
 impl Default for RunSpec {
     fn default() -> Self {
         Self {

@@ -114,8 +114,9 @@ fn check_header(header: &Header, problems: &mut Problems) {
         problems.add("name", format!("expected 1 to 80 of a-z A-Z 0-9 - _ ., found {name:?}"));
     }
     problems.range("run.window_epochs", header.run.window_epochs, 1, 64);
-    problems.range("run.workers", header.run.workers, 0, 1024);
-    problems.range("run.stall_seconds_max", header.run.stall_seconds_max, 1, 1_000_000);
+    problems.range("run.workers", header.run.workers, 0, RunSpec::WORKERS_MAX.into());
+    let stall = header.run.stall_seconds_max;
+    problems.range("run.stall_seconds_max", stall, 1, RunSpec::SECONDS_MAX);
 }
 
 /// Reads a table, noting every mistake and leaving out the value it is about.
