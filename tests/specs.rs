@@ -224,11 +224,11 @@ fn an_arm_that_cannot_be_read_does_not_hide_the_next() {
         steps = [{ method = "guess" }]
         [[arm]]
         name = "b"
-        steps = [{ method = "dpp", theta = -1.0 }]
+        steps = [{ method = "dpp", theta = 50.5 }]
     "#;
     let said = refusal(text, &[]);
     assert!(said.contains("unknown variant `guess`, expected one of `retrieval-order`"), "{said}");
-    assert!(said.contains("theta: -1 is not between 0 and 100"), "{said}");
+    assert!(said.contains("theta: 50.5 is not between 0 and 50"), "{said}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub use rerank::{
     ArmSpec, AskedSpec, CandidatesSpec, FairnessSpec, MetricsSpec, RerankOutput, RerankSpec,
     RetrieveSpec, RuleSpec, Target,
 };
-pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
+pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec, THETA_MAX};
 pub use sweep::{Point, SweepSpec, SweptArm};
 pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, ServerFormat, TeacherSpec};
 pub use texts::TextsSpec;
