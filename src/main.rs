@@ -44,9 +44,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             say(format_args!("{summary}{}\n", run.path("report.html").display()))?;
         }
         Command::Compare { old, new } => {
-            let (store, old) = open_run(&old)?;
-            let (_, new) = open_run(&new)?;
-            let (text, alarmed) = commands::compare_runs(&store, &old, &new)?;
+            let (old, new) = (open_run(&old)?, open_run(&new)?);
+            let (text, alarmed) = commands::compare_runs((&old.0, &old.1), (&new.0, &new.1))?;
             say(text)?;
             return Ok(ExitCode::from(u8::from(alarmed)));
         }

@@ -1,6 +1,6 @@
 //! Does a job do what its file says, from the data to the report?
 
-use crate::support::{Shop, copy, names};
+use crate::support::{Shop, names};
 use std::collections::{BTreeMap, BTreeSet};
 use steerage::store::part::lists::ListRow;
 use steerage::store::tables::Values;
@@ -384,11 +384,15 @@ fn a_run_beside_itself_has_not_moved() {
     }
     shop.run("demo.toml", &["--set", "run.root=other", "--set", "retrieve.k=5"]);
     let other = shop.run_of("other", "demo");
-    copy(&shop.path("other"), &shop.path("runs"));
-    let moved = shop.say(&["compare", &run, &other.replace("other/", "runs/")]);
+    let moved = shop.say(&["compare", &run, &other]);
     assert_eq!(moved.code, Some(1), "five candidates are not forty\n{}", moved.out);
     assert_ne!(same.out, moved.out);
     assert!(moved.out.contains("retrieve.k"), "{}", moved.out);
+    let prepared = shop.run_of("runs", "prepare");
+    let noise = shop.say(&["compare", &run, &prepared]);
+    assert_eq!((noise.code, noise.out.as_str()), (Some(2), ""));
+    let why = ": expected a rerank run, found one of kind \"prepare\": lists are compared";
+    assert!(noise.err.contains(why), "{}", noise.err);
 }
 
 /// The figures of every arm at a point, or of a run.

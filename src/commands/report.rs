@@ -277,7 +277,7 @@ fn swept_point(
 }
 
 /// A rerank run's job and what it read, from the run's directory alone.
-pub fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool)> {
+fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool)> {
     let manifest = run.manifest();
     let spec: RerankSpec = serde_json::from_value(manifest.spec.clone()).map_err(|e| {
         Error::Input(format!("{}: the manifest's job cannot be read: {e}", run.name()))
