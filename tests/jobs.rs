@@ -369,6 +369,17 @@ fn an_explanation_shows_the_lists_that_were_written() {
     let nobody = shop.say(&["explain", &run, "--user", "nobody"]);
     assert_eq!(nobody.code, Some(2));
     assert!(nobody.err.contains("user nobody: not among the"), "{}", nobody.err);
+    let refused = |run: &str| {
+        let said = shop.say(&["explain", run, "--user", &user]);
+        assert_eq!(said.out, "");
+        (said.code, said.err)
+    };
+    let (code, said) = refused(&shop.run_of("runs", "retriever"));
+    let why = ": expected a rerank run, found one of kind \"train-retriever\": it has no lists\n";
+    assert!(code == Some(2) && said.ends_with(why), "{said}");
+    std::fs::remove_file(shop.path(&format!("{run}/invocation.json"))).unwrap();
+    let (code, said) = refused(&run);
+    assert!(code == Some(1) && said.contains(": its job file is not known: "), "{said}");
 }
 
 #[test]
