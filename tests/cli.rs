@@ -431,6 +431,16 @@ fn nobody_has_to_read_on_and_what_cannot_be_written_is_told() {
 }
 
 #[test]
+fn a_device_that_is_not_here_is_refused_where_it_is_named() {
+    let shop = Shop::demo();
+    let said = shop.say(&["run", "retriever.toml", "--set", "device=\"cuda:65535\""]);
+    let line = said.err.lines().last().unwrap();
+    assert_eq!(said.code, Some(2), "{line}");
+    assert!(line.starts_with("steerage: retriever.toml: device = \"cuda:65535\": "), "{line}");
+    assert!(line.ends_with(" or use device = \"cpu\""), "{line}");
+}
+
+#[test]
 fn numbers_of_the_line_have_bounds() {
     let shop = Shop::demo();
     for (flag, value) in [

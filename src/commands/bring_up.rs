@@ -117,6 +117,14 @@ impl Chain<'_> {
     }
 
     fn bring(&self, job: Job) -> Result<Brought> {
+        let file = job.file.clone();
+        self.brought(job).map_err(|error| match error {
+            Error::Device(why) => Error::Device(format!("{}: {why}", file.display())),
+            other => other,
+        })
+    }
+
+    fn brought(&self, job: Job) -> Result<Brought> {
         let upstream = self.upstream(&job)?;
         let meters = Arc::new(Meters::default());
         let start = Instant::now();

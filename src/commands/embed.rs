@@ -91,7 +91,7 @@ pub fn run(
         return Ok(committed.len() as u64);
     }
     let encoder = opened.encoder.encoder()?;
-    let encoder = Arc::new(encoder.on(&devices::open(&spec.device)?, DEVICE_TOKENS_MAX)?);
+    let encoder = Arc::new(encoder.on(&devices::open(&spec.device, "device")?, DEVICE_TOKENS_MAX)?);
     let texts = Arc::new(opened.encoder.labelled.texts(&opened.catalogue)?);
     let reused = Arc::new(AtomicU64::new(0));
     let stage = EmbedItems {

@@ -107,7 +107,7 @@ pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
         constraint: &*constraint,
         settings,
     };
-    match devices::open(&request.device)?.into_iter().next() {
+    match devices::open(&request.device, "--device")?.into_iter().next() {
         // One prompt is one thread's.
         None => {
             let decoder = &files.load()?;

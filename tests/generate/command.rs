@@ -95,6 +95,9 @@ fn what_cannot_be_generated_is_refused() {
     insta::assert_snapshot!(said(&["--prompt", "a", "--seed", "1"]), @"error: the following required arguments were not provided:");
     insta::assert_snapshot!(said(&["--prompt", "a", "--file", "b"]), @"error: the argument '--prompt <TEXT>' cannot be used with '--file <FILE>'");
     insta::assert_snapshot!(said(&[]), @"error: the following required arguments were not provided:");
+    let absent = said(&["--prompt", "a", "--device", "cuda:65535"]);
+    assert!(absent.starts_with("steerage: --device cuda:65535: "), "{absent}");
+    assert!(absent.ends_with(" or use --device cpu"), "{absent}");
     fs::remove_file(shop.path("model/tokenizer_config.json")).unwrap();
     insta::assert_snapshot!(said(&["--prompt", "a", "--chat"]), @"steerage: model/tokenizer_config.json: chat_template: missing: expected a template: is it an instruction model?");
     fs::write(shop.path("model/generation_config.json"), r#"{"eos_token_id": "x"}"#).unwrap();
