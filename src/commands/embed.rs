@@ -141,9 +141,9 @@ fn known(store: &Store, opened: &Opened) -> Result<HashMap<String, Vec<f32>>> {
         if manifest.kind != "embed" || !ours || alike[0] != alike[1] {
             continue;
         }
-        for row in rows(&run)? {
-            known.insert(row.text_hash, row.vector);
-        }
+        // One that is damaged saves no work, and is no reason to do none.
+        let Ok(rows) = rows(&run) else { continue };
+        known.extend(rows.into_iter().map(|row| (row.text_hash, row.vector)));
     }
     Ok(known)
 }
