@@ -1,5 +1,6 @@
-//! `steerage plan`: what a job would do, without doing it. Nothing is written, not even a manifest;
-//! what a job reads is opened and checked as far as it is there.
+//! `steerage plan`: what a job would do, without doing it. No run is begun, not even by a manifest;
+//! what a job reads is opened and checked as far as it is there. In the root of the runs stays what
+//! the content of inputs hashes to, so that `run` need not read all of them for that again.
 
 use super::bring_up::{Outcome, encoder_and_items, labels, learned_from, pairs, prepared, sources};
 use super::label::Labelled;
