@@ -24,7 +24,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Reads a job file and reports every mistake in it.
+    /// Reads a job file and those that it reads from, and reports every mistake in them.
     Check(JobArgs),
     /// Shows the epochs, partitions, graph and costs of a job, and does no work.
     Plan(JobArgs),
