@@ -438,6 +438,8 @@ fn a_device_that_is_not_here_is_refused_where_it_is_named() {
     assert_eq!(said.code, Some(2), "{line}");
     assert!(line.starts_with("steerage: retriever.toml: device = \"cuda:65535\": "), "{line}");
     assert!(line.ends_with(" or use device = \"cpu\""), "{line}");
+    let begun = names(&shop.path("runs"));
+    assert!(begun.iter().all(|run| !run.starts_with("prepare-")), "{begun:?}");
 }
 
 #[test]

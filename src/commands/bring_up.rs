@@ -93,6 +93,9 @@ impl Brought {
 pub fn bring_up(file: &Path, options: &Options, watcher: &dyn Watcher) -> Result<Brought> {
     let job = chain::load(file, options)?;
     let store = store(&job)?;
+    if options.cluster.hosts.is_none() {
+        chain::find_devices(&job, &store, options)?; // of several processes not all need them
+    }
     let told = RefCell::default();
     Chain { store: &store, options, watcher, told }.bring(job)
 }
@@ -118,10 +121,7 @@ impl Chain<'_> {
 
     fn bring(&self, job: Job) -> Result<Brought> {
         let file = job.file.clone();
-        self.brought(job).map_err(|error| match error {
-            Error::Device(why) => Error::Device(format!("{}: {why}", file.display())),
-            other => other,
-        })
+        self.brought(job).map_err(|error| chain::of_job(&file, error))
     }
 
     fn brought(&self, job: Job) -> Result<Brought> {

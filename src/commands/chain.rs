@@ -1,9 +1,12 @@
 //! A job file with those that it reads from, and those that they read from: checked before anything
 //! is done, so that no mistake is found hours after the start.
 
+use super::devices;
+use super::ready::ready;
 use super::runs::Options;
 use crate::error::{Error, Result};
-use crate::spec::{Job, Needed, Problems};
+use crate::spec::{DeviceSpec, Job, Needed, Problems};
+use crate::store::Store;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,28 @@ pub fn load(file: &Path, options: &Options) -> Result<Job> {
             walk.mistakes.push(last);
             Err(Error::Several(walk.mistakes))
         }
+    }
+}
+
+/// Refuses a chain in which a job that is not finished names a device that is not here: it would
+/// end there, after all before it had been run.
+pub fn find_devices(job: &Job, store: &Store, options: &Options) -> Result<()> {
+    for needed in job.upstream() {
+        find_devices(&options.load(&needed.file, true)?, store, options)?;
+    }
+    let named = job.devices();
+    if named.is_empty() || ready(job, store, options)?.is_some() {
+        return Ok(());
+    }
+    let find = |(field, device): (&str, &DeviceSpec)| devices::find(device, field);
+    named.into_iter().try_for_each(find).map_err(|error| of_job(&job.file, error))
+}
+
+/// An error of a device, with the job that names it.
+pub fn of_job(file: &Path, error: Error) -> Error {
+    match error {
+        Error::Device(why) => Error::Device(format!("{}: {why}", file.display())),
+        other => other,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::device::Precision;
 use crate::device::cuda::Nvidia;
+use crate::device::doctor::{Cuda, probe};
 use crate::error::{Error, Result};
 use crate::model::decoder::SharedDriver;
 use crate::spec::{DeviceSpec, PrecisionSpec};
@@ -28,6 +29,25 @@ pub fn open(device: &DeviceSpec, field: &str) -> Result<Vec<SharedDriver>> {
     };
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     numbers.iter().map(|number| open.driver(*number, make)).collect()
+}
+
+/// Looks whether the devices are there, and opens none.
+///
+/// Errors: as [`open`] has them, as far as that can be known.
+pub fn find(device: &DeviceSpec, field: &str) -> Result<()> {
+    let DeviceSpec::Cuda(numbers) = device else { return Ok(()) };
+    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (count, why) = match probe().cuda {
+        Cuda::Missing(why) => (0, why),
+        Cuda::Ready { devices, .. } => {
+            (devices.len(), format!("{} devices are here, numbered from 0", devices.len()))
+        }
+    };
+    let gone = |number: &&u16| !open.0.contains_key(*number) && usize::from(**number) >= count;
+    match numbers.iter().find(gone) {
+        Some(number) => Err(absent(Error::Device(format!("cuda:{number}: {why}")), device, field)),
+        None => Ok(()),
+    }
 }
 
 /// What is said of a device that cannot be opened: where it is named, and what can be done.

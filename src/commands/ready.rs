@@ -17,7 +17,7 @@ pub fn upstream(job: &Job, store: &Store, options: &Options) -> Result<Option<Ve
 }
 
 /// What a job came to; none if it, or what it reads from, is not finished.
-fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
+pub fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
     let Some(upstream) = upstream(job, store, options)? else { return Ok(None) };
     Ok(match &job.kind {
         Kind::Prepare(spec) => {

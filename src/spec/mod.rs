@@ -228,6 +228,28 @@ impl Job {
         }
     }
 
+    /// The devices beside the processor that the job names, and the fields that name them.
+    pub fn devices(&self) -> Vec<(&'static str, &DeviceSpec)> {
+        let mut named = match &self.kind {
+            Kind::Prepare(_) | Kind::Reachability(_) => vec![],
+            Kind::TrainRetriever(spec) => vec![("device", &spec.device)],
+            Kind::TrainReranker(spec) => vec![("device", &spec.device)],
+            Kind::TrainEncoder(spec) => vec![("device", &spec.device)],
+            Kind::Embed(spec) => vec![("device", &spec.device)],
+            Kind::Label(spec) => match &spec.teacher {
+                TeacherSpec::Decoder(decoder) => vec![("teacher.device", &decoder.device)],
+                _ => vec![],
+            },
+            Kind::Rerank(spec) => {
+                let guides = spec.guides.iter().filter_map(|guide| guide.decoder.as_ref());
+                let guides = guides.map(|decoder| ("guide.decoder.device", &decoder.device));
+                std::iter::once(("device", &spec.device)).chain(guides).collect()
+            }
+        };
+        named.retain(|(_, device)| !device.is_cpu());
+        named
+    }
+
     /// The part of the job that decides its output, as JSON: what the run's name is a hash of.
     pub fn essence(&self) -> serde_json::Value {
         let spec = match &self.kind {
