@@ -24,7 +24,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Reads a job file and reports every mistake in it.
+    /// Reads a job file and those that it reads from, and reports every mistake in them.
     Check(JobArgs),
     /// Shows the epochs, partitions, graph and costs of a job, and does no work.
     Plan(JobArgs),
@@ -303,8 +303,9 @@ pub struct JobArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Timely workers of this process; one for each core when left out.
-    #[arg(long)]
-    pub workers: Option<usize>,
+    #[arg(long,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(RunSpec::WORKERS_MAX)))]
+    pub workers: Option<u16>,
     /// A file with one host:port a line, one for each process.
     #[arg(long, requires = "process")]
     pub hosts: Option<PathBuf>,
@@ -312,7 +313,8 @@ pub struct JobArgs {
     #[arg(long, requires = "hosts")]
     pub process: Option<usize>,
     /// How long to wait for the other processes to start.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(..=RunSpec::SECONDS_MAX))]
     pub wait_seconds: u64,
 }
 
@@ -321,7 +323,8 @@ impl JobArgs {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let mut options = Options { sets: self.sets.clone(), cluster: Cluster::local(cores) };
         let job = options.load(&self.job, false)?;
-        let asked = self.workers.or((job.run.workers > 0).then_some(job.run.workers));
+        let asked =
+            self.workers.map(usize::from).or((job.run.workers > 0).then_some(job.run.workers));
         options.cluster.workers = asked.unwrap_or(cores).max(1);
         options.cluster.stall_max = Duration::from_secs(job.run.stall_seconds_max);
         options.cluster.hosts = self.hosts()?;

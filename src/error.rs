@@ -4,6 +4,8 @@
 //! job's, and a bug is an assertion. Messages are lower case and say which object, what was
 //! expected, what was found and what to do.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The result of everything that can stop a job.
@@ -21,6 +23,9 @@ pub enum Error {
         /// `path.in.file: what was expected, what was found`.
         problems: Vec<String>,
     },
+    /// Several job files of a chain have mistakes: all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
     /// An input is not what the job says it is: file, column, expected, found, what to do.
     #[error("{0}")]
     Input(String),
@@ -79,4 +84,10 @@ impl Error {
             _ => 2,
         }
     }
+}
+
+/// Says something on standard error. Where that is closed or full nobody hears it, and nothing more
+/// can be done: the macro would panic.
+pub fn tell(what: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{what}");
 }

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use steerage::commands::Watcher;
+use steerage::error::tell;
 use steerage::flow::Meters;
 use steerage::store::RunDir;
 use steerage::train::Progress;
@@ -66,7 +67,7 @@ impl Watcher for Bars {
 
     fn end(&self, run: &RunDir, skipped: bool, wall: Duration) {
         self.put(None);
-        eprintln!("{}", ended(run, skipped, wall));
+        tell(ended(run, skipped, wall));
     }
 }
 
@@ -92,7 +93,7 @@ impl Watcher for Lines {
     fn begin(&self, run: &RunDir, meters: &Arc<Meters>) {
         let (done, total) = (meters.epochs_done.load(Relaxed), meters.epochs_total.load(Relaxed));
         if done > 0 && done < total {
-            eprintln!("{}: goes on after {done} of {total} epochs", run.name());
+            tell(format_args!("{}: goes on after {done} of {total} epochs", run.name()));
         }
         let over = Arc::new(AtomicBool::new(false));
         let (name, meters, ended) = (run.name().to_owned(), Arc::clone(meters), Arc::clone(&over));
@@ -105,7 +106,10 @@ impl Watcher for Lines {
                     last = Instant::now();
                     let done = meters.epochs_done.load(Relaxed);
                     let total = meters.epochs_total.load(Relaxed);
-                    eprintln!("{name}: {done} of {total} epochs, {}", rows(&meters, start));
+                    tell(format_args!(
+                        "{name}: {done} of {total} epochs, {}",
+                        rows(&meters, start)
+                    ));
                 }
             }
         });
@@ -117,14 +121,14 @@ impl Watcher for Lines {
     fn step(&self, run: &RunDir, progress: &Progress) {
         let start = self.start.lock().ok().and_then(|start| *start);
         if let (Some(_), Some(start)) = (progress.validation, start) {
-            eprintln!("{}: {}", run.name(), training(run, progress, start));
+            tell(format_args!("{}: {}", run.name(), training(run, progress, start)));
         }
     }
 
     fn end(&self, run: &RunDir, skipped: bool, wall: Duration) {
         let over = self.over.lock().ok().and_then(|mut slot| slot.take());
         over.inspect(|over| over.store(true, Relaxed));
-        eprintln!("{}", ended(run, skipped, wall));
+        tell(ended(run, skipped, wall));
     }
 }
 

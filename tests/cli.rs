@@ -1,6 +1,6 @@
 //! What does the program say, and how does it end, when it is given what it should not be?
 
-use crate::support::{Shop, names, wrapped};
+use crate::support::{Said, Shop, names, wrapped};
 use insta::assert_snapshot;
 use std::fs;
 use steerage::store::part;
@@ -163,6 +163,59 @@ deep = 3
     assert_snapshot!(shop.say(&["check", "bad.toml"]).err, @r#"
     steerage: bad.toml: 1 problem
       kind: expected "prepare", "train-retriever", "train-reranker", "label", "train-encoder", "embed", "rerank" or "reachability", found "retrain"
+    "#);
+}
+
+/// What `check`, `plan` and `run` say of a job, all the same, before anything is done.
+fn refused_by_all(shop: &Shop, job: &str) -> String {
+    let [checked, planned, run] = ["check", "plan", "run"].map(|command| {
+        let said = shop.say(&[command, job]);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{command}: {}", said.err);
+        said.err
+    });
+    assert!(checked == planned && checked == run, "{planned}\n{run}");
+    assert!(!shop.path("runs").exists());
+    checked
+}
+
+#[test]
+fn jobs_that_read_from_each_other_in_a_circle_are_refused() {
+    let shop = Shop::demo();
+    let reads = |name: &str| {
+        format!("kind = \"train-retriever\"\nname = \"x\"\nsequences = \"run:{name}\"\n")
+    };
+    shop.write("a.toml", reads("sub/../b"));
+    shop.write("b.toml", reads("a"));
+    shop.write("sub/none.txt", "");
+    assert_snapshot!(refused_by_all(&shop, "a.toml"), @r#"
+    steerage: a.toml: 1 problem
+      sequences: expected a job of kind "prepare", found "train-retriever" in sub/../b.toml
+    sub/../b.toml: 1 problem
+      sequences: a.toml → sub/../b.toml → sub/../a.toml: jobs read from each other in a circle
+    "#);
+    shop.change("demo.toml", &[("run:prepare", "run:demo")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @"
+    steerage: demo.toml: 1 problem
+      sequences: demo.toml → demo.toml: jobs read from each other in a circle
+    ");
+}
+
+#[test]
+fn mistakes_of_all_that_a_job_reads_from_are_told_before_anything_is_done() {
+    let shop = Shop::demo();
+    shop.change("demo.toml", &[("run:prepare", "run:nope")]);
+    shop.change("retriever.toml", &[("[train]", "[train]\nspeed = 3")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @"
+    steerage: demo.toml: 1 problem
+      sequences: read the job file nope.toml: No such file or directory (os error 2)
+    retriever.toml: 1 problem
+      train.speed: unknown field `speed`, expected one of `seed`, `batch`, `sliding`, `epochs_max`, `validate_every`, `patience`, `checkpoint_steps`
+    ");
+    let shop = Shop::demo();
+    shop.change("demo.toml", &[("run:retriever", "run:prepare")]);
+    assert_snapshot!(refused_by_all(&shop, "demo.toml"), @r#"
+    steerage: demo.toml: 1 problem
+      retriever: expected a job of kind "train-retriever", found "prepare" in prepare.toml
     "#);
 }
 
@@ -357,6 +410,53 @@ fn what_is_no_work_needs_nothing() {
     steerage: HERE/runs/some: expected a run directory, found no manifest.json in
     it; `steerage run` makes one
     ");
+}
+
+/// `steerage plan JOB | head -1`, and a disk that is full.
+#[test]
+fn nobody_has_to_read_on_and_what_cannot_be_written_is_told() {
+    let shop = Shop::demo();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in [&["doctor"][..], &["check", "demo.toml"], &["plan", "demo.toml"]] {
+        let (reads, closed) = std::io::pipe().unwrap();
+        drop(reads);
+        let said = Said::of(shop.steerage(args).stdout(closed).output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{args:?}");
+        let said = Said::of(shop.steerage(args).stdout(full()).output().unwrap());
+        let why = "steerage: write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((said.code, said.err.as_str()), (Some(2), why), "{args:?}");
+    }
+    let unheard = shop.steerage(&["check", "absent.toml"]).stderr(full()).output().unwrap();
+    assert_eq!(unheard.status.code(), Some(2));
+}
+
+#[test]
+fn a_device_that_is_not_here_is_refused_where_it_is_named() {
+    let shop = Shop::demo();
+    let said = shop.say(&["run", "retriever.toml", "--set", "device=\"cuda:65535\""]);
+    let line = said.err.lines().last().unwrap();
+    assert_eq!(said.code, Some(2), "{line}");
+    assert!(line.starts_with("steerage: retriever.toml: device = \"cuda:65535\": "), "{line}");
+    assert!(line.ends_with(" or use device = \"cpu\""), "{line}");
+    let begun = names(&shop.path("runs"));
+    assert!(begun.iter().all(|run| !run.starts_with("prepare-")), "{begun:?}");
+}
+
+#[test]
+fn numbers_of_the_line_have_bounds() {
+    let shop = Shop::demo();
+    for (flag, value) in [
+        ("--workers", "0"),
+        ("--workers", "100000"),
+        ("--wait-seconds", "18446744073709551615"),
+        ("--wait-seconds", "1000001"),
+    ] {
+        let said = shop.say(&["run", "demo.toml", flag, value]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        let why = format!("error: invalid value '{value}' for '{flag} <");
+        assert!(said.err.starts_with(&why), "{}", said.err);
+    }
+    assert!(!shop.path("runs").exists());
 }
 
 #[test]

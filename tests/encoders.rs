@@ -1,7 +1,7 @@
 //! Jobs with requests in people's own words, from labels to lists: the same bytes however they run,
 //! and what people are told of them.
 
-use crate::support::{Shop, assert_same, changed};
+use crate::support::{Shop, assert_same, changed, names};
 use crate::workers::{ended, hosts, process};
 use std::process::Child;
 use steerage::store::part;
@@ -109,6 +109,15 @@ fn a_catalogue_is_encoded_once_and_the_lists_say_how_requests_were_answered() {
     let report = shop.report(&shop.run_of("runs", "again"));
     let reused = format!("{} of the vectors were taken from earlier runs", first.len());
     assert!(report["warnings"].to_string().contains(&reused), "{report}\n{}", said.out);
+    // A run that was damaged is passed over: its vectors would only have saved work.
+    let parts = format!("{}/parts/epoch=000000", shop.run_of("runs", "embeddings"));
+    shop.write(&format!("{parts}/{}", names(&shop.path(&parts))[0]), "torn");
+    let third = std::fs::read_to_string(shop.path("again.toml")).unwrap();
+    let third =
+        changed(&third, &[("\"again\"", "\"third\""), ("part_items = 60", "part_items = 61")]);
+    shop.write("third.toml", third);
+    shop.run("third.toml", &[]);
+    assert_eq!(vectors("third"), second);
 }
 
 #[test]

@@ -189,6 +189,31 @@ fn a_peer_lost_while_it_trains_ends_those_who_wait() {
 }
 
 #[test]
+fn an_address_that_is_none_is_told_at_once() {
+    let shop = Shop::demo();
+    let dial = |first: &str, seconds: &str| {
+        hosts(&shop, "hosts", 2);
+        let own =
+            fs::read_to_string(shop.path("hosts")).unwrap().lines().last().unwrap().to_owned();
+        shop.write("hosts", format!("{first}\n{own}\n"));
+        let cluster = ["--hosts", "hosts", "--process", "1", "--wait-seconds", seconds];
+        shop.say(&[&["run", "prepare.toml"], &cluster[..]].concat())
+    };
+    let start = SystemTime::now();
+    assert_snapshot!(dial("127.0.0.1", "60").last(), @"
+    exit Some(1)
+    steerage: process 1: connect to 127.0.0.1: expected host:port in the hosts file:
+    invalid socket address
+    ");
+    assert!(start.elapsed().unwrap().as_secs() < 30);
+    let unknown = dial("nobody.invalid:7000", "0");
+    assert_eq!(unknown.code, Some(1));
+    let why = "nobody.invalid:7000: the host's name is not known: ";
+    let told: Vec<&str> = unknown.err.lines().filter(|line| line.contains(why)).collect();
+    assert_eq!(told.len(), 2, "at once and at the end: {}", unknown.err);
+}
+
+#[test]
 fn a_peer_with_another_secret_is_refused() {
     let shop = Shop::demo();
     hosts(&shop, "hosts", 2);

@@ -1,6 +1,6 @@
 //! Does a job do what its file says, from the data to the report?
 
-use crate::support::{Shop, copy, names};
+use crate::support::{Shop, names};
 use std::collections::{BTreeMap, BTreeSet};
 use steerage::store::part::lists::ListRow;
 use steerage::store::tables::Values;
@@ -369,6 +369,17 @@ fn an_explanation_shows_the_lists_that_were_written() {
     let nobody = shop.say(&["explain", &run, "--user", "nobody"]);
     assert_eq!(nobody.code, Some(2));
     assert!(nobody.err.contains("user nobody: not among the"), "{}", nobody.err);
+    let refused = |run: &str| {
+        let said = shop.say(&["explain", run, "--user", &user]);
+        assert_eq!(said.out, "");
+        (said.code, said.err)
+    };
+    let (code, said) = refused(&shop.run_of("runs", "retriever"));
+    let why = ": expected a rerank run, found one of kind \"train-retriever\": it has no lists\n";
+    assert!(code == Some(2) && said.ends_with(why), "{said}");
+    std::fs::remove_file(shop.path(&format!("{run}/invocation.json"))).unwrap();
+    let (code, said) = refused(&run);
+    assert!(code == Some(1) && said.contains(": its job file is not known: "), "{said}");
 }
 
 #[test]
@@ -384,11 +395,15 @@ fn a_run_beside_itself_has_not_moved() {
     }
     shop.run("demo.toml", &["--set", "run.root=other", "--set", "retrieve.k=5"]);
     let other = shop.run_of("other", "demo");
-    copy(&shop.path("other"), &shop.path("runs"));
-    let moved = shop.say(&["compare", &run, &other.replace("other/", "runs/")]);
+    let moved = shop.say(&["compare", &run, &other]);
     assert_eq!(moved.code, Some(1), "five candidates are not forty\n{}", moved.out);
     assert_ne!(same.out, moved.out);
     assert!(moved.out.contains("retrieve.k"), "{}", moved.out);
+    let prepared = shop.run_of("runs", "prepare");
+    let noise = shop.say(&["compare", &run, &prepared]);
+    assert_eq!((noise.code, noise.out.as_str()), (Some(2), ""));
+    let why = ": expected a rerank run, found one of kind \"prepare\": lists are compared";
+    assert!(noise.err.contains(why), "{}", noise.err);
 }
 
 /// The figures of every arm at a point, or of a run.

@@ -66,6 +66,7 @@ fn unknown_keys_are_named_with_what_could_have_been_meant() {
         "  run.worker: unknown field `worker`, expected one of `root`, `workers`,",
         "  retreive: unknown field `retreive`, expected one of `sequences`, `retriever`,",
         "  retrieve.depth: unknown field `depth`, expected one of `k`, `exclude_seen`, `exclude`",
+        ", `kind`, `name`, `run`, `expect`, `vars`\n",
     ] {
         assert!(said.contains(line), "expected {line:?} in\n{said}");
     }
@@ -224,11 +225,11 @@ fn an_arm_that_cannot_be_read_does_not_hide_the_next() {
         steps = [{ method = "guess" }]
         [[arm]]
         name = "b"
-        steps = [{ method = "dpp", theta = -1.0 }]
+        steps = [{ method = "dpp", theta = 50.5 }]
     "#;
     let said = refusal(text, &[]);
     assert!(said.contains("unknown variant `guess`, expected one of `retrieval-order`"), "{said}");
-    assert!(said.contains("theta: -1 is not between 0 and 100"), "{said}");
+    assert!(said.contains("theta: 50.5 is not between 0 and 50"), "{said}");
 }
 
 #[test]
@@ -249,6 +250,13 @@ fn set_overrides_what_the_file_says() {
     assert_eq!(job.run.root, Path::new("/elsewhere")); // no TOML, so it is a text
     let Kind::Rerank(spec) = job.kind else { panic!("expected a rerank job") };
     assert_eq!((spec.retrieve.k, spec.publish.as_deref()), (7, Some("a")));
+    assert_eq!(
+        refusal(RERANK, &["run.workers=18446744073709551615", "publish=\"a", "run.root="]),
+        "job.toml: 3 problems\n  \
+           --set: run.workers=18446744073709551615: u64 value was too large\n  \
+           --set: publish=\"a: invalid basic string, expected `\"`\n  \
+           run.root: expected a folder, found nothing"
+    );
     assert_eq!(
         refusal(RERANK, &["retrieve.k", "name.x=1", "retrieve.k=0"]),
         "job.toml: 3 problems\n  \
@@ -273,6 +281,12 @@ fn variables_are_filled_in_and_missing_ones_named() {
     let job = read(text.as_bytes(), &["vars.elsewhere=there", "vars.data=\"moved\""]).unwrap();
     let Kind::Prepare(spec) = job.kind else { panic!("expected a prepare job") };
     assert_eq!(spec.interactions.paths, ["moved/a", "there/b"]);
+    let open = text.replace("${elsewhere}", "${elsewhere");
+    assert_eq!(
+        refusal(&open, &[]),
+        "job.toml: 1 problem\n  interactions.paths[1]: expected a `}` after `${`, found \
+         \"${elsewhere/b\""
+    );
     assert_eq!(
         refusal(text, &[]),
         "job.toml: 1 problem\n  interactions.paths[1]: ${elsewhere} is not set: add `elsewhere` to \
@@ -315,7 +329,9 @@ fn every_job_that_comes_with_the_code_is_right_and_so_is_what_it_reads() {
         let job = load(&file, &[]).unwrap_or_else(|e| panic!("{e}"));
         assert!(names.insert(job.name.clone()), "{}: its name is taken", file.display());
         for upstream in job.upstream() {
-            load(&upstream, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let read = load(&upstream.file, &[]);
+            let read = read.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(read.kind.name(), upstream.kind, "{}", file.display());
         }
     }
 }

@@ -9,19 +9,20 @@ use super::runs::{Options, store};
 use super::train_encoder::TrainedEncoder;
 use super::train_retriever::Trained;
 use super::{
-    embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
+    chain, embed, label, prepare, reachability, rerank, train_encoder, train_reranker,
+    train_retriever,
 };
 use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::spec::{
-    EmbedSpec, Job, Kind, LabelSpec, PrepareSpec, ReachabilitySpec, RerankSpec, TrainEncoderSpec,
-    TrainRerankerSpec, TrainRetrieverSpec,
+    EmbedSpec, Job, Kind, LabelSpec, Needed, PrepareSpec, ReachabilitySpec, RerankSpec,
+    TrainEncoderSpec, TrainRerankerSpec, TrainRetrieverSpec,
 };
 use crate::store::{RunDir, Store};
 use crate::train::Progress;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -90,8 +91,11 @@ impl Brought {
 /// Brings a job's run up to date, and every run it reads from. Of several processes each calls this
 /// with the same job; what only one of them does, the others wait for.
 pub fn bring_up(file: &Path, options: &Options, watcher: &dyn Watcher) -> Result<Brought> {
-    let job = options.load(file, false)?;
+    let job = chain::load(file, options)?;
     let store = store(&job)?;
+    if options.cluster.hosts.is_none() {
+        chain::find_devices(&job, &store, options)?; // of several processes not all need them
+    }
     let told = RefCell::default();
     Chain { store: &store, options, watcher, told }.bring(job)
 }
@@ -108,14 +112,19 @@ struct Chain<'a> {
 impl Chain<'_> {
     /// Everything the job reads from, in the order in which the job names it.
     fn upstream(&self, job: &Job) -> Result<Vec<Outcome>> {
-        let one = |file: PathBuf| {
-            let needed = self.options.load(&file, true)?;
+        let one = |needed: Needed| {
+            let needed = self.options.load(&needed.file, true)?;
             Ok(self.bring(needed)?.outcome)
         };
         job.upstream().into_iter().map(one).collect()
     }
 
     fn bring(&self, job: Job) -> Result<Brought> {
+        let file = job.file.clone();
+        self.brought(job).map_err(|error| chain::of_job(&file, error))
+    }
+
+    fn brought(&self, job: Job) -> Result<Brought> {
         let upstream = self.upstream(&job)?;
         let meters = Arc::new(Meters::default());
         let start = Instant::now();

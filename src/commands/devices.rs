@@ -2,7 +2,8 @@
 
 use crate::device::Precision;
 use crate::device::cuda::Nvidia;
-use crate::error::Result;
+use crate::device::doctor::{Cuda, probe};
+use crate::error::{Error, Result};
 use crate::model::decoder::SharedDriver;
 use crate::spec::{DeviceSpec, PrecisionSpec};
 use std::collections::BTreeMap;
@@ -15,17 +16,48 @@ static OPEN: Mutex<Open> = Mutex::new(Open(BTreeMap::new()));
 
 struct Open(BTreeMap<u16, SharedDriver>);
 
-/// The drivers of devices, opened when they are first asked for; none for the processor.
+/// The drivers of devices, opened when they are first asked for; none for the processor. `field` is
+/// what names them: a field of a job, or a flag.
 ///
 /// Errors: a device that is not there, or a library that it needs.
-pub fn open(device: &DeviceSpec) -> Result<Vec<SharedDriver>> {
+pub fn open(device: &DeviceSpec, field: &str) -> Result<Vec<SharedDriver>> {
     let DeviceSpec::Cuda(numbers) = device else { return Ok(Vec::new()) };
     let folder = kernels();
     let make = |number| -> Result<SharedDriver> {
-        Ok(Arc::new(Nvidia::open(usize::from(number), folder.as_deref())?))
+        let opened = Nvidia::open(usize::from(number), folder.as_deref());
+        Ok(Arc::new(opened.map_err(|why| absent(why, device, field))?))
     };
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     numbers.iter().map(|number| open.driver(*number, make)).collect()
+}
+
+/// Looks whether the devices are there, and opens none.
+///
+/// Errors: as [`open`] has them, as far as that can be known.
+pub fn find(device: &DeviceSpec, field: &str) -> Result<()> {
+    let DeviceSpec::Cuda(numbers) = device else { return Ok(()) };
+    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (count, why) = match probe().cuda {
+        Cuda::Missing(why) => (0, why),
+        Cuda::Ready { devices, .. } => {
+            (devices.len(), format!("{} devices are here, numbered from 0", devices.len()))
+        }
+    };
+    let gone = |number: &&u16| !open.0.contains_key(*number) && usize::from(**number) >= count;
+    match numbers.iter().find(gone) {
+        Some(number) => Err(absent(Error::Device(format!("cuda:{number}: {why}")), device, field)),
+        None => Ok(()),
+    }
+}
+
+/// What is said of a device that cannot be opened: where it is named, and what can be done.
+fn absent(why: Error, device: &DeviceSpec, field: &str) -> Error {
+    let Error::Device(why) = why else { return why };
+    let (set, else_set) = match field.strip_prefix("--") {
+        Some(_) => (format!("{field} {device}"), format!("{field} cpu")),
+        None => (format!("{field} = \"{device}\""), format!("{field} = \"cpu\"")),
+    };
+    Error::Device(format!("{set}: {why}; `steerage doctor` says what is here, or use {else_set}"))
 }
 
 /// Lets jobs that name a device compute on a driver, if they have named none of that number yet.
@@ -71,7 +103,6 @@ fn kernels() -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::device::cuda::{Driver, Launch, Memory, Product, View};
-    use crate::error::Error;
 
     /// A device that does nothing.
     struct Idle;

@@ -91,7 +91,7 @@ pub fn run(
         return Ok(committed.len() as u64);
     }
     let encoder = opened.encoder.encoder()?;
-    let encoder = Arc::new(encoder.on(&devices::open(&spec.device)?, DEVICE_TOKENS_MAX)?);
+    let encoder = Arc::new(encoder.on(&devices::open(&spec.device, "device")?, DEVICE_TOKENS_MAX)?);
     let texts = Arc::new(opened.encoder.labelled.texts(&opened.catalogue)?);
     let reused = Arc::new(AtomicU64::new(0));
     let stage = EmbedItems {
@@ -141,9 +141,9 @@ fn known(store: &Store, opened: &Opened) -> Result<HashMap<String, Vec<f32>>> {
         if manifest.kind != "embed" || !ours || alike[0] != alike[1] {
             continue;
         }
-        for row in rows(&run)? {
-            known.insert(row.text_hash, row.vector);
-        }
+        // One that is damaged saves no work, and is no reason to do none.
+        let Ok(rows) = rows(&run) else { continue };
+        known.extend(rows.into_iter().map(|row| (row.text_hash, row.vector)));
     }
     Ok(known)
 }

@@ -4,6 +4,7 @@
 //! a row's result depends on that row alone.
 
 use super::bring_up::upstream_of;
+use super::chain;
 use super::prepare::Prepared;
 use super::report::Invocation;
 use super::rerank;
@@ -21,11 +22,22 @@ const SHOWN: usize = 20;
 
 /// The explanation of one user as text.
 pub fn explain(store: &Store, run: &RunDir, user: &str, options: &Options) -> Result<String> {
+    let (name, kind) = (run.name(), &run.manifest().kind);
+    if kind != "rerank" {
+        return Err(Error::Input(format!(
+            "{name}: expected a rerank run, found one of kind {kind:?}: it has no lists"
+        )));
+    }
     let invocation = Invocation::of(run)?;
+    if invocation.job.as_os_str().is_empty() {
+        return Err(Error::Incomplete(format!(
+            "{name}: its job file is not known: `steerage run` notes it when the run is complete; \
+             run that job again"
+        )));
+    }
     let options = Options { sets: invocation.sets.clone(), ..options.clone() };
-    let job = options.load(&invocation.job, false)?;
+    let job = chain::load(&invocation.job, &options)?;
     let Kind::Rerank(spec) = &job.kind else {
-        let name = run.name();
         return Err(Error::Input(format!(
             "{name}: expected a rerank run, found {}",
             job.kind.name()

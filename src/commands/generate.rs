@@ -57,6 +57,8 @@ pub struct Told {
     pub tokens_in: usize,
     /// Tokens of the answer.
     pub tokens_out: usize,
+    /// How many there might have been.
+    pub tokens_max: usize,
     /// Why there were no more.
     pub end: End,
     /// Reading the prompt.
@@ -67,11 +69,12 @@ pub struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tokens_in, tokens_out, end, prefill, decode } = self;
+        let Self { tokens_in, tokens_out, tokens_max, end, prefill, decode } = self;
         let end = match end {
             End::Stopped(token) => format!("stopped by token {token}"),
             End::Whole => "the answer is whole".into(),
-            End::Full => "no room for more".into(),
+            End::Full if tokens_out == tokens_max => "--tokens-max is reached".into(),
+            End::Full => "the model's context is full".into(),
         };
         let rate = |pace: &Pace| pace.tokens as f64 / pace.time.as_secs_f64().max(1e-9);
         write!(f, "{tokens_in} tokens in, {tokens_out} out ({end}); ")?;
@@ -104,7 +107,7 @@ pub fn generate(request: &GenerateRequest, to: &mut dyn Write) -> Result<Told> {
         constraint: &*constraint,
         settings,
     };
-    match devices::open(&request.device)?.into_iter().next() {
+    match devices::open(&request.device, "--device")?.into_iter().next() {
         // One prompt is one thread's.
         None => {
             let decoder = &files.load()?;
@@ -144,7 +147,8 @@ impl Answering<'_> {
         let Generated { answers, prefill, decode } = found;
         let (tokens_out, end) =
             answers.first().map_or((0, End::Full), |answer| (answer.tokens.len(), answer.end));
-        Ok(Told { tokens_in: prompt.tokens.len(), tokens_out, end, prefill, decode })
+        let (tokens_in, tokens_max) = (prompt.tokens.len(), self.settings.tokens_max);
+        Ok(Told { tokens_in, tokens_out, tokens_max, end, prefill, decode })
     }
 }
 

@@ -47,7 +47,7 @@ pub fn logits(request: &LogitsRequest, npy: bool, to: &mut dyn Write) -> Result<
     let files = files.kept_in(request.precision);
     let prompts = prompts(request, &files, adapter)?;
     let vocabulary = files.config().vocabulary;
-    let driver = devices::open(&request.device)?.into_iter().next(); // one is enough here
+    let driver = devices::open(&request.device, "--device")?.into_iter().next(); // one does
     let place = match driver {
         None => Place::Cpu(Box::new(files.load()?)),
         Some(driver) => {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod bring_up;
+mod chain;
 mod compare;
 pub mod demo_data;
 mod devices;
@@ -29,6 +30,7 @@ mod train_reranker;
 mod train_retriever;
 
 pub use bring_up::{Brought, Outcome, Watcher, bring_up};
+pub use chain::load as check;
 pub use compare::compare_runs;
 pub(crate) use devices::stand_in;
 pub use doctor::doctor;

@@ -1,12 +1,14 @@
-//! `steerage plan`: what a job would do, without doing it. Nothing is written, not even a manifest;
-//! what a job reads is opened and checked as far as it is there.
+//! `steerage plan`: what a job would do, without doing it. No run is begun, not even by a manifest;
+//! what a job reads is opened and checked as far as it is there. In the root of the runs stays what
+//! the content of inputs hashes to, so that `run` need not read all of them for that again.
 
 use super::bring_up::{Outcome, encoder_and_items, labels, learned_from, pairs, prepared, sources};
 use super::label::Labelled;
 use super::ready::upstream;
 use super::runs::{Options, store};
 use super::{
-    embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
+    chain, embed, label, prepare, reachability, rerank, train_encoder, train_reranker,
+    train_retriever,
 };
 use crate::error::Result;
 use crate::model::decoder::Memory;
@@ -39,7 +41,7 @@ const TOKENS_PER_ITEM: f64 = 15.0;
 
 /// The plan of a job and of what it reads from, as text.
 pub fn plan(file: &Path, options: &Options) -> Result<String> {
-    let job = options.load(file, false)?;
+    let job = chain::load(file, options)?;
     let store = store(&job)?;
     let mut text = String::new();
     add(&job, &store, options, &mut text)?;
@@ -48,8 +50,8 @@ pub fn plan(file: &Path, options: &Options) -> Result<String> {
 
 /// Appends the plan of a job, after those of the jobs it reads from.
 fn add(job: &Job, store: &Store, options: &Options, text: &mut String) -> Result<()> {
-    for file in job.upstream() {
-        let needed = options.load(&file, true)?;
+    for needed in job.upstream() {
+        let needed = options.load(&needed.file, true)?;
         if !text.contains(&header(&needed)) {
             add(&needed, store, options, text)?;
         }

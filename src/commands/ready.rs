@@ -6,19 +6,18 @@ use super::{
     embed, label, prepare, reachability, rerank, train_encoder, train_reranker, train_retriever,
 };
 use crate::error::Result;
-use crate::spec::{Job, Kind};
+use crate::spec::{Job, Kind, Needed};
 use crate::store::Store;
-use std::path::PathBuf;
 
 /// What the jobs came to that a job reads from; none if one of them is not finished.
 pub fn upstream(job: &Job, store: &Store, options: &Options) -> Result<Option<Vec<Outcome>>> {
-    let one = |file: PathBuf| ready(&options.load(&file, true)?, store, options);
+    let one = |needed: Needed| ready(&options.load(&needed.file, true)?, store, options);
     let all: Result<Vec<Option<Outcome>>> = job.upstream().into_iter().map(one).collect();
     Ok(all?.into_iter().collect())
 }
 
 /// What a job came to; none if it, or what it reads from, is not finished.
-fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
+pub fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
     let Some(upstream) = upstream(job, store, options)? else { return Ok(None) };
     Ok(match &job.kind {
         Kind::Prepare(spec) => {

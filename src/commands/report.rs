@@ -95,7 +95,7 @@ pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
         run: run.name().to_owned(),
         code: manifest.code_version.clone(),
         spec: manifest.spec_hash.clone(),
-        commands: vec![command(&invocation)],
+        commands: command(&invocation).into_iter().collect(),
         facts: Facts {
             epochs: commits.len() as u64,
             rows_read: commits.values().map(|commit| commit.rows_read).sum(),
@@ -124,9 +124,12 @@ pub fn report(store: &Store, run: &RunDir) -> Result<Report> {
     Ok(report)
 }
 
-fn command(invocation: &Invocation) -> String {
+/// How the run is made again; none where that is not known, since another job needed it.
+fn command(invocation: &Invocation) -> Option<String> {
     let sets = invocation.sets.iter().map(|set| format!(" --set '{set}'"));
-    format!("steerage run {}{}", invocation.job.display(), sets.collect::<String>())
+    let job = invocation.job.display();
+    let known = !invocation.job.as_os_str().is_empty();
+    known.then(|| format!("steerage run {job}{}", sets.collect::<String>()))
 }
 
 fn faults(commits: &BTreeMap<Epoch, Commit>) -> Vec<FaultGroup> {
@@ -277,7 +280,7 @@ fn swept_point(
 }
 
 /// A rerank run's job and what it read, from the run's directory alone.
-pub fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool)> {
+fn reopen(store: &Store, run: &RunDir) -> Result<(RerankSpec, Prepared, bool)> {
     let manifest = run.manifest();
     let spec: RerankSpec = serde_json::from_value(manifest.spec.clone()).map_err(|e| {
         Error::Input(format!("{}: the manifest's job cannot be read: {e}", run.name()))

@@ -118,7 +118,7 @@ pub fn run(
     threads: usize,
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
-    let device = devices::open(&spec.device)?.pop();
+    let device = devices::open(&spec.device, "device")?.pop();
     opened.run.create()?;
     let sequences = sequences(&opened.prepared)?;
     let settings = TrainSettings { threads, ..opened.settings.clone() };
@@ -197,7 +197,7 @@ impl Trained {
     ///
     /// Errors: a device that is not there, has too little memory or fails.
     pub fn encode_on(&self, device: &DeviceSpec, tokens_max: usize) -> Result<Encode> {
-        let drivers = devices::open(device)?;
+        let drivers = devices::open(device, "device")?;
         if drivers.is_empty() || Resident::refusal(self.retriever.config()).is_some() {
             return Ok(self.encode());
         }

@@ -8,7 +8,7 @@
 
 use super::rendezvous::{self, Hosts};
 use super::{Done, Meters};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tell};
 use crate::store::input::survives_panics;
 use std::io::{Read, Write};
 use std::sync::Once;
@@ -130,16 +130,19 @@ pub fn drive(worker: &mut Worker, done: &Done, meters: &Meters, cluster: &Cluste
     let mut last_seen = (0, 0);
     while !done.all() {
         worker.step_or_park(Some(Duration::from_millis(20)));
+        if cluster.hosts.is_none() {
+            continue; // nobody else to wait for
+        }
         let rows: u64 = meters.stages().iter().map(|(_, meter)| meter.rows()).sum();
         let seen = (rows, meters.epochs_done.load(Relaxed));
         if seen != last_seen {
             (last_move, last_seen) = (Instant::now(), seen);
-        } else if cluster.hosts.is_some() && last_move.elapsed() > cluster.stall_max {
-            eprintln!(
+        } else if last_move.elapsed() > cluster.stall_max {
+            tell(format_args!(
                 "steerage: nothing has moved for {} s: a peer process is stopped or cut off; what \
                  is committed is kept, run again to go on",
                 cluster.stall_max.as_secs()
-            );
+            ));
             std::process::exit(1);
         }
     }
@@ -161,10 +164,10 @@ fn end_on_panic() {
             let text = info.payload().downcast_ref::<String>().map(String::as_str);
             let text = text.or(info.payload().downcast_ref::<&str>().copied()).unwrap_or_default();
             if text.starts_with("timely communication error") || text == "MergeQueue poisoned." {
-                eprintln!(
+                tell(format_args!(
                     "steerage: a peer process is gone ({text}); what is committed is kept, run \
                      again to go on"
-                );
+                ));
                 std::process::exit(1);
             }
             default(info);

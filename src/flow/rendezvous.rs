@@ -7,9 +7,9 @@
 //! up the start, since every greeting is read on its own thread and under a time limit. What
 //! follows the greeting is neither encrypted nor authenticated: use a private network.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tell};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -64,27 +64,57 @@ pub fn connect(hosts: &Hosts, digest: &[u8]) -> Result<Vec<Option<TcpStream>>> {
     Ok(streams)
 }
 
+/// Connects to a process, which may start later. A name that nobody knows is told of at once: it
+/// may be a mistake, or that of a machine that is not there yet.
 fn dial(address: &str, peer: u64, greeting: &Greeting, end: Instant) -> std::io::Result<TcpStream> {
+    let mut unknown = None;
     loop {
-        let resolved = address.to_socket_addrs().ok().and_then(|mut all| all.next());
-        if let Some(resolved) = resolved
-            && let Ok(mut stream) = TcpStream::connect_timeout(&resolved, DIAL_MAX)
-            // Nobody listens, and the system gave this end the very port it dials.
-            && stream.local_addr().ok() != stream.peer_addr().ok()
-        {
-            match greeting.exchange(&mut stream) {
-                Ok(found) if found == peer => return Ok(stream),
-                Ok(found) => {
-                    return Err(bad(format!("expected process {peer}, found process {found}")));
+        match resolve(address) {
+            Ok(resolved) => {
+                unknown = None;
+                if let Some(stream) = greet(resolved, peer, greeting)? {
+                    return Ok(stream);
                 }
-                Err(refused) if refused.kind() == ErrorKind::InvalidData => return Err(refused),
-                Err(_) => {} // it is not there yet, or still at its last pass
+            }
+            Err(why) if why.kind() == ErrorKind::InvalidInput => return Err(why),
+            Err(why) => {
+                if unknown.is_none() {
+                    tell(format_args!("steerage: {address}: {why}; trying again"));
+                }
+                unknown = Some(why);
             }
         }
         if Instant::now() > end {
-            return Err(bad("not reached in time: start it, or raise --wait-seconds".into()));
+            let late = || bad("not reached in time: start it, or raise --wait-seconds".into());
+            return Err(unknown.unwrap_or_else(late));
         }
         std::thread::sleep(DIAL_AGAIN);
+    }
+}
+
+/// Where an address is. [`ErrorKind::InvalidInput`] if it is not written like one.
+fn resolve(address: &str) -> std::io::Result<SocketAddr> {
+    let found = address.to_socket_addrs().map_err(|why| {
+        let what = match why.kind() {
+            ErrorKind::InvalidInput => format!("expected host:port in the hosts file: {why}"),
+            _ => format!("the host's name is not known: {why}"),
+        };
+        std::io::Error::new(why.kind(), what)
+    });
+    found?.next().ok_or_else(|| std::io::Error::other("the host's name has no address"))
+}
+
+/// A connection to a process; none if it is not there yet, or still at its last pass.
+fn greet(at: SocketAddr, peer: u64, greeting: &Greeting) -> std::io::Result<Option<TcpStream>> {
+    let Ok(mut stream) = TcpStream::connect_timeout(&at, DIAL_MAX) else { return Ok(None) };
+    if stream.local_addr().ok() == stream.peer_addr().ok() {
+        return Ok(None); // nobody listens, and the system gave this end the very port it dials
+    }
+    match greeting.exchange(&mut stream) {
+        Ok(found) if found == peer => Ok(Some(stream)),
+        Ok(found) => Err(bad(format!("expected process {peer}, found process {found}"))),
+        Err(refused) if refused.kind() == ErrorKind::InvalidData => Err(refused),
+        Err(_) => Ok(None),
     }
 }
 
@@ -115,8 +145,10 @@ fn accept(
                 {
                     streams[peer] = Some(stream);
                 }
-                Ok((peer, _)) => eprintln!("steerage: refused {from}: process {peer} not expected"),
-                Err(error) => eprintln!("steerage: refused {from}: {error}"),
+                Ok((peer, _)) => {
+                    tell(format_args!("steerage: refused {from}: process {peer} not expected"))
+                }
+                Err(error) => tell(format_args!("steerage: refused {from}: {error}")),
             }
         }
         if Instant::now() > deadline {

@@ -57,18 +57,22 @@ impl FromStr for DeviceSpec {
         if text == "cpu" {
             return Ok(DeviceSpec::Cpu);
         }
-        let numbers = |text: &str| -> Option<Vec<u16>> {
-            let numbers: Vec<u16> =
-                text.split(',').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-            let twice = (1..numbers.len()).any(|at| numbers[..at].contains(&numbers[at]));
-            (!twice).then_some(numbers)
-        };
-        let found = text.strip_prefix("cuda:").and_then(numbers).map(DeviceSpec::Cuda);
-        found.ok_or_else(|| {
+        // As they are printed: no sign, no zero before.
+        let number = |text: &str| text.parse().ok().filter(|n: &u16| n.to_string() == text);
+        let numbers = text.strip_prefix("cuda:");
+        let numbers = numbers.and_then(|text| text.split(',').map(number).collect());
+        let numbers: Vec<u16> = numbers.ok_or_else(|| {
             format!(
                 "expected \"cpu\", \"cuda:N\" or \"cuda:N,M\", devices' numbers, found {text:?}"
             )
-        })
+        })?;
+        let again = |at: &usize| numbers[..*at].contains(&numbers[*at]);
+        match (1..numbers.len()).find(again) {
+            Some(at) => {
+                Err(format!("expected each device once, found {} twice in {text:?}", numbers[at]))
+            }
+            None => Ok(DeviceSpec::Cuda(numbers)),
+        }
     }
 }
 
@@ -96,8 +100,14 @@ mod tests {
         for text in ["cpu", "cuda:0", "cuda:1,0"] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
-        for text in ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:0,0", "cuda:70000", "CPU"] {
-            assert!(text.parse::<DeviceSpec>().is_err(), "{text}");
+        let wrong = ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:70000", "CPU"];
+        for text in
+            wrong.into_iter().chain(["cuda:+0", "cuda:007", "cuda:00", "cuda:0,", "cuda: 0"])
+        {
+            let said = text.parse::<DeviceSpec>().unwrap_err();
+            assert!(said.starts_with("expected \"cpu\"") && said.contains(text), "{text}: {said}");
         }
+        let said = "cuda:1,0,1".parse::<DeviceSpec>().unwrap_err();
+        assert_eq!(said, "expected each device once, found 1 twice in \"cuda:1,0,1\"");
     }
 }

@@ -43,7 +43,7 @@ pub use rerank::{
     ArmSpec, AskedSpec, CandidatesSpec, FairnessSpec, MetricsSpec, RerankOutput, RerankSpec,
     RetrieveSpec, RuleSpec, Target,
 };
-pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec};
+pub use step::{FilterMode, FusionSpec, Over, QuotaSpec, Similarity, StepSpec, THETA_MAX};
 pub use sweep::{Point, SweepSpec, SweptArm};
 pub use teacher::{BudgetSpec, DecoderTeacherSpec, HttpTeacherSpec, ServerFormat, TeacherSpec};
 pub use texts::TextsSpec;
@@ -74,6 +74,28 @@ pub struct Job {
     pub run: RunSpec,
     /// What its metrics are expected to be: `[expect."ndcg@10"]`.
     pub expect: BTreeMap<String, Expect>,
+}
+
+/// A job that another one reads from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// The field that names it.
+    pub field: &'static str,
+    /// The kind that it must be of.
+    pub kind: &'static str,
+    /// Its file, which `run:PATH` names.
+    pub file: PathBuf,
+}
+
+/// A field, the kind of the job that it names, and what it says.
+type Reference<'a> = (&'static str, &'static str, &'a str);
+
+fn sequences(named: &str) -> Reference<'_> {
+    ("sequences", "prepare", named)
+}
+
+fn retriever(named: &str) -> Reference<'_> {
+    ("retriever", "train-retriever", named)
 }
 
 /// The kinds of jobs.
@@ -127,6 +149,13 @@ pub struct Expect {
     pub tolerance: f64,
 }
 
+impl RunSpec {
+    /// Workers of a process, at most.
+    pub const WORKERS_MAX: u16 = 1024;
+    /// Seconds of any wait, at most.
+    pub const SECONDS_MAX: u64 = 1_000_000;
+}
+
 impl Default for RunSpec {
     fn default() -> Self {
         Self {
@@ -156,31 +185,69 @@ impl Kind {
 }
 
 impl Job {
-    /// The jobs this one reads from, by the file that `run:PATH` names.
-    pub fn upstream(&self) -> Vec<PathBuf> {
+    /// The jobs this one reads from, in the order in which it names them.
+    pub fn upstream(&self) -> Vec<Needed> {
         let folder = self.file.parent().unwrap_or(Path::new(""));
-        let references: Vec<&str> = match &self.kind {
+        let needed = |(field, kind, named): Reference| {
+            let path = named.strip_prefix("run:")?;
+            Some(Needed { field, kind, file: folder.join(format!("{path}.toml")) })
+        };
+        self.references().into_iter().filter_map(needed).collect()
+    }
+
+    /// Each field that names a job, the kind that the job must be of, and what the field says.
+    fn references(&self) -> Vec<Reference<'_>> {
+        match &self.kind {
             Kind::Prepare(_) => vec![],
-            Kind::TrainRetriever(spec) => vec![&spec.sequences],
-            Kind::TrainReranker(spec) => vec![&spec.sequences, &spec.retriever],
-            Kind::Label(spec) => vec![&spec.sequences],
-            Kind::TrainEncoder(spec) => vec![&spec.labels],
+            Kind::TrainRetriever(spec) => vec![sequences(&spec.sequences)],
+            Kind::TrainReranker(spec) => {
+                vec![sequences(&spec.sequences), retriever(&spec.retriever)]
+            }
+            Kind::Label(spec) => vec![sequences(&spec.sequences)],
+            Kind::TrainEncoder(spec) => vec![("labels", "label", &spec.labels)],
             Kind::Embed(spec) => {
-                let named = [&spec.encoder].into_iter().chain(&spec.sequences);
-                named.map(String::as_str).collect()
+                let encoder = [("encoder", "train-encoder", spec.encoder.as_str())];
+                let items = spec.sequences.as_deref().map(sequences);
+                encoder.into_iter().chain(items).collect()
             }
-            Kind::Reachability(spec) => {
-                vec![&spec.sequences, &spec.retriever, &spec.embeddings]
-            }
+            Kind::Reachability(spec) => vec![
+                sequences(&spec.sequences),
+                retriever(&spec.retriever),
+                ("embeddings", "embed", &spec.embeddings),
+            ],
             Kind::Rerank(spec) => {
-                let (rerankers, encoders) = (spec.rerankers(), spec.embeddings());
-                let data = [&spec.sequences, &spec.retriever].into_iter().map(String::as_str);
-                let inferred = spec.inferred.iter().map(|inferred| inferred.labels.as_str());
-                data.chain(rerankers).chain(encoders).chain(inferred).collect()
+                let data = [sequences(&spec.sequences), retriever(&spec.retriever)];
+                let rerankers = spec.rerankers().into_iter();
+                let rerankers = rerankers.map(|named| ("arm.steps", "train-reranker", named));
+                let encoders = spec.embeddings().into_iter();
+                let encoders = encoders.map(|named| ("arm.steps", "embed", named));
+                let inferred = spec.inferred.iter();
+                let inferred = inferred.map(|i| ("inferred.labels", "label", i.labels.as_str()));
+                data.into_iter().chain(rerankers).chain(encoders).chain(inferred).collect()
+            }
+        }
+    }
+
+    /// The devices beside the processor that the job names, and the fields that name them.
+    pub fn devices(&self) -> Vec<(&'static str, &DeviceSpec)> {
+        let mut named = match &self.kind {
+            Kind::Prepare(_) | Kind::Reachability(_) => vec![],
+            Kind::TrainRetriever(spec) => vec![("device", &spec.device)],
+            Kind::TrainReranker(spec) => vec![("device", &spec.device)],
+            Kind::TrainEncoder(spec) => vec![("device", &spec.device)],
+            Kind::Embed(spec) => vec![("device", &spec.device)],
+            Kind::Label(spec) => match &spec.teacher {
+                TeacherSpec::Decoder(decoder) => vec![("teacher.device", &decoder.device)],
+                _ => vec![],
+            },
+            Kind::Rerank(spec) => {
+                let guides = spec.guides.iter().filter_map(|guide| guide.decoder.as_ref());
+                let guides = guides.map(|decoder| ("guide.decoder.device", &decoder.device));
+                std::iter::once(("device", &spec.device)).chain(guides).collect()
             }
         };
-        let named = references.iter().filter_map(|r| r.strip_prefix("run:"));
-        named.map(|path| folder.join(format!("{path}.toml"))).collect()
+        named.retain(|(_, device)| !device.is_cpu());
+        named
     }
 
     /// The part of the job that decides its output, as JSON: what the run's name is a hash of.

@@ -17,6 +17,9 @@ use toml::{Table, Value};
 const KINDS: &str = "\"prepare\", \"train-retriever\", \"train-reranker\", \"label\", \
                      \"train-encoder\", \"embed\", \"rerank\" or \"reachability\"";
 
+/// The fields of [`Header`]. Beside them there is `vars`, which is used up when it is read.
+const HEADER: [&str; 4] = ["kind", "name", "run", "expect"];
+
 /// Reads and checks a job file. `sets` are `key.path=value` overrides from the command line.
 pub fn load(file: &Path, sets: &[String]) -> Result<Job> {
     let text = std::fs::read_to_string(file).map_err(Error::io("read the job file", file))?;
@@ -53,52 +56,22 @@ struct Header {
 
 fn read_job(file: &Path, mut table: Table, problems: &mut Problems) -> Option<Job> {
     let mut header = Table::new();
-    for key in ["kind", "name", "run", "expect"] {
+    for key in HEADER {
         header.extend(table.remove_entry(key));
     }
     let header: Header = read_section(header, problems);
     check_header(&header, problems);
     let kind = match header.kind.as_str() {
-        "prepare" => {
-            let spec: PrepareSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::Prepare(spec)
-        }
+        "prepare" => Kind::Prepare(checked(table, problems, PrepareSpec::check)),
         "train-retriever" => {
-            let spec: TrainRetrieverSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::TrainRetriever(spec)
+            Kind::TrainRetriever(checked(table, problems, TrainRetrieverSpec::check))
         }
-        "train-reranker" => {
-            let spec: TrainRerankerSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::TrainReranker(spec)
-        }
-        "label" => {
-            let spec: LabelSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::Label(spec)
-        }
-        "train-encoder" => {
-            let spec: TrainEncoderSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::TrainEncoder(spec)
-        }
-        "embed" => {
-            let spec: EmbedSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::Embed(spec)
-        }
-        "reachability" => {
-            let spec: ReachabilitySpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::Reachability(spec)
-        }
-        "rerank" => {
-            let spec: RerankSpec = read_section(table, problems);
-            spec.check(problems);
-            Kind::Rerank(spec)
-        }
+        "train-reranker" => Kind::TrainReranker(checked(table, problems, TrainRerankerSpec::check)),
+        "label" => Kind::Label(checked(table, problems, LabelSpec::check)),
+        "train-encoder" => Kind::TrainEncoder(checked(table, problems, TrainEncoderSpec::check)),
+        "embed" => Kind::Embed(checked(table, problems, EmbedSpec::check)),
+        "reachability" => Kind::Reachability(checked(table, problems, ReachabilitySpec::check)),
+        "rerank" => Kind::Rerank(checked(table, problems, RerankSpec::check)),
         other => {
             problems.add("kind", format!("expected {KINDS}, found {other:?}"));
             return None;
@@ -107,15 +80,30 @@ fn read_job(file: &Path, mut table: Table, problems: &mut Problems) -> Option<Jo
     Some(Job { file: file.into(), name: header.name, kind, run: header.run, expect: header.expect })
 }
 
+/// Reads what a kind of job has of its own, and applies its rules.
+fn checked<T: DeserializeOwned + Default>(
+    table: Table,
+    problems: &mut Problems,
+    check: impl Fn(&T, &mut Problems),
+) -> T {
+    let spec: T = read_section(table, problems);
+    check(&spec, problems);
+    spec
+}
+
 fn check_header(header: &Header, problems: &mut Problems) {
     let letters = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if header.name.is_empty() || !header.name.chars().all(letters) || header.name.len() > 80 {
         let name = &header.name;
         problems.add("name", format!("expected 1 to 80 of a-z A-Z 0-9 - _ ., found {name:?}"));
     }
+    if header.run.root.as_os_str().is_empty() {
+        problems.add("run.root", "expected a folder, found nothing");
+    }
     problems.range("run.window_epochs", header.run.window_epochs, 1, 64);
-    problems.range("run.workers", header.run.workers, 0, 1024);
-    problems.range("run.stall_seconds_max", header.run.stall_seconds_max, 1, 1_000_000);
+    problems.range("run.workers", header.run.workers, 0, RunSpec::WORKERS_MAX.into());
+    let stall = header.run.stall_seconds_max;
+    problems.range("run.stall_seconds_max", stall, 1, RunSpec::SECONDS_MAX);
 }
 
 /// Reads a table, noting every mistake and leaving out the value it is about.
@@ -129,8 +117,11 @@ fn read_section<T: DeserializeOwned + Default>(table: Table, problems: &mut Prob
         let keys: Vec<String> = mistake.path().iter().map(ToString::to_string).collect();
         let path = mistake.path().to_string();
         let what = mistake.into_inner().to_string();
-        let what = what.lines().next().unwrap_or_default().to_owned();
+        let mut what = what.lines().next().unwrap_or_default().to_owned();
         let (path, removed) = remove(&mut value, &keys, &what, path);
+        if what.starts_with("unknown field") && !path.contains('.') {
+            HEADER.iter().chain(&["vars"]).for_each(|name| what += &format!(", `{name}`"));
+        }
         problems.add(path, what);
         if !removed {
             return T::default();
@@ -186,11 +177,20 @@ fn index(key: &str) -> Option<usize> {
     key.trim_matches(['[', ']']).parse().ok()
 }
 
-/// `a.b=value`: the value is TOML, or a plain string when it is not.
+/// `a.b=value`: the value is TOML, or a plain string when it is not. What begins like a number or a
+/// quoted text and is none is a mistake, not a text.
 fn override_value(table: &mut Table, set: &str) -> Result<(), String> {
     let (path, text) = set.split_once('=').ok_or(format!("expected key=value, found {set:?}"))?;
-    let parsed = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
-    let value = parsed.unwrap_or_else(|| Value::String(text.to_owned()));
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let number = digits.starts_with(|c| matches!(c, '1'..='9'))
+        && digits.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let value = match format!("v = {text}").parse::<Table>() {
+        Ok(mut parsed) => parsed.remove("v").ok_or(format!("expected key=value, found {set:?}"))?,
+        Err(why) if number || text.starts_with(['"', '\'']) => {
+            return Err(format!("{set}: {}", why.message()));
+        }
+        Err(_) => Value::String(text.to_owned()),
+    };
     let mut keys: Vec<&str> = path.trim().split('.').collect();
     let last = keys.pop().filter(|key| !key.is_empty()).ok_or("the key is empty")?;
     let mut at = table;
@@ -231,22 +231,24 @@ fn substitute(value: &mut Value, path: &str, vars: &Table, problems: &mut Proble
         }
         Value::String(text) => match fill(text, vars) {
             Ok(filled) => *text = filled,
-            Err(name) => problems.add(
-                path,
-                format!("${{{name}}} is not set: add `{name}` to [vars] or --set vars.{name}=…"),
-            ),
+            Err(problem) => problems.add(path, problem),
         },
         _ => {}
     }
 }
 
+/// A text with its variables, or what is wrong with it.
 fn fill(text: &str, vars: &Table) -> Result<String, String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
-        let Some(length) = rest[start..].find('}') else { break };
+        let Some(length) = rest[start..].find('}') else {
+            return Err(format!("expected a `}}` after `${{`, found {:?}", &rest[start..]));
+        };
         let name = &rest[start + 2..start + length];
-        let value = vars.get(name).and_then(Value::as_str).ok_or(name.to_owned())?;
+        let value = vars.get(name).and_then(Value::as_str).ok_or_else(|| {
+            format!("${{{name}}} is not set: add `{name}` to [vars] or --set vars.{name}=…")
+        })?;
         filled += &rest[..start];
         filled += value;
         rest = &rest[start + length + 1..];

@@ -3,6 +3,10 @@
 use super::{NodeGraphSpec, PrecisionSpec, Problems};
 use serde::{Deserialize, Serialize};
 
+/// θ of a `dpp` step above this would overflow nothing, but leaves a list that diversity cannot
+/// change.
+pub const THETA_MAX: f32 = 50.0;
+
 /// One step of an arm, by `method`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
@@ -28,7 +32,7 @@ pub enum StepSpec {
     },
     /// Greedy maximum a posteriori of a determinantal point process.
     Dpp {
-        /// How strongly relevance counts, 0 to 100.
+        /// How strongly relevance counts, 0 to 50.
         theta: f32,
         /// What makes two items alike.
         #[serde(default)]
@@ -201,7 +205,7 @@ impl StepSpec {
                 problems.range(&format!("{path}.depth"), *depth, 1, 10_000);
             }
             StepSpec::Dpp { theta, depth, .. } => {
-                problems.range(&format!("{path}.theta"), *theta, 0.0, 100.0);
+                problems.range(&format!("{path}.theta"), *theta, 0.0, THETA_MAX);
                 problems.range(&format!("{path}.depth"), *depth, 1, 10_000);
             }
             StepSpec::FairSwap { attribute, below, gap_max, depth } => {

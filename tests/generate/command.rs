@@ -38,7 +38,15 @@ fn an_answer_is_printed_and_its_pace_told() {
     let generate = ["generate", "--model", "model", "--prompt", "Rank the films", "--tokens-max"];
     let said = shop.say(&[&generate[..], &["12"]].concat());
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains(" tokens in, 12 out (no room for more); prefill "), "{}", said.err);
+    let end = " tokens in, 12 out (--tokens-max is reached); prefill ";
+    assert!(said.err.contains(end), "{}", said.err);
+    let whole = shop.say(&[&generate[..], &["1000"]].concat());
+    let end = " out (the model's context is full); prefill ";
+    assert!(whole.err.contains(end), "{}", whole.err);
+    let (reads, closed) = std::io::pipe().unwrap();
+    drop(reads);
+    let unread = shop.steerage(&[&generate[..], &["12"]].concat()).stdout(closed).output();
+    assert_eq!(unread.unwrap().status.code(), Some(0), "nobody has to read on");
     assert!(said.err.contains("decode ") && said.out.ends_with('\n'));
     assert_eq!(shop.say(&[&generate[..], &["12"]].concat()).out, said.out, "the same again");
     let draw = |seed: &str| {
@@ -87,6 +95,9 @@ fn what_cannot_be_generated_is_refused() {
     insta::assert_snapshot!(said(&["--prompt", "a", "--seed", "1"]), @"error: the following required arguments were not provided:");
     insta::assert_snapshot!(said(&["--prompt", "a", "--file", "b"]), @"error: the argument '--prompt <TEXT>' cannot be used with '--file <FILE>'");
     insta::assert_snapshot!(said(&[]), @"error: the following required arguments were not provided:");
+    let absent = said(&["--prompt", "a", "--device", "cuda:65535"]);
+    assert!(absent.starts_with("steerage: --device cuda:65535: "), "{absent}");
+    assert!(absent.ends_with(" or use --device cpu"), "{absent}");
     fs::remove_file(shop.path("model/tokenizer_config.json")).unwrap();
     insta::assert_snapshot!(said(&["--prompt", "a", "--chat"]), @"steerage: model/tokenizer_config.json: chat_template: missing: expected a template: is it an instruction model?");
     fs::write(shop.path("model/generation_config.json"), r#"{"eos_token_id": "x"}"#).unwrap();

@@ -57,6 +57,15 @@ fn a_run_does_not_differ_from_itself() {
     assert!(render_markdown(&same).contains("Nothing moved"));
 }
 
+#[test]
+fn that_the_published_arm_is_gone_is_an_alarm() {
+    let (old, mut new) = (sample::rerank(), sample::rerank());
+    let published = old.published.clone().unwrap();
+    new.summary.arms.retain(|arm| arm.arm != published);
+    let found = compare(&old, &new, Vec::new(), Vec::new(), &Gates::default());
+    assert_eq!(found.alarms, [format!("{published}, which was published, is gone")]);
+}
+
 type Rows = Vec<(i64, Vec<i64>)>;
 
 fn listed(rows: &Rows) -> impl Iterator<Item = Result<Listed>> {

@@ -10,9 +10,9 @@ const INTRODUCTION: &str = "\
 
 Made from the documentation in `src/spec` by `UPDATE_DOCS=1 cargo test specs`; edits here are lost.
 
-`steerage check JOB` reads a job file and reports every mistake in it, `steerage plan JOB` shows what
-it would do, and `steerage run JOB` does it, and first what it reads from. `run:PATH` stands for the
-run of the job file `PATH.toml`, beside this one. Any field can be set from the command line:
+`steerage check JOB` reads a job file and those that it reads from, and reports every mistake in them,
+`steerage plan JOB` shows what it would do, and `steerage run JOB` does it, and first what it reads
+from. `run:PATH` stands for the run of the job file `PATH.toml`, beside this one. Any field can be set from the command line:
 `--set retrieve.k=50`. `${name}` in a text is the variable `name` of the table `[vars]`:
 `--set vars.data=/mnt/data`. Of the overrides, those of `vars` and `run` hold for what a job reads
 from, too.
@@ -49,7 +49,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
 ];
 
 /// Types that a job file does not see.
-const INTERNAL: [&str; 4] = ["Job", "Kind", "Point", "SweptArm"];
+const INTERNAL: [&str; 5] = ["Job", "Kind", "Needed", "Point", "SweptArm"];
 
 #[test]
 fn the_readme_of_jobs_says_every_field() {

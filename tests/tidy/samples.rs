@@ -31,6 +31,7 @@ fn floors_point_down() {
     bad("src/types/key.rs", "use super::super::error::Error;", 2, "`error` (floor 0)");
     bad("src/types/mod.rs", "use super::plan;", 2, "`plan` (floor 2)");
     bad("src/metric/x.rs", "use crate::{types::Key, flow::{Op, types}};", 2, "`flow`");
+    bad("src/store/x.rs", "use crate::commands::run;", 2, "`commands` (floor 7)");
     bad("src/novel/x.rs", "use crate::types::Key;", 1, "on no floor");
     bad("src/flow/x.rs", "use crate::testing::dataset;", 2, "may not name `testing`");
     good("src/control/x.rs", "use crate::types::Key;\nuse super::met;\nuse crate::control::met;");
@@ -57,7 +58,8 @@ fn words_that_do_not_ship() {
     bad("src/spec/x.rs", "fn f() { todo!() }", 2, "no `todo!`");
     bad("src/report/x.rs", "fn f() { dbg!(1); }", 2, "no `dbg!`");
     bad("src/spec/x.rs", "fn f() { println!(); }", 2, "no `println!`");
-    good("src/report/x.rs", "fn f() { println!(\"{}\", x.unwrap_or(1)); }");
+    bad("src/main.rs", "fn f() { eprint!(\"{}\", 1); }", 2, "no `eprint!`");
+    good("src/report/x.rs", "fn f() { writeln!(to, \"{}\", x.unwrap_or(1)); }");
     good("src/spec/x.rs", "#[cfg(test)]\nmod tests {\n    fn f() { x.unwrap(); }\n}\nfn g() {}");
     bad(
         "src/spec/x.rs",

@@ -112,7 +112,7 @@ fn near(spec: &DecoderTeacherSpec, texts: &Arc<Texts>) -> Result<Near> {
     let tokenizer = Tokenizer::open(folder)?;
     let files = DecoderFiles::open(folder)?;
     let tokens_max = spec.tokens_max.min(files.config().context_max);
-    let devices = devices::open(&spec.device)?;
+    let devices = devices::open(&spec.device, "teacher.device")?;
     let marks = Near::marks(&tokenizer)?;
     let device_tokens_max = files.config().batch_tokens(spec.device_tokens_max, tokens_max);
     let reader = Reader::open(&files, &marks, &devices, device_tokens_max)?;

@@ -271,7 +271,7 @@ impl Opened {
         barred: Barred,
     ) -> Result<Retrieved> {
         let (items, width, k) = (trained.item_embeddings(), trained.width(), spec.retrieve.k);
-        let devices = devices::open(&spec.device)?;
+        let devices = devices::open(&spec.device, "device")?;
         let search = if devices.is_empty() {
             Search::Cpu(ItemIndex::new(items, width)?, barred.everybody)
         } else {

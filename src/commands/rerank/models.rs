@@ -65,7 +65,7 @@ impl<'a> Models<'a> {
         if let Some((.., scorer)) = there {
             return Ok((Arc::clone(scorer), weight));
         }
-        let devices = devices::open(&self.spec.device)?;
+        let devices = devices::open(&self.spec.device, "device")?;
         let (catalogue, tokens_max) =
             (&self.opened.prepared.catalogue, self.spec.device_tokens_max);
         let scorer = Arc::new(trained.scorer(catalogue, how, &devices, tokens_max)?);
@@ -120,7 +120,7 @@ impl<'a> Models<'a> {
             return Ok(Arc::clone(speaker));
         }
         let catalogue = &self.opened.prepared.catalogue;
-        let devices = (&*devices::open(&self.spec.device)?, self.spec.device_tokens_max);
+        let devices = (&*devices::open(&self.spec.device, "device")?, self.spec.device_tokens_max);
         let speaker = speaker(at, &self.opened.embeddings[at], catalogue, devices)?;
         self.speakers.push((at, Arc::clone(&speaker)));
         Ok(speaker)
@@ -153,7 +153,9 @@ fn near(
     let (files, adapter) = DecoderFiles::open_adapted(folder, adapter)?;
     let files = files.kept_in(spec.precision.map(devices::precision));
     let tokens_max = files.config().batch_tokens(device_tokens_max, spec.tokens_max);
-    let device = devices::open(&spec.device)?.pop().map(|device| (device, tokens_max));
+    let device = devices::open(&spec.device, "guide.decoder.device")?
+        .pop()
+        .map(|device| (device, tokens_max));
     Near::new(settings, (&files, adapter), device, Tokenizer::open(folder)?, chat, texts)
 }
 

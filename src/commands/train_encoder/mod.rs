@@ -84,7 +84,7 @@ pub fn run(
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
     // First of all: a device that is not there, or does not take the encoder, is known at once.
-    let device = devices::open(&spec.device)?.into_iter().next();
+    let device = devices::open(&spec.device, "device")?.into_iter().next();
     memory(spec, opened)?;
     opened.run.create()?;
     let texts = opened.item_texts()?;

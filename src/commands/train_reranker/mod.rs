@@ -91,7 +91,7 @@ pub fn run(
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<()> {
     // First of all: a device that is not there is known at once.
-    let device = devices::open(&spec.device)?.into_iter().next();
+    let device = devices::open(&spec.device, "device")?.into_iter().next();
     opened.run.create()?;
     let Base { decoder, prompter, tokenizer } = Base::open(spec, opened)?;
     let catalogue = Arc::clone(&opened.prepared.catalogue);

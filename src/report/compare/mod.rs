@@ -92,13 +92,17 @@ pub fn compare(
         let names = from.summary.arms.iter().map(|a| a.arm.clone());
         names.filter(|arm| to.summary.arms.iter().all(|b| b.arm != *arm)).collect()
     };
+    let arms_gone: Vec<String> = missing(old, new);
     let metrics = metric_changes(old, new);
-    let mut alarms: Vec<String> = metrics.iter().filter_map(fell).collect();
+    let unpublished = arms_gone.iter().filter(|arm| old.published.as_ref() == Some(*arm));
+    let mut alarms: Vec<String> =
+        unpublished.map(|arm| format!("{arm}, which was published, is gone")).collect();
+    alarms.extend(metrics.iter().filter_map(fell));
     alarms.extend(lists.iter().flat_map(|change| drifted(change, gates)));
     Comparison {
         old: old.run.clone(),
         new: new.run.clone(),
-        arms_gone: missing(old, new),
+        arms_gone,
         arms_added: missing(new, old),
         metrics,
         spec,

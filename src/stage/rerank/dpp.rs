@@ -4,13 +4,11 @@ use super::facts::Facts;
 use super::relevance::{best, chosen_first, normalised};
 use super::similarity::Similarity;
 use crate::error::{Error, Result};
+use crate::spec::THETA_MAX;
 use crate::types::{ArmList, Candidates};
 
 /// Gains below this are rounding: what is left lies in the span of what was chosen.
 const GAIN_MIN: f64 = 1e-10;
-
-/// θ above this would overflow nothing, but leaves a list that diversity cannot change.
-const THETA_MAX: f32 = 50.0;
 
 /// The parameters of [`dpp`].
 #[derive(Clone, Copy, Debug, PartialEq)]
