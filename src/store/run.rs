@@ -9,7 +9,7 @@
 //! <job>-<hash>/commits/….json     put once, after everything of the epoch exists
 //! ```
 
-use super::record::{epoch_of, to_json};
+use super::record::{epoch_of, to_line, to_lines};
 use super::{Commit, FORMAT_VERSION, Manifest, PartRef, Store, commit_key, hash};
 use crate::error::{Error, Result};
 use crate::types::Epoch;
@@ -71,7 +71,7 @@ impl RunDir {
                 run.path("").display()
             )));
         }
-        match store.put_once(&run.key(MANIFEST_KEY), to_json(&run.manifest)) {
+        match store.put_once(&run.key(MANIFEST_KEY), to_lines(&run.manifest)) {
             // Another run was faster.
             Err(Error::Conflict { .. }) => match read_manifest(store, name)? {
                 Some(there) => Err(run.foreign(&there)),
@@ -161,7 +161,7 @@ impl RunDir {
     pub fn put_commit(&self, commit: &Commit) -> Result<()> {
         let problem = commit.problem(commit.epoch);
         assert!(problem.is_none(), "commit of epoch {}: {problem:?}", commit.epoch);
-        self.store.put_once(&self.key(&commit_key(commit.epoch)), to_json(commit))
+        self.store.put_once(&self.key(&commit_key(commit.epoch)), to_line(commit))
     }
 
     /// The finished epochs.
