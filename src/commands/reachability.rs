@@ -191,7 +191,7 @@ fn estimate(values: &[f64]) -> Estimate {
 impl Opened {
     /// Whether all pairs were steered.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 }
 

@@ -139,7 +139,7 @@ pub fn run(
 impl Opened {
     /// Whether the retriever is there.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 }
 

@@ -94,8 +94,7 @@ fn a_commit_is_read_as_it_was_put() {
     let (dir, store) = store();
     let (run, commit) = committed(&store);
     assert_eq!(run.commits().unwrap(), [(17, commit.clone())].into());
-    run.verify(&commit).unwrap();
-    run.verify_content(&commit).unwrap();
+    assert_eq!((run.verify().unwrap(), run.epochs().unwrap()), (1, [17].into()));
     assert_eq!(run.get_part(&commit.parts[1]).unwrap(), "two rows");
     for key in [
         "manifest.json",
@@ -134,20 +133,20 @@ fn what_changed_after_its_commit_is_found() {
     let (run, commit) = committed(&store);
     let part = dir.path().join("x").join(part_key(17, 3));
     std::fs::write(&part, "two rowz").unwrap();
-    run.verify(&commit).unwrap();
-    assert_snapshot!(message(&dir, run.verify_content(&commit)), @"
+    run.verify().unwrap();
+    assert_snapshot!(message(&dir, run.get_part(&commit.parts[1])), @"
     RUNS/x/parts/epoch=000017/part=03.parquet: expected 8 bytes (bc8447d7), found 8
     bytes (64a0ea2f): it was changed after its commit; remove it and
     commits/000017.json and run again, and the epoch is made again
     ");
     std::fs::write(&part, "two").unwrap();
-    assert_snapshot!(message(&dir, run.verify(&commit)), @"
+    assert_snapshot!(message(&dir, run.verify()), @"
     RUNS/x/parts/epoch=000017/part=03.parquet: expected 8 bytes (bc8447d7), found 3
     bytes: it was changed after its commit; remove it and commits/000017.json and
     run again, and the epoch is made again
     ");
     std::fs::remove_file(&part).unwrap();
-    assert_snapshot!(message(&dir, run.verify(&commit)), @"
+    assert_snapshot!(message(&dir, run.verify()), @"
     RUNS/x/parts/epoch=000017/part=03.parquet: expected 8 bytes (bc8447d7), found
     nothing: it was changed after its commit; remove it and commits/000017.json and
     run again, and the epoch is made again
