@@ -165,6 +165,10 @@ impl Observer for Keeper<'_> {
     fn latest(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(self.run.get(CHECKPOINT_KEY)?.map(|bytes| bytes.to_vec()))
     }
+    fn place(&self) -> String {
+        self.run.path(CHECKPOINT_KEY).display().to_string()
+    }
+
 
     fn save(&mut self, _step: u64, checkpoint: &[u8]) -> Result<()> {
         self.run.put_derived(CHECKPOINT_KEY, checkpoint.to_vec())
