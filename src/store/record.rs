@@ -133,6 +133,12 @@ impl Commit {
         self.parts.iter().chain(&self.fault_part)
     }
 
+    /// The part of this key, if the epoch has it.
+    pub fn part(&self, key: &str) -> Option<&PartRef> {
+        let at = self.parts.binary_search_by(|part| part.key.as_str().cmp(key));
+        at.ok().map(|at| &self.parts[at])
+    }
+
     /// What is wrong with a commit found under the key of `epoch`, if anything.
     pub(super) fn problem(&self, epoch: Epoch) -> Option<String> {
         if self.epoch != epoch {

@@ -260,12 +260,13 @@ fn judge(
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
+        let parts = Arc::clone(&opened.prepared.sequences);
         let teacher = Arc::clone(&asked.teacher);
         let (users_at_once, devices) = (asked.users_at_once, asked.devices);
         let texts = Arc::clone(texts);
         let compared = !matches!(spec.teacher, TeacherSpec::Attributes { .. });
         move || LabelStages {
-            read: ReadUsers { run: sequences.clone(), seed },
+            read: ReadUsers { run: sequences.clone(), parts: Arc::clone(&parts), seed },
             pose: Pose {
                 source: source.clone(),
                 requests: Arc::clone(&requests),

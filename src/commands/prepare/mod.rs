@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::plan::{Plan, Task};
 use crate::spec::{Job, PrepareSpec};
-use crate::stage::scatter::require;
 use crate::store::input::InteractionFile;
 use crate::store::{Commit, PartRef, RunDir, Store, exposure_key, part, part_key};
 use crate::types::{Catalogue, Epoch, Key};
@@ -32,7 +31,7 @@ pub struct Prepared {
     /// What it came to.
     pub facts: Facts,
     /// The parts of sequences, in the order of partitions.
-    pub sequences: Vec<PartRef>,
+    pub sequences: Arc<Vec<PartRef>>,
 }
 
 /// What a prepare run came to: the payload of its last commit.
@@ -148,10 +147,12 @@ impl Opened {
     }
 
     /// The core's items.
-    fn keys(&self) -> Result<Vec<Key>> {
-        let key = part_key(self.plans[1].end() - 1, 0);
-        let bytes = require(&self.run, &key)?;
-        Ok(part::catalogue::decode(&self.run.path(&key).display().to_string(), bytes)?.keys)
+    fn keys(&self, commits: &BTreeMap<Epoch, Commit>) -> Result<Vec<Key>> {
+        let epoch = self.plans[1].end() - 1;
+        let part = commits.get(&epoch).and_then(|commit| commit.part(&part_key(epoch, 0)));
+        let part = part.ok_or_else(|| unfinished(&self.run))?;
+        let path = self.run.path(&part.key).display().to_string();
+        Ok(part::catalogue::decode(&path, self.run.get_part(part)?)?.keys)
     }
 }
 
@@ -168,8 +169,8 @@ fn facts_of(run: &RunDir, commits: &BTreeMap<Epoch, Commit>) -> Result<Facts> {
 /// What a finished run holds, for the jobs that read it.
 pub fn finished(run: RunDir) -> Result<Prepared> {
     let commits = run.commits()?;
-    let Some((_, last)) = commits.last_key_value() else { return Err(unfinished(&run)) };
     let facts = facts_of(&run, &commits)?;
+    let Some((_, last)) = commits.last_key_value() else { return Err(unfinished(&run)) };
     let [part] = last.parts.as_slice() else { return Err(unfinished(&run)) };
     let path = run.path(&part.key).display().to_string();
     let catalogue = Arc::new(part::catalogue::decode(&path, run.get_part(part)?)?);
@@ -178,6 +179,6 @@ pub fn finished(run: RunDir) -> Result<Prepared> {
     let parts = commits.values().filter(with_popularity).flat_map(|commit| {
         commit.parts.iter().filter(|part| part.key != exposure_key(commit.epoch)).cloned()
     });
-    let sequences = parts.collect();
+    let sequences = Arc::new(parts.collect());
     Ok(Prepared { run, catalogue, facts, sequences })
 }

@@ -282,7 +282,8 @@ impl Opened {
             exclude_seen: spec.retrieve.exclude_seen,
             k,
         };
-        let read = ReadSequences { run: self.prepared.run.clone(), target: spec.target };
+        let (run, parts) = (self.prepared.run.clone(), Arc::clone(&self.prepared.sequences));
+        let read = ReadSequences { run, parts, target: spec.target };
         Ok(Retrieved { read, retrieve: Retrieve(Arc::new(retriever)) })
     }
 }
