@@ -103,7 +103,7 @@ impl Setting {
     fn rows(&self, requests: &Requests, at: usize) -> Result<Vec<Candidates>> {
         let prepared = &self.labelled.prepared;
         let mut rows = Vec::new();
-        for shard in &prepared.sequences {
+        for shard in prepared.sequences.iter() {
             let bytes = prepared.run.get_part(shard)?;
             for user in part::sequences::decode(&shard.key, bytes)? {
                 let history = user.items[..(user.train + user.valid) as usize].to_vec();

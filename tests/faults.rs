@@ -1,5 +1,7 @@
 //! Does a run that was cut short, in whatever way, come to what an undisturbed one comes to?
 
+mod damaged;
+
 use crate::support::{Said, Shop, assert_same, copy};
 use crate::workers::{ended, hosts, process};
 use insta::assert_snapshot;

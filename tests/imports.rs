@@ -256,6 +256,59 @@ fn csv_columns_are_found_by_name_and_the_header_says_which_table_it_is() {
 }
 
 #[test]
+fn a_quote_that_nothing_ends_costs_its_own_line_alone() {
+    let rows = |rows: std::ops::Range<u32>| -> String {
+        rows.map(|row| format!("u{row},i{row}\n")).collect()
+    };
+    let text = format!("user_id,item_id\n{}u,\"12 inch pan\n{}", rows(0..8), rows(8..20_000));
+    let case = Case::new(Format::Csv, &[("a.csv", text.as_bytes())]);
+    let report = case.import().unwrap();
+    assert_eq!((report.interactions, report.rejected), (20_000, 1));
+    assert_eq!(case.lines()[8], "u8 i8 8 1");
+    insta::assert_snapshot!(case.rejected(), @r#"10: expected a quote at the end of field 2, found none: "12 inch pan""#);
+
+    // The first field ends where another one starts; those that end as they should go over lines.
+    let text = "item_id,title\r\n1,\"12 inch\r\n2,pan\r\n3,\"a\"\"b, c\"\r\n4,\"over\r\nlines\"\r\n\
+                \r\n5\r\n6,5\" pan\r\n7,\"open";
+    let case = Case::new(Format::Csv, &[("b.csv", text.as_bytes())]);
+    assert_eq!(case.import().unwrap().rejected, 3);
+    let items = case.table("items.parquet", "item", true, &[]);
+    let items: Vec<&str> = items.lines().map(|line| line.trim_end_matches(", ")).collect();
+    assert_eq!(
+        items,
+        [r#"2, "pan""#, r#"3, "a\"b, c""#, r#"4, "over\r\nlines""#, r#"6, "5\" pan""#]
+    );
+    insta::assert_snapshot!(case.rejected(), @r#"
+    2: expected a quote at the end of field 2, found none: "12 inch"
+    8: expected 2 fields, found 1
+    10: expected a quote at the end of field 2, found none: "open"
+    "#);
+
+    // So far from its quote no field ends.
+    let far: String = (0..1100).map(|user| format!("{user:01000}\n")).collect();
+    let text = format!("user_id\n\"a\n{far}\"\n");
+    let case = Case::new(Format::Csv, &[("c.csv", text.as_bytes())]);
+    assert_eq!(case.import().unwrap().users, 1100);
+    insta::assert_snapshot!(case.rejected(), @r#"
+    2: expected a quote at the end of field 1, found none: "a"
+    1103: expected a quote at the end of field 1, found none: ""
+    "#);
+}
+
+#[test]
+fn lines_of_any_length_are_counted() {
+    let long = "x".repeat(40 << 20);
+    let text = format!("user_id,item_id\nu1,i1\nu2,{long}\nu3\nu4,\"{}\"\nu5,i5\n", "y".repeat(9));
+    let case = Case::new(Format::Csv, &[("a.csv", text.as_bytes())]);
+    let report = case.import().unwrap();
+    assert_eq!((report.interactions, report.rejected), (3, 2));
+    insta::assert_snapshot!(case.rejected(), @"
+    3: longer than 16777216 bytes
+    4: expected 2 fields, found 1
+    ");
+}
+
+#[test]
 fn plain_sequences_keep_their_order_over_lines() {
     let mut case = Case::new(Format::Sequences, &[("a.txt", b"7 1 2 3\n\n8 5\n7 9\n9\n8 x\n")]);
     case.request.keys = Some(KeyType::Int);

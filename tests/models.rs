@@ -344,6 +344,31 @@ fn a_checkpoint_of_another_run_is_refused() {
 }
 
 #[test]
+fn a_checkpoint_with_another_byte_is_refused_wherever_it_is() {
+    let sequences = walkers(30);
+    let mut shelf = Shelf::default();
+    let settings = settings(Loss::CrossEntropy);
+    let trained = fit(&settings, 20, &sequences, &mut shelf).unwrap();
+    let whole = shelf.kept.pop().unwrap();
+    for at in (0..whole.1.len()).step_by(101) {
+        let mut bytes = whole.1.clone();
+        bytes[at] ^= 1;
+        shelf.kept = vec![(whole.0, bytes)];
+        let error = fit(&settings, 20, &sequences, &mut shelf).unwrap_err().to_string();
+        assert!(error.starts_with("checkpoint: "), "byte {at}: {error}");
+        assert!(error.ends_with(": remove it to start again"), "byte {at}: {error}");
+    }
+    for length in [0, 7, 100, whole.1.len() - 1] {
+        shelf.kept = vec![(whole.0, whole.1[..length].to_vec())];
+        let error = fit(&settings, 20, &sequences, &mut shelf).unwrap_err().to_string();
+        assert!(error.ends_with(": remove it to start again"), "{length} bytes: {error}");
+    }
+    shelf.kept = vec![whole];
+    let again = fit(&settings, 20, &sequences, &mut shelf).unwrap();
+    assert_eq!(again.retriever, trained.retriever);
+}
+
+#[test]
 fn every_loss_learns_to_walk() {
     let sequences = walkers(200);
     let chance = 1.0 / 2.0; // ten of twenty items

@@ -101,7 +101,9 @@ fn what_a_lost_answer_hides_is_found_out() {
         let run = RunDir::open(&calm, run.name()).unwrap();
         let commits = run.commits().unwrap();
         assert_eq!(commits.len(), 3);
-        commits.values().for_each(|commit| run.verify_content(commit).unwrap());
+        assert_eq!(run.verify().unwrap(), 3);
+        let parts = commits.values().flat_map(|commit| commit.objects());
+        parts.for_each(|part| assert_eq!(run.get_part(part).unwrap().len(), 100));
         assert_eq!(calm.list("").unwrap().len(), 1 + 3 + 3, "no stray objects");
     }
 }

@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::model::decoder::DecoderConfig;
 use crate::remote::Usage;
 use crate::spec::HttpTeacherSpec;
-use crate::stage::scatter::require;
 use crate::stage::texts::Texts;
 use crate::store::part;
 use crate::types::Catalogue;
@@ -32,7 +31,7 @@ pub fn item_letters(catalogue: &Catalogue, texts: &Texts) -> u64 {
 /// Errors: those of reading sequences.
 pub fn person_letters(prepared: &Prepared, texts: &Texts) -> Result<u64> {
     let Some(part) = prepared.sequences.first() else { return Ok(0) };
-    let bytes = require(&prepared.run, &part.key)?;
+    let bytes = prepared.run.get_part(part)?;
     let some = part::sequences::decode(&part.key, bytes)?.into_iter().take(MEASURED);
     Ok(mean(some.map(|user| texts.context(&user.items[..user.train as usize]).len())))
 }

@@ -72,10 +72,10 @@ pub enum Outcome {
     Reranked(rerank::Opened),
 }
 
-impl Brought {
+impl Outcome {
     /// The run's directory.
     pub fn run(&self) -> &RunDir {
-        match &self.outcome {
+        match self {
             Outcome::Prepared(prepared) => &prepared.run,
             Outcome::Trained(trained) => &trained.run,
             Outcome::TrainedReranker(reranker) => &reranker.run,
@@ -85,6 +85,13 @@ impl Brought {
             Outcome::Steered(run) => run,
             Outcome::Reranked(opened) => &opened.run,
         }
+    }
+}
+
+impl Brought {
+    /// The run's directory.
+    pub fn run(&self) -> &RunDir {
+        self.outcome.run()
     }
 }
 
@@ -280,7 +287,8 @@ impl Chain<'_> {
         work: impl FnOnce() -> Result<u64>,
     ) -> Result<bool> {
         let first = self.told.borrow_mut().insert(run.name().to_owned());
-        meters.epochs_done.store(run.commits()?.len() as u64, Relaxed);
+        let done = if first { run.verify()? } else { run.epochs()?.len() as u64 };
+        meters.epochs_done.store(done, Relaxed);
         let start = Instant::now();
         if first {
             self.watcher.begin(run, meters);

@@ -14,9 +14,9 @@ use crate::plan::{Plan, Task};
 use crate::spec::{EmbedSpec, Job};
 use crate::stage::embed::{EmbedItems, WriteEmbeddings};
 use crate::store::{RunDir, Store, list_runs, part};
-use crate::types::{Catalogue, Epoch};
+use crate::types::Catalogue;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -85,7 +85,7 @@ pub fn run(
     meters: &Arc<Meters>,
 ) -> Result<u64> {
     opened.run.create()?;
-    let committed: BTreeSet<Epoch> = opened.run.commits()?.into_keys().collect();
+    let committed = opened.run.epochs()?;
     let plan = opened.plan.resume(&committed);
     if plan.epochs.is_empty() {
         return Ok(committed.len() as u64);
@@ -170,7 +170,7 @@ fn rows(run: &RunDir) -> Result<Vec<part::embeddings::Embedding>> {
 impl Opened {
     /// Whether every item has its vector.
     pub fn done(&self) -> Result<bool> {
-        Ok(self.run.commits()?.len() >= self.plan.epochs.len())
+        Ok(self.run.epochs()?.len() >= self.plan.epochs.len())
     }
 
     /// The finished run.

@@ -247,7 +247,7 @@ fn device(on: &DeviceSpec, memory: Memory, [what, batch]: [&str; 2], text: &mut 
 }
 
 fn status(run: &RunDir, epochs: u64, text: &mut String) -> Result<()> {
-    let done = run.commits()?.len() as u64;
+    let done = run.epochs()?.len() as u64;
     let what = match done {
         0 => "nothing is done yet".to_owned(),
         done if done >= epochs => "up to date".to_owned(),

@@ -13,7 +13,6 @@ use crate::report::{Bar, Sheet};
 use crate::spec::{Job, ReachabilitySpec};
 use crate::stage::reachability::{Person, Steered, Steering};
 use crate::stage::rerank::Embeddings;
-use crate::stage::scatter::require;
 use crate::store::{Commit, RunDir, Store, part};
 use crate::types::{ItemId, mix64};
 use serde::{Deserialize, Serialize};
@@ -131,8 +130,8 @@ pub fn run(spec: &ReachabilitySpec, opened: &Opened, threads: usize) -> Result<(
 /// What everybody took, in the order of partitions and users.
 fn histories(opened: &Opened) -> Result<Vec<Vec<ItemId>>> {
     let mut all = Vec::new();
-    for part in &opened.prepared.sequences {
-        let bytes = require(&opened.prepared.run, &part.key)?;
+    for part in opened.prepared.sequences.iter() {
+        let bytes = opened.prepared.run.get_part(part)?;
         let sequences = part::sequences::decode(&part.key, bytes)?.into_iter();
         all.extend(sequences.map(|sequence| sequence.items).filter(|items| !items.is_empty()));
     }
@@ -191,7 +190,7 @@ fn estimate(values: &[f64]) -> Estimate {
 impl Opened {
     /// Whether all pairs were steered.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 }
 

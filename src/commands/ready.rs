@@ -16,13 +16,22 @@ pub fn upstream(job: &Job, store: &Store, options: &Options) -> Result<Option<Ve
     Ok(all?.into_iter().collect())
 }
 
-/// What a job came to; none if it, or what it reads from, is not finished.
+/// What a job came to; none if it, or what it reads from, is not finished. What it vouches for is
+/// there.
 pub fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
+    let outcome = finished(job, store, options)?;
+    if let Some(outcome) = &outcome {
+        outcome.run().verify()?;
+    }
+    Ok(outcome)
+}
+
+fn finished(job: &Job, store: &Store, options: &Options) -> Result<Option<Outcome>> {
     let Some(upstream) = upstream(job, store, options)? else { return Ok(None) };
     Ok(match &job.kind {
         Kind::Prepare(spec) => {
             let Some(opened) = prepare::planned(job, spec, store)? else { return Ok(None) };
-            let done = opened.run.commits()?.len() as u64 >= opened.epochs();
+            let done = opened.run.epochs()?.len() as u64 >= opened.epochs();
             done.then(|| prepare::finished(opened.run)).transpose()?.map(Outcome::Prepared)
         }
         Kind::TrainRetriever(spec) => {
@@ -39,7 +48,7 @@ pub fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outco
         }
         Kind::Label(spec) => {
             let opened = label::open(job, spec, store, prepared(job, upstream)?)?;
-            let done = opened.run.commits()?.len() as u64 >= opened.epochs(spec);
+            let done = opened.run.epochs()?.len() as u64 >= opened.epochs(spec);
             let labelled = done.then(|| label::finished(opened, spec.clone()));
             labelled.transpose()?.map(Outcome::Labelled)
         }
@@ -60,7 +69,7 @@ pub fn ready(job: &Job, store: &Store, options: &Options) -> Result<Option<Outco
         }
         Kind::Rerank(spec) => {
             let opened = rerank::open(job, spec, store, sources(job, upstream)?)?;
-            let done = opened.run.commits()?.len() >= opened.plan.epochs.len();
+            let done = opened.run.epochs()?.len() >= opened.plan.epochs.len();
             done.then_some(Outcome::Reranked(opened))
         }
     })

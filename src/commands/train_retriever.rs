@@ -9,7 +9,6 @@ use crate::model::decoder::Memory;
 use crate::model::retriever::{Resident, Retriever};
 use crate::spec::{DeviceSpec, Job, LossSpec, TrainRetrieverSpec};
 use crate::stage::retrieve::Encode;
-use crate::stage::scatter::require;
 use crate::store::{Commit, RunDir, Store, part};
 use crate::train::{
     Loss, Observer, On, Progress, TrainSettings, evaluation_bytes, fit_on, sequences_at_once,
@@ -139,15 +138,15 @@ pub fn run(
 impl Opened {
     /// Whether the retriever is there.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 }
 
 /// All sequences, in the order of partitions and users.
 fn sequences(prepared: &Prepared) -> Result<Vec<Sequence>> {
     let mut all = Vec::new();
-    for part in &prepared.sequences {
-        let bytes = require(&prepared.run, &part.key)?;
+    for part in prepared.sequences.iter() {
+        let bytes = prepared.run.get_part(part)?;
         all.append(&mut part::sequences::decode(&part.key, bytes)?);
     }
     Ok(all)
@@ -164,6 +163,10 @@ pub struct Keeper<'a> {
 impl Observer for Keeper<'_> {
     fn latest(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(self.run.get(CHECKPOINT_KEY)?.map(|bytes| bytes.to_vec()))
+    }
+
+    fn place(&self) -> String {
+        self.run.path(CHECKPOINT_KEY).display().to_string()
     }
 
     fn save(&mut self, _step: u64, checkpoint: &[u8]) -> Result<()> {

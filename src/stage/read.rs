@@ -1,12 +1,11 @@
 //! Decoding: shards of raw interactions, partitions of prepared sequences, given candidate lists.
 
-use super::scatter::require;
 use super::{Outcomes, Stage};
 use crate::device::cpu::top_k::BitSet;
 use crate::plan::Task;
 use crate::spec::Target;
 use crate::store::input::{GivenBatch, GivenFile, InteractionFile, ItemIndex, Rows};
-use crate::store::{RunDir, part};
+use crate::store::{PartRef, RunDir, part};
 use crate::types::{
     Candidates, FaultKind, Interaction, ItemId, Key, Origin, Query, Sequence, StageName,
 };
@@ -53,11 +52,13 @@ impl Stage for ReadInteractions {
     }
 }
 
-/// Partitions of a prepare run's sequences.
+/// Partitions of a prepare run's sequences. A task's `shard` is the part's position here.
 #[derive(Clone)]
 pub struct ReadSequences {
     /// The prepare run.
     pub run: RunDir,
+    /// Its parts of sequences.
+    pub parts: Arc<Vec<PartRef>>,
     /// What is held out.
     pub target: Target,
 }
@@ -69,9 +70,9 @@ impl Stage for ReadSequences {
 
     fn run(&mut self, tasks: Vec<Task>, out: &mut Outcomes<Query>) {
         for task in tasks {
-            let sequences = match require(&self.run, &task.name)
-                .and_then(|bytes| part::sequences::decode(&task.name, bytes))
-            {
+            let part = &self.parts[task.shard as usize];
+            let read = self.run.get_part(part);
+            let sequences = match read.and_then(|bytes| part::sequences::decode(&part.key, bytes)) {
                 Ok(sequences) => sequences,
                 Err(error) => {
                     out.fail(&error);

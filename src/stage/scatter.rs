@@ -1,12 +1,12 @@
 //! Between the two passes of `prepare`: interactions by hash partition of the user.
 
 use super::{Outcomes, Stage};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::Task;
 use crate::spec::{Duplicates, Split};
 use crate::stage::sequence::{order, sequence};
-use crate::store::{RunDir, part, part_key};
-use crate::types::{Epoch, Interaction, ItemId, Key, Sequence, StageName};
+use crate::store::{Commit, RunDir, part, part_key};
+use crate::types::{Interaction, ItemId, Key, Sequence, StageName};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub fn partition_of(user: &Key, partitions: u32) -> u32 {
 pub struct Partitions {
     /// The prepare run.
     pub run: RunDir,
-    /// The epochs of its first pass.
-    pub epochs: Vec<Epoch>,
+    /// The epochs of its first pass: what they vouch for, and nothing else, is read.
+    pub scattered: Arc<Vec<Commit>>,
     /// The rule for repeats.
     pub duplicates: Duplicates,
     /// Interactions with a smaller weight do not count.
@@ -33,11 +33,11 @@ impl Partitions {
     /// Users in the order of their keys.
     fn users(&self, partition: u32) -> Result<Vec<(Key, Vec<Interaction>)>> {
         let mut events: Vec<Interaction> = Vec::new();
-        for epoch in &self.epochs {
+        for commit in self.scattered.iter() {
             // An epoch that had nothing for the partition has no part of it.
-            let key = part_key(*epoch, partition);
-            if let Some(bytes) = self.run.get(&key)? {
-                events.append(&mut part::interactions::decode(&key, bytes)?);
+            if let Some(part) = commit.part(&part_key(commit.epoch, partition)) {
+                let bytes = self.run.get_part(part)?;
+                events.append(&mut part::interactions::decode(&part.key, bytes)?);
             }
         }
         if let Some(least) = self.weight_min {
@@ -147,16 +147,4 @@ pub fn popularity(sequences: &[Sequence]) -> Vec<(ItemId, u64)> {
         }
     }
     counts.into_iter().collect()
-}
-
-/// The object of a key that must be there.
-pub fn require(run: &RunDir, key: &str) -> Result<bytes::Bytes> {
-    run.get(key)?.ok_or_else(|| {
-        let path = run.path(key);
-        Error::Incomplete(format!(
-            "{}: expected a part that is committed, found nothing: remove the run directory and \
-             run again",
-            path.display()
-        ))
-    })
 }

@@ -1,17 +1,19 @@
 //! Who is asked: some of a partition's users, with what they may be learned by.
 
-use super::scatter::require;
 use super::{Outcomes, Stage};
 use crate::plan::Task;
-use crate::store::{RunDir, part};
+use crate::store::{PartRef, RunDir, part};
 use crate::types::{FaultKind, Origin, Query, Sequence, StageName, mix64};
+use std::sync::Arc;
 
 /// Reads the training part of the histories of some users: of each partition as many as its task
-/// has rows, those with the lowest hashes.
+/// has rows, those with the lowest hashes. A task's `shard` is the part's position here.
 #[derive(Clone)]
 pub struct ReadUsers {
     /// The prepare run.
     pub run: RunDir,
+    /// Its parts of sequences.
+    pub parts: Arc<Vec<PartRef>>,
     /// Decides who.
     pub seed: u64,
 }
@@ -23,9 +25,9 @@ impl Stage for ReadUsers {
 
     fn run(&mut self, tasks: Vec<Task>, out: &mut Outcomes<Query>) {
         for task in tasks {
-            let read = require(&self.run, &task.name)
-                .and_then(|bytes| part::sequences::decode(&task.name, bytes));
-            match read {
+            let part = &self.parts[task.shard as usize];
+            let read = self.run.get_part(part);
+            match read.and_then(|bytes| part::sequences::decode(&part.key, bytes)) {
                 Err(error) => out.fail(&error),
                 Ok(sequences) => self.choose(&task, &sequences, out),
             }

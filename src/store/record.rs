@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The version of everything under a run directory. A reader refuses another one.
 pub const FORMAT_VERSION: u32 = 1;
 
+const ALWAYS_JSON: &str = "records hold strings, numbers and maps with string keys: always JSON";
+
 /// What a run is made from. Two runs with the same manifest are the same run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +102,7 @@ impl Manifest {
 
     /// The name of the run's directory: `<job>-<8 hex digits of a hash over the whole manifest>`.
     pub fn dir(&self) -> String {
-        format!("{}-{}", self.job, &hash::of_bytes(&to_json(self))[..8])
+        format!("{}-{}", self.job, &hash::of_bytes(&to_lines(self))[..8])
     }
 
     /// The fields in which two manifests differ.
@@ -129,6 +131,12 @@ impl Commit {
     /// Every object the commit vouches for.
     pub fn objects(&self) -> impl Iterator<Item = &PartRef> {
         self.parts.iter().chain(&self.fault_part)
+    }
+
+    /// The part of this key, if the epoch has it.
+    pub fn part(&self, key: &str) -> Option<&PartRef> {
+        let at = self.parts.binary_search_by(|part| part.key.as_str().cmp(key));
+        at.ok().map(|at| &self.parts[at])
     }
 
     /// What is wrong with a commit found under the key of `epoch`, if anything.
@@ -192,10 +200,17 @@ pub(super) fn epoch_of(key: &str) -> Option<Epoch> {
     (commit_key(epoch) == key).then_some(epoch)
 }
 
-/// The bytes of a record: indented, because people read these files, and ended by a line end.
-pub(super) fn to_json(record: &impl Serialize) -> Vec<u8> {
-    let mut json = serde_json::to_vec_pretty(record)
-        .expect("records hold strings, numbers and maps with string keys: always JSON");
+/// The bytes of a manifest: indented, because people read it, and ended by a line end.
+pub(super) fn to_lines(manifest: &Manifest) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(manifest).expect(ALWAYS_JSON);
+    json.push(b'\n');
+    json
+}
+
+/// The bytes of a commit: one line, since indenting its thousands of sums would make it four times
+/// as long.
+pub(super) fn to_line(commit: &Commit) -> Vec<u8> {
+    let mut json = serde_json::to_vec(commit).expect(ALWAYS_JSON);
     json.push(b'\n');
     json
 }

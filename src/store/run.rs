@@ -9,13 +9,13 @@
 //! <job>-<hash>/commits/….json     put once, after everything of the epoch exists
 //! ```
 
-use super::record::{epoch_of, to_json};
-use super::{Commit, FORMAT_VERSION, Manifest, PartRef, Store, commit_key, hash};
+use super::record::{epoch_of, to_line, to_lines};
+use super::{Commit, FORMAT_VERSION, Listed, Manifest, PartRef, Store, commit_key, hash};
 use crate::error::{Error, Result};
 use crate::types::Epoch;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 const MANIFEST_KEY: &str = "manifest.json";
@@ -71,7 +71,7 @@ impl RunDir {
                 run.path("").display()
             )));
         }
-        match store.put_once(&run.key(MANIFEST_KEY), to_json(&run.manifest)) {
+        match store.put_once(&run.key(MANIFEST_KEY), to_lines(&run.manifest)) {
             // Another run was faster.
             Err(Error::Conflict { .. }) => match read_manifest(store, name)? {
                 Some(there) => Err(run.foreign(&there)),
@@ -161,7 +161,26 @@ impl RunDir {
     pub fn put_commit(&self, commit: &Commit) -> Result<()> {
         let problem = commit.problem(commit.epoch);
         assert!(problem.is_none(), "commit of epoch {}: {problem:?}", commit.epoch);
-        self.store.put_once(&self.key(&commit_key(commit.epoch)), to_json(commit))
+        self.store.put_once(&self.key(&commit_key(commit.epoch)), to_line(commit))
+    }
+
+    /// Which epochs are finished, without reading their commits.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if something else is among the commits; those of [`Store::list`].
+    pub fn epochs(&self) -> Result<BTreeSet<Epoch>> {
+        let prefix = self.key("");
+        let epoch = |listed: Listed| {
+            let key = listed.key.strip_prefix(&prefix).unwrap_or(&listed.key);
+            epoch_of(key).ok_or_else(|| {
+                Error::Input(format!(
+                    "{}: expected commits named like {}; remove the file",
+                    self.path(key).display(),
+                    commit_key(17)
+                ))
+            })
+        };
+        self.store.list(&self.key("commits"))?.into_iter().map(epoch).collect()
     }
 
     /// The finished epochs.
@@ -169,52 +188,40 @@ impl RunDir {
     /// # Errors
     /// [`Error::Input`] if a commit cannot be read or contradicts itself; those of [`Store::list`].
     pub fn commits(&self) -> Result<BTreeMap<Epoch, Commit>> {
-        let prefix = self.key("");
-        let mut commits = BTreeMap::new();
-        for listed in self.store.list(&self.key("commits"))? {
-            let key = listed.key.strip_prefix(&prefix).unwrap_or(&listed.key);
-            let again = "remove it to have the epoch done again";
-            let epoch = epoch_of(key).ok_or_else(|| {
-                Error::Input(format!(
-                    "{}: expected commits named like {}; remove the file",
-                    self.path(key).display(),
-                    commit_key(17)
-                ))
-            })?;
-            let json = self.get(key)?.unwrap_or_default();
-            let commit: Commit = self.parse(key, &json, again)?;
-            if let Some(problem) = commit.problem(epoch) {
-                let path = self.path(key);
-                return Err(Error::Input(format!("{}: {problem}; {again}", path.display())));
+        self.epochs()?.into_iter().map(|epoch| Ok((epoch, self.commit(epoch)?))).collect()
+    }
+
+    /// Checks that everything that finished epochs vouch for is there and has its size: what can be
+    /// known without reading it. Gives how many epochs they are.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names the object; those of [`RunDir::commits`] and [`Store::size`].
+    pub fn verify(&self) -> Result<u64> {
+        let epochs = self.epochs()?;
+        for epoch in &epochs {
+            for part in self.commit(*epoch)?.objects() {
+                let found = match self.store.size(&self.key(&part.key))? {
+                    Some(bytes) if bytes == part.bytes => continue,
+                    Some(bytes) => format!("{bytes} bytes"),
+                    None => "nothing".to_owned(),
+                };
+                return Err(self.damaged(part, &found));
             }
-            commits.insert(epoch, commit);
         }
-        Ok(commits)
+        Ok(epochs.len() as u64)
     }
 
-    /// Checks that everything a commit vouches for is there and has its size: what can be known
-    /// without reading it.
-    ///
-    /// # Errors
-    /// [`Error::Input`] that names the object; those of [`Store::size`].
-    pub fn verify(&self, commit: &Commit) -> Result<()> {
-        for part in commit.objects() {
-            let found = match self.store.size(&self.key(&part.key))? {
-                Some(bytes) if bytes == part.bytes => continue,
-                Some(bytes) => format!("{bytes} bytes"),
-                None => "nothing".to_owned(),
-            };
-            return Err(self.damaged(part, &found));
+    fn commit(&self, epoch: Epoch) -> Result<Commit> {
+        let (key, again) = (commit_key(epoch), "remove it to have the epoch done again");
+        let json = self.get(&key)?.unwrap_or_default();
+        let commit: Commit = self.parse(&key, &json, again)?;
+        match commit.problem(epoch) {
+            None => Ok(commit),
+            Some(problem) => {
+                let path = self.path(&key);
+                Err(Error::Input(format!("{}: {problem}; {again}", path.display())))
+            }
         }
-        Ok(())
-    }
-
-    /// Checks the content of everything a commit vouches for.
-    ///
-    /// # Errors
-    /// Those of [`RunDir::get_part`].
-    pub fn verify_content(&self, commit: &Commit) -> Result<()> {
-        commit.objects().try_for_each(|part| self.get_part(part).map(drop))
     }
 
     fn key(&self, key: &str) -> String {

@@ -48,6 +48,8 @@ impl Counters {
 struct Header {
     identity: String,
     counters: Counters,
+    /// BLAKE3 of the counters and the tensors, 64 hex digits.
+    checksum: String,
 }
 
 const PARTS: [&str; 4] = ["weights", "mean", "square", "best"];
@@ -65,29 +67,41 @@ impl State {
 
     /// Writes a checkpoint of a run.
     pub fn to_bytes(&self, weights: &[f32], identity: &str) -> Result<Vec<u8>> {
-        let header = Header { identity: identity.into(), counters: self.counters.clone() };
+        let parts = [weights, &self.moments.mean, &self.moments.square, &self.best].concat();
+        let counters = self.counters.clone();
+        let checksum = checksum(&counters, &parts)?;
+        let header = Header { identity: identity.into(), counters, checksum };
         let header = serde_json::to_string(&header).map_err(|e| Error::Model(e.to_string()))?;
-        let parts = [weights, &self.moments.mean, &self.moments.square, &self.best];
-        weights::write(&tensors(self.best.len()), &parts.concat(), &header)
+        weights::write(&tensors(self.best.len()), &parts, &header)
     }
 
-    /// Replaces the state by a checkpoint's, and returns its weights.
+    /// Replaces the state by a checkpoint's, and returns its weights. `what` names the checkpoint
+    /// in messages.
     ///
     /// Errors: [`Error::Model`] when the checkpoint is damaged, or is of another run: other
     /// settings, another model or other data.
-    pub fn restore(&mut self, bytes: &[u8], identity: &str) -> Result<Vec<f32>> {
-        const WHAT: &str = "checkpoint";
-        let header: Header = serde_json::from_str(&weights::metadata(WHAT, bytes)?)
-            .map_err(|e| Error::Model(format!("{WHAT}: header: {e}")))?;
+    pub fn restore(&mut self, what: &str, bytes: &[u8], identity: &str) -> Result<Vec<f32>> {
+        let refused = |why: String| Error::Model(format!("{why}: remove it to start again"));
+        let header = weights::metadata(what, bytes).map_err(|e| refused(e.to_string()))?;
+        let header: Header = serde_json::from_str(&header)
+            .map_err(|e| refused(format!("{what}: its header cannot be read: {e}")))?;
         if header.identity != identity {
-            return Err(Error::Model(format!(
-                "{WHAT}: was made with other settings or data: expected {identity}, found {}: \
-                 remove it to start again",
+            return Err(refused(format!(
+                "{what}: was made with other settings or data: expected {identity}, found {}",
                 header.identity
             )));
         }
         let count = self.best.len();
-        let mut all = weights::read(WHAT, bytes, &tensors(count))?;
+        let read = weights::read(what, bytes, &tensors(count));
+        let mut all = read.map_err(|e| refused(e.to_string()))?;
+        let found = checksum(&header.counters, &all)?;
+        if header.checksum != found {
+            let [expected, found] = [&header.checksum, &found].map(|sum| short(sum));
+            return Err(refused(format!(
+                "{what}: expected the checksum {expected}, found {found}: it was changed after it \
+                 was written"
+            )));
+        }
         self.moments.mean.copy_from_slice(&all[count..2 * count]);
         self.moments.square.copy_from_slice(&all[2 * count..3 * count]);
         self.best.copy_from_slice(&all[3 * count..]);
@@ -95,4 +109,21 @@ impl State {
         all.truncate(count);
         Ok(all)
     }
+}
+
+/// The first digits of a checksum, for messages.
+fn short(checksum: &str) -> &str {
+    checksum.get(..8).unwrap_or(checksum)
+}
+
+fn checksum(counters: &Counters, tensors: &[f32]) -> Result<String> {
+    const HASHED_AT_ONCE: usize = 1 << 14;
+    let counters = serde_json::to_vec(counters).map_err(|e| Error::Model(e.to_string()))?;
+    let mut hash = blake3::Hasher::new();
+    hash.update(&counters);
+    for numbers in tensors.chunks(HASHED_AT_ONCE) {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        hash.update(&bytes);
+    }
+    Ok(hash.finalize().to_hex().to_string())
 }

@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 pub trait Observer {
     /// The latest checkpoint, to go on from.
     fn latest(&mut self) -> Result<Option<Vec<u8>>>;
+    /// What messages call it.
+    fn place(&self) -> String {
+        "checkpoint".to_owned()
+    }
     /// Keeps a checkpoint. An error ends the training; the next run goes on from what was kept.
     fn save(&mut self, step: u64, checkpoint: &[u8]) -> Result<()>;
     /// Hears of every step.
@@ -91,8 +95,8 @@ impl Pace {
 /// Trains until validation no longer gets better, from the observer's latest checkpoint if there is
 /// one, and leaves the best weights in the course. `identity` tells this run from others.
 ///
-/// Errors: [`Error::Model`] for a loss that is not finite and a checkpoint of another run; what the
-/// course and the observer return.
+/// Errors: [`Error::Model`] for a loss that is not finite and a checkpoint that is damaged or of
+/// another run; what the course and the observer return.
 pub fn run(
     course: &mut dyn Course,
     pace: &Pace,
@@ -101,7 +105,7 @@ pub fn run(
 ) -> Result<Counters> {
     let mut state = State::new(course.weights());
     if let Some(bytes) = observer.latest()? {
-        course.set(&state.restore(&bytes, identity)?)?;
+        course.set(&state.restore(&observer.place(), &bytes, identity)?)?;
         course.resume(&state.moments)?;
     }
     while !finished(pace, &state.counters) {

@@ -27,8 +27,8 @@ use crate::stage::pose::{Pose, Source};
 use crate::stage::texts::Texts;
 use crate::stage::users::{ReadUsers, quotas};
 use crate::store::{Commit, RunDir, Store, part};
-use crate::types::{Catalogue, Epoch, Inferred, Judgement};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::types::{Catalogue, Inferred, Judgement};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -207,12 +207,11 @@ pub fn run(
     meters: &Arc<Meters>,
 ) -> Result<u64> {
     opened.run.create()?;
-    let commits = opened.run.commits()?;
-    let faults = commits.values().map(|commit| commit.rows_faulted).sum();
-    let committed: BTreeSet<Epoch> = commits.into_keys().collect();
+    let committed = opened.run.epochs()?;
     if committed.len() as u64 >= opened.epochs(spec) {
         return Ok(committed.len() as u64);
     }
+    let faults = opened.run.commits()?.values().map(|commit| commit.rows_faulted).sum();
     let texts = Arc::new(texts(&spec.texts, &opened.catalogue)?);
     let asked = teacher::open(spec, opened, &texts, store)?;
     let window_epochs = job.run.window_epochs;
@@ -261,12 +260,13 @@ fn judge(
     let build = {
         let (catalogue, seed) = (Arc::clone(&opened.catalogue), spec.requests.seed);
         let (sequences, held_out) = (opened.prepared.run.clone(), spec.items.held_out);
+        let parts = Arc::clone(&opened.prepared.sequences);
         let teacher = Arc::clone(&asked.teacher);
         let (users_at_once, devices) = (asked.users_at_once, asked.devices);
         let texts = Arc::clone(texts);
         let compared = !matches!(spec.teacher, TeacherSpec::Attributes { .. });
         move || LabelStages {
-            read: ReadUsers { run: sequences.clone(), seed },
+            read: ReadUsers { run: sequences.clone(), parts: Arc::clone(&parts), seed },
             pose: Pose {
                 source: source.clone(),
                 requests: Arc::clone(&requests),
@@ -338,7 +338,7 @@ pub fn facts(run: &RunDir) -> Result<Facts> {
 pub fn finished(opened: Opened, spec: LabelSpec) -> Result<Labelled> {
     let epochs = opened.epochs(&spec);
     let Opened { prepared, catalogue, run, .. } = opened;
-    if (run.commits()?.len() as u64) < epochs {
+    if (run.epochs()?.len() as u64) < epochs {
         return Err(unfinished(&run));
     }
     Ok(Labelled { facts: facts(&run)?, run, spec, prepared, catalogue })

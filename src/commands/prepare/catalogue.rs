@@ -1,10 +1,10 @@
 //! The end of a `prepare` job: the catalogue, and the users' segments.
 
 use super::{Facts, Opened};
+use crate::commands::runs::unfinished;
 use crate::error::{Error, Result};
 use crate::flow::commit::put_with_faults;
 use crate::spec::{AttributeSpec, PrepareSpec};
-use crate::stage::scatter::require;
 use crate::store::input::{BinRule, Table, bin};
 use crate::store::{Commit, exposure_key, part, part_key};
 use crate::types::{Attribute, Catalogue, Epoch, Fault, Key};
@@ -50,14 +50,15 @@ fn rule(attribute: &AttributeSpec) -> BinRule {
 pub fn finish(spec: &PrepareSpec, opened: &Opened, epoch: Epoch) -> Result<()> {
     let run = &opened.run;
     let commits = run.commits()?;
-    let keys = opened.keys()?;
+    let keys = opened.keys(&commits)?;
     let mut popularity = vec![0; keys.len()];
     let (first, mut users) = (opened.plans[2].epochs[0].0, 0);
-    for (at, commit) in commits.range(first..) {
+    // The catalogue's own commit is there when another process was faster.
+    for (at, commit) in commits.range(first..epoch) {
         users += commit.rows_written;
-        let key = exposure_key(*at);
-        let path = run.path(&key).display().to_string();
-        for row in part::exposure::decode(&path, require(run, &key)?)? {
+        let part = commit.part(&exposure_key(*at)).ok_or_else(|| unfinished(run))?;
+        let path = run.path(&part.key).display().to_string();
+        for row in part::exposure::decode(&path, run.get_part(part)?)? {
             popularity[row.item as usize] += row.count as u32;
         }
     }

@@ -10,14 +10,13 @@ use crate::error::{Error, Result};
 use crate::flow::Meters;
 use crate::plan::{Plan, Task};
 use crate::spec::{Job, PrepareSpec};
-use crate::stage::scatter::require;
 use crate::store::input::InteractionFile;
 use crate::store::{Commit, PartRef, RunDir, Store, exposure_key, part, part_key};
 use crate::types::{Catalogue, Epoch, Key};
 use inputs::Inputs;
 use passes::Passes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Partitions of an epoch of the last pass.
@@ -32,7 +31,7 @@ pub struct Prepared {
     /// What it came to.
     pub facts: Facts,
     /// The parts of sequences, in the order of partitions.
-    pub sequences: Vec<PartRef>,
+    pub sequences: Arc<Vec<PartRef>>,
 }
 
 /// What a prepare run came to: the payload of its last commit.
@@ -123,9 +122,11 @@ pub fn run(
     meters: &Arc<Meters>,
 ) -> Result<u64> {
     opened.run.create()?;
-    let commits = opened.run.commits()?;
-    let faults = commits.values().map(|commit| commit.rows_faulted).sum();
-    let committed: BTreeSet<Epoch> = commits.into_keys().collect();
+    let committed = opened.run.epochs()?;
+    if committed.len() as u64 >= opened.epochs() {
+        return Ok(committed.len() as u64);
+    }
+    let faults = opened.run.commits()?.values().map(|commit| commit.rows_faulted).sum();
     let pass = Passes { job, spec, opened, options, meters, faults };
     pass.scatter(&committed)?;
     pass.dictionary(&committed)?;
@@ -146,24 +147,29 @@ impl Opened {
     }
 
     /// The core's items.
-    fn keys(&self) -> Result<Vec<Key>> {
-        let key = part_key(self.plans[1].end() - 1, 0);
-        let bytes = require(&self.run, &key)?;
-        Ok(part::catalogue::decode(&self.run.path(&key).display().to_string(), bytes)?.keys)
+    fn keys(&self, commits: &BTreeMap<Epoch, Commit>) -> Result<Vec<Key>> {
+        let epoch = self.plans[1].end() - 1;
+        let part = commits.get(&epoch).and_then(|commit| commit.part(&part_key(epoch, 0)));
+        let part = part.ok_or_else(|| unfinished(&self.run))?;
+        let path = self.run.path(&part.key).display().to_string();
+        Ok(part::catalogue::decode(&path, self.run.get_part(part)?)?.keys)
     }
 }
 
 /// What a finished run came to.
 pub fn facts(run: &RunDir) -> Result<Facts> {
-    let commits = run.commits()?;
-    let payload = commits.into_values().next_back().map(|commit| commit.payload);
+    facts_of(run, &run.commits()?)
+}
+
+fn facts_of(run: &RunDir, commits: &BTreeMap<Epoch, Commit>) -> Result<Facts> {
+    let payload = commits.values().next_back().map(|commit| commit.payload.clone());
     payload.and_then(|p| serde_json::from_value(p).ok()).ok_or_else(|| unfinished(run))
 }
 
 /// What a finished run holds, for the jobs that read it.
 pub fn finished(run: RunDir) -> Result<Prepared> {
-    let facts = facts(&run)?;
     let commits = run.commits()?;
+    let facts = facts_of(&run, &commits)?;
     let Some((_, last)) = commits.last_key_value() else { return Err(unfinished(&run)) };
     let [part] = last.parts.as_slice() else { return Err(unfinished(&run)) };
     let path = run.path(&part.key).display().to_string();
@@ -173,6 +179,6 @@ pub fn finished(run: RunDir) -> Result<Prepared> {
     let parts = commits.values().filter(with_popularity).flat_map(|commit| {
         commit.parts.iter().filter(|part| part.key != exposure_key(commit.epoch)).cloned()
     });
-    let sequences = parts.collect();
+    let sequences = Arc::new(parts.collect());
     Ok(Prepared { run, catalogue, facts, sequences })
 }

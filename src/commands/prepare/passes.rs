@@ -1,6 +1,6 @@
 //! The three passes of a `prepare` job over what is not committed yet.
 
-use super::super::runs::{Options, names};
+use super::super::runs::{Options, names, unfinished};
 use super::Opened;
 use super::catalogue::Segments;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::spec::{Job, PrepareSpec};
 use crate::stage::read::ReadInteractions;
 use crate::stage::scatter::{BuildSequences, Partitions, ReadPairs};
 use crate::stage::write::{WriteInteractions, WriteSequences};
-use crate::store::{RunDir, exposure_key, part, part_key};
+use crate::store::{Commit, RunDir, exposure_key, part, part_key};
 use crate::types::{Catalogue, Epoch, ItemId, Key};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -55,13 +55,19 @@ impl Passes<'_> {
         }
     }
 
-    fn partitions(&self) -> Partitions {
-        Partitions {
+    /// What the first pass wrote.
+    fn partitions(&self, mut commits: BTreeMap<Epoch, Commit>) -> Result<Partitions> {
+        let scatter = &self.opened.plans[0];
+        commits.retain(|epoch, _| *epoch < scatter.end());
+        if commits.len() < scatter.epochs.len() {
+            return Err(unfinished(&self.opened.run));
+        }
+        Ok(Partitions {
             run: self.opened.run.clone(),
-            epochs: self.opened.plans[0].epochs.iter().map(|(epoch, _)| *epoch).collect(),
+            scattered: Arc::new(commits.into_values().collect()),
             duplicates: self.spec.filter.duplicates,
             weight_min: self.spec.interactions.weight_min,
-        }
+        })
     }
 
     /// Every interaction to the partition of its user.
@@ -90,7 +96,8 @@ impl Passes<'_> {
         if plan.epochs.is_empty() {
             return Ok(());
         }
-        let (partitions, record) = (self.partitions(), self.record(false));
+        let partitions = self.partitions(self.opened.run.commits()?)?;
+        let record = self.record(false);
         let filter = self.spec.filter.clone();
         let build = move || {
             let run = record.run.clone();
@@ -110,7 +117,8 @@ impl Passes<'_> {
         if plan.epochs.is_empty() {
             return Ok(());
         }
-        let keys = self.opened.keys()?;
+        let commits = self.opened.run.commits()?;
+        let keys = self.opened.keys(&commits)?;
         let ids = keys.into_iter().enumerate().map(|(id, key)| (key, id as ItemId));
         let items: Arc<HashMap<Key, ItemId>> = Arc::new(ids.collect());
         let segments = Segments::of(self.spec, self.opened.inputs.users.as_ref())?;
@@ -119,7 +127,7 @@ impl Passes<'_> {
         for (epoch, tasks) in &self.opened.plans[2].epochs {
             tasks.iter().for_each(|task| epochs[task.shard as usize] = *epoch);
         }
-        let (partitions, record) = (self.partitions(), self.record(false));
+        let (partitions, record) = (self.partitions(commits)?, self.record(false));
         let (user_min, split) = (self.spec.filter.user_min, self.spec.split);
         let build = move || {
             let run = record.run.clone();

@@ -42,9 +42,7 @@ use crate::stage::read::{ReadGiven, ReadSequences};
 use crate::stage::retrieve::{Encode, Retrieve, Retriever, Search};
 use crate::store::input::{self, GivenColumns, GivenFile, open_given};
 use crate::store::{RunDir, Store};
-use crate::types::Epoch;
 use shared::{Barred, Shared};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -210,13 +208,12 @@ pub fn run(
     meters: &Arc<Meters>,
 ) -> Result<u64> {
     opened.run.create()?;
-    let commits = opened.run.commits()?;
-    let faults = commits.values().map(|commit| commit.rows_faulted).sum();
-    let committed: BTreeSet<Epoch> = commits.into_keys().collect();
+    let committed = opened.run.epochs()?;
     let plan = opened.plan.resume(&committed);
     if plan.epochs.is_empty() {
         return Ok(committed.len() as u64);
     }
+    let faults = opened.run.commits()?.values().map(|commit| commit.rows_faulted).sum();
     let record = opened.record(job, faults, meters);
     let shared = Shared::new(spec, opened, record)?;
     let barred = shared.barred(spec, opened.exclude.as_ref())?;
@@ -285,7 +282,8 @@ impl Opened {
             exclude_seen: spec.retrieve.exclude_seen,
             k,
         };
-        let read = ReadSequences { run: self.prepared.run.clone(), target: spec.target };
+        let (run, parts) = (self.prepared.run.clone(), Arc::clone(&self.prepared.sequences));
+        let read = ReadSequences { run, parts, target: spec.target };
         Ok(Retrieved { read, retrieve: Retrieve(Arc::new(retriever)) })
     }
 }

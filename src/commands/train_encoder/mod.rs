@@ -216,7 +216,7 @@ fn put(opened: &Opened, encoder: &Encoder, facts: &Facts) -> Result<()> {
 impl Opened {
     /// Whether the encoder is there.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 
     /// Every item in words.

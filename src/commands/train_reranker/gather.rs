@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::spec::ExamplesSpec;
 use crate::stage::examples::{Example, Examples, moments};
 use crate::stage::retrieve::Retrieve;
-use crate::stage::scatter::require;
 use crate::stage::{Outcomes, Setback, Stage};
 use crate::store::part;
 use crate::types::{Fault, Query, StageName, mix64, unit_f64};
@@ -37,7 +36,7 @@ pub fn gather(
     };
     let mut all = Gathered::default();
     for (shard, part) in prepared.sequences.iter().enumerate() {
-        let bytes = require(&prepared.run, &part.key)?;
+        let bytes = prepared.run.get_part(part)?;
         let mut queries: Vec<Query> = Vec::new();
         for sequence in part::sequences::decode(&part.key, bytes)? {
             let draw = mix64(spec.seed ^ sequence.user.hash64());

@@ -273,7 +273,7 @@ impl Facts {
 impl Opened {
     /// Whether the re-ranker is there.
     pub fn done(&self) -> Result<bool> {
-        Ok(!self.run.commits()?.is_empty())
+        Ok(!self.run.epochs()?.is_empty())
     }
 }
 

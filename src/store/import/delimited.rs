@@ -1,12 +1,11 @@
 //! Tables with a header: CSV, TSV, and RecBole's atomic files, whose header has types.
 
-use super::lines::{Refused, Taken, bad_line, damaged, open, short, utf8};
+use super::lines::{Refused, Taken, bad_line, short, utf8};
+use super::records::{Dialect, Fields, Records};
 use super::write::{Cell, CellType, Sink, TableName};
 use super::{Format, ImportRequest};
 use crate::error::Result;
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use csv::{ByteRecord, Reader, ReaderBuilder};
-use std::io::{self, BufRead};
 use std::path::Path;
 
 /// Reads one file; which of the three it is, its header says.
@@ -15,44 +14,28 @@ pub(super) fn read(path: &Path, request: &ImportRequest, sink: &mut Sink) -> Res
     let name = super::name(path);
     let name = name.trim_end_matches(".gz");
     let tabs = recbole || [".tsv", ".tab", ".txt"].iter().any(|end| name.ends_with(end));
-    let mut reader = ReaderBuilder::new()
-        .delimiter(if tabs { b'\t' } else { b',' })
-        .quoting(!recbole)
-        .flexible(true)
-        .has_headers(false)
-        .from_reader(open(path)?);
-    let mut record = ByteRecord::new();
-    if !next(path, &mut reader, &mut record)? {
+    let delimiter = if tabs { b'\t' } else { b',' };
+    let mut records = Records::open(path, Dialect { delimiter, quotes: !recbole })?;
+    let mut record = Fields::default();
+    let Some((first, found)) = records.next(&mut record)? else {
         return Err(bad_line(path, 1, "expected a header, found an empty file"));
-    }
-    let header = Header::parse(&record, recbole).map_err(|e| bad_line(path, 1, e))?;
-    let role = Role::of(&header, request).map_err(|e| bad_line(path, 1, e))?;
+    };
+    found.map_err(|e| bad_line(path, first, e))?;
+    let header = Header::parse(&record, recbole).map_err(|e| bad_line(path, first, e))?;
+    let role = Role::of(&header, request).map_err(|e| bad_line(path, first, e))?;
     if let Role::Table { name, others, .. } = &role {
         let columns = others.iter().map(|&at| header.out(at, &role)).collect();
         sink.table(*name, path, columns)?;
     }
     let mut taken = Taken::new(path);
-    while next(path, &mut reader, &mut record)? {
-        let number = record.position().map_or(0, csv::Position::line);
-        let result = take(&record, &header, &role, sink);
+    while let Some((number, found)) = records.next(&mut record)? {
+        let result = match found {
+            Ok(()) => take(&record, &header, &role, sink),
+            Err(reason) => Err(reason.into()),
+        };
         taken.count(number, result, sink)?;
     }
     taken.finish()
-}
-
-fn next(
-    path: &Path,
-    reader: &mut Reader<Box<dyn BufRead>>,
-    record: &mut ByteRecord,
-) -> Result<bool> {
-    let line = reader.position().line();
-    reader.read_byte_record(record).map_err(|e| {
-        let e = match e.into_kind() {
-            csv::ErrorKind::Io(e) => e,
-            other => io::Error::other(format!("{other:?}")),
-        };
-        damaged(path, line, &e)
-    })
 }
 
 struct Header {
@@ -61,15 +44,14 @@ struct Header {
 }
 
 impl Header {
-    fn parse(record: &ByteRecord, typed: bool) -> Result<Header, String> {
+    fn parse(record: &Fields, typed: bool) -> Result<Header, String> {
         let mut header = Header { names: Vec::new(), kinds: Vec::new() };
-        for field in record {
+        for field in record.iter() {
             let text = std::str::from_utf8(field).map_err(|_| {
                 let found = String::from_utf8_lossy(field);
                 format!("expected a header, found {}, which is not UTF-8", short(&found))
             })?;
-            // Spreadsheets put a byte order mark in front.
-            let text = text.trim_start_matches('\u{feff}').trim();
+            let text = text.trim();
             let (name, kind) = match text.rsplit_once(':') {
                 Some((name, kind)) if typed => (name, cell_type(name, kind)?),
                 None if typed => {
@@ -156,12 +138,12 @@ fn missing(header: &Header, expected: &[&str]) -> String {
     format!("expected a header with {}, found {}", list(expected), found.join(", "))
 }
 
-fn take(record: &ByteRecord, header: &Header, role: &Role, sink: &mut Sink) -> Result<(), Refused> {
+fn take(record: &Fields, header: &Header, role: &Role, sink: &mut Sink) -> Result<(), Refused> {
     if record.len() != header.names.len() {
         let (found, expected) = (record.len(), header.names.len());
         return Err(format!("expected {expected} fields, found {found}").into());
     }
-    let text = |at: usize| utf8(&record[at]).map(str::trim);
+    let text = |at: usize| utf8(record.get(at)).map(str::trim);
     match role {
         Role::Interactions { user, item, time, weight } => {
             let time = match time {

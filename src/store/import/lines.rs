@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Longer lines are rejected: no format has them, and a binary file may be one single line.
-const LINE_BYTES_MAX: u64 = 16 << 20;
+pub(super) const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Why a line was not taken.
 pub(super) enum Refused {
@@ -136,7 +136,7 @@ pub(super) fn damaged(path: &Path, number: u64, why: &io::Error) -> Error {
     bad_line(path, number, format!("cannot be read: {why}: copy the file again"))
 }
 
-fn skip_line(reader: &mut dyn BufRead) -> io::Result<()> {
+pub(super) fn skip_line(reader: &mut dyn BufRead) -> io::Result<()> {
     loop {
         let buffer = reader.fill_buf()?;
         let (bytes, done) = match buffer.iter().position(|&byte| byte == b'\n') {

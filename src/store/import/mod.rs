@@ -15,6 +15,7 @@ mod files;
 mod lines;
 mod movielens;
 mod python;
+mod records;
 mod sequences;
 mod write;
 
