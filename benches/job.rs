@@ -129,7 +129,7 @@ fn timed(job: &Path, workers: usize) -> Timing {
     let threads = by_thread.iter().map(|(name, s)| format!("{name} {s:.2} s"));
     let threads = threads.collect::<Vec<_>>().join(", ");
     let seconds = brought.wall.as_secs_f64();
-    fs::remove_dir_all(brought.run().path("")).unwrap();
+    fs::remove_dir_all(brought.outcome.run().path("")).unwrap();
     Timing {
         seconds,
         on_core_s,
@@ -146,8 +146,9 @@ fn run(job: &Path, workers: usize) -> Brought {
 /// Kills a run when half of its epochs are committed; then runs it again.
 fn kill_and_resume(job: &Path) {
     let whole = run(job, 2);
-    let folder = whole.run().path("");
-    let (seconds, epochs) = (whole.wall.as_secs_f64(), whole.run().commits().unwrap().len());
+    let folder = whole.outcome.run().path("");
+    let (seconds, epochs) =
+        (whole.wall.as_secs_f64(), whole.outcome.run().commits().unwrap().len());
     let expected = contents(&folder);
     fs::remove_dir_all(&folder).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
@@ -158,7 +159,7 @@ fn kill_and_resume(job: &Path) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let kept = whole.run().commits().unwrap().len();
+    let kept = whole.outcome.run().commits().unwrap().len();
     let resumed = run(job, 2);
     let rows = resumed.meters.rows.load(Relaxed);
     assert_eq!(contents(&folder), expected, "the same bytes as of the run that nobody killed");

@@ -71,13 +71,13 @@ inline void mbarrier_wait(Site& site, const u64* barrier, u32 parity) {
 
 inline void group_wait(Site& site, size_t sets) {
     auto& waiting = current->sets;
-    meet_group("group_wait");
+    meet_in_group("group_wait");
     if (left_out(site)) return;
     while (waiting.size() > sets) {
         for (const auto& product : waiting.front()) product();
         waiting.erase(waiting.begin());
     }
-    meet_group("group_wait, done");
+    meet_in_group("group_wait, done");
 }
 
 // Where the 128-byte swizzle puts what would lie at an address.
@@ -123,9 +123,9 @@ inline void multiply_later(std::function<void()> product) {
 
 } // namespace emulated
 
-DEVICE void group_fence() { emulated::meet_group("group_fence"); }
+DEVICE void group_fence() { emulated::meet_in_group("group_fence"); }
 DEVICE void group_commit() {
-    emulated::meet_group("group_commit");
+    emulated::meet_in_group("group_commit");
     emulated::current->sets.push_back(std::move(emulated::current->products));
     emulated::current->products.clear();
 }
@@ -161,7 +161,7 @@ DEVICE void group_hold(float (&)[8][4]) {}
 DEVICE void group_hold(u32 (&)[4][4]) {}
 
 DEVICE void group_multiply(float (&sums)[8][4], u64 left, u64 right) {
-    emulated::meet_group("group_multiply");
+    emulated::meet_in_group("group_multiply");
     emulated::GroupOperand a(left), b(right);
     a.expect(64, 16);
     b.expect(64, 16);
@@ -177,7 +177,7 @@ DEVICE void group_multiply(float (&sums)[8][4], u64 left, u64 right) {
             sums[i / 4][i % 4] += sum;
         }
     });
-    emulated::meet_group("group_multiply, begun");
+    emulated::meet_in_group("group_multiply, begun");
 }
 
 DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], u64 right) {
@@ -185,7 +185,7 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], u6
         u32 a[4];
     } mine{{left[0], left[1], left[2], left[3]}};
     auto slots = emulated::exchange(mine, "group_multiply_columns");
-    emulated::meet_group("group_multiply_columns");
+    emulated::meet_in_group("group_multiply_columns");
     emulated::GroupOperand b(right);
     b.expect(16, 64);
     u32 g = emulated::current->lane / 4, t = emulated::current->lane % 4;
@@ -205,5 +205,5 @@ DEVICE void group_multiply_columns(float (&sums)[8][4], const u32 (&left)[4], u6
             sums[i / 4][i % 4] += sum;
         }
     });
-    emulated::meet_group("group_multiply_columns, begun");
+    emulated::meet_in_group("group_multiply_columns, begun");
 }

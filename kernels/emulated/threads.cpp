@@ -57,7 +57,6 @@ static void make_threads(Block& now, u8* stacks) {
     u32 count = now.size.x * now.size.y * now.size.z;
     now.threads.resize(count);
     now.warps.resize((count + WARP - 1) / WARP);
-    now.groups.resize((now.warps.size() + GROUP_WARPS - 1) / GROUP_WARPS);
     now.left = now.meeting.expected = count;
     for (u32 i = 0; i < count; i++) {
         Thread& thread = now.threads[i];
@@ -65,7 +64,6 @@ static void make_threads(Block& now, u8* stacks) {
         thread.lane = i % WARP;
         thread.warp = i / WARP;
         now.warps[thread.warp].meeting.expected++;
-        now.groups[thread.warp / GROUP_WARPS].expected++;
         thread.stack_pointer = fresh_stack(stacks + STACK * (i + 1));
     }
 }
@@ -121,6 +119,12 @@ void run_block(Block& now, size_t memory_bytes) {
     for (const Thread& thread : now.threads) {
         bool under_way = !thread.open.empty() || !thread.products.empty();
         if (under_way) fail("a thread ends with copies or products that are in no group");
+    }
+    for (size_t warp = 0; warp < now.warps.size(); warp++) {
+        size_t group = warp / GROUP_WARPS * GROUP_WARPS;
+        bool whole = group + GROUP_WARPS <= now.warps.size();
+        u64 alike = whole ? now.warps[group].grouped : 0;
+        if (now.warps[warp].grouped != alike) fail("the warps of a group do not do the same");
     }
     for (const auto& [place, barrier] : now.mbarriers) {
         if (!barrier.copies.empty()) fail("a block ends before its bulk copies have come");

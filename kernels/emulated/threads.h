@@ -83,6 +83,7 @@ struct Meeting {
 
 struct Warp {
     Meeting meeting;
+    u64 grouped = 0; // a hash of what it has done with its group, in order
     alignas(16) u8 slots[2][WARP][SLOT];
 };
 
@@ -99,7 +100,6 @@ struct Block {
     Index index{}, grid{}, size{};
     std::vector<Thread> threads;
     std::vector<Warp> warps;
-    std::vector<Meeting> groups; // of warps
     Meeting meeting;
     u32 left = 0;
     bool moved = false; // whether any thread got further since the scheduler last asked
@@ -137,10 +137,12 @@ inline void meet(Meeting& meeting, const char* place) {
 
 inline void meet_warp(const char* place) { meet(block->warps[current->warp].meeting, place); }
 
-inline void meet_group(const char* place) {
-    Meeting& group = block->groups[current->warp / GROUP_WARPS];
-    if (group.expected != GROUP_WARPS * WARP) fail("%s: a group that is not of four warps", place);
-    meet(group, place);
+// A warp does what its whole group does. Warps do not wait for each other there; each has to do the
+// same in the end.
+inline void meet_in_group(const char* place) {
+    u64& grouped = block->warps[current->warp].grouped;
+    if (current->lane == 0) grouped = grouped * 31 + std::hash<std::string>{}(place) + 1;
+    meet_warp(place);
 }
 
 // Shows a value to the other lanes, and returns what each of them shows.

@@ -88,13 +88,6 @@ impl Outcome {
     }
 }
 
-impl Brought {
-    /// The run's directory.
-    pub fn run(&self) -> &RunDir {
-        self.outcome.run()
-    }
-}
-
 /// Brings a job's run up to date, and every run it reads from. Of several processes each calls this
 /// with the same job; what only one of them does, the others wait for.
 pub fn bring_up(file: &Path, options: &Options, watcher: &dyn Watcher) -> Result<Brought> {
@@ -396,8 +389,6 @@ pub(super) fn sources(job: &Job, upstream: Vec<Outcome>) -> Result<Sources> {
 }
 
 fn wrong_kind(job: &Job, field: &str, expected: &str) -> Error {
-    let file = job.file.display();
-    Error::Input(format!(
-        "{file}: {field}: expected a job of kind {expected:?}, found another kind"
-    ))
+    let (file, why) = (job.file.display(), "found another kind");
+    Error::Input(format!("{file}: {field}: expected a job of kind {expected:?}, {why}"))
 }

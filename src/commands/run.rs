@@ -22,7 +22,7 @@ pub struct Finished {
 pub fn run(file: &Path, options: &Options, watcher: &dyn Watcher) -> Result<Finished> {
     let brought = bring_up(file, options, watcher)?;
     let store = store(&brought.job)?;
-    let run = brought.run().clone();
+    let run = brought.outcome.run().clone();
     let page = run.path("report.html");
     if options.cluster.process() > 0 {
         return Ok(Finished { brought, report: None, page });
