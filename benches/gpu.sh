@@ -87,8 +87,11 @@ there=$(cat "$pack/root")
 if [ ! -e "$there" ]; then
     mkdir -p "$(dirname "$there")" && ln -s "$root" "$there"
 fi
-mkdir -p "$there/target/debug"
-[ -e "$there/target/debug/steerage" ] || ln -s "$bin/steerage" "$there/target/debug/steerage"
+program=$there/target/debug/steerage
+if [ ! -x "$program" ]; then
+    mkdir -p "$there/target/debug" && ln -sf "$bin/steerage" "$program"
+    trap 'rm -rf "$bin" "$program"' EXIT
+fi
 
 failed=
 step() { # NAME SECONDS COMMAND...: runs it for so long at most, its words in FOLDER/NAME.log
@@ -107,13 +110,15 @@ demo() { # NAME DEVICE: the demo's lists as a run of that name
 }
 
 # Each case in a process of its own, since a device that failed stays so for as long as the process,
-# and for a minute at most (whole jobs for three), since a kernel may wait forever. First the wrapped
-# instructions: where these are wrong everything is.
-each='it=$1 only=$2; shift 2; bad=0; all=0
+# and for a minute at most (whole jobs for three), since a kernel may wait forever; none after the
+# part's time, when the next part has the device. First the wrapped instructions: where these are
+# wrong everything is.
+each='it=$1 only=$2 end=$(($(date +%s) + 540)); shift 2; bad=0; all=0
 list() { "$it" cuda:: --list | sed -n "s/: test\$//p" | grep -E "$only"; }
 for test in $(list | grep -E "wrappers|bulk") $(list | grep -vE "wrappers|bulk"); do
     case $test in *::jobs::* | *::meanwhile::*) most=180 ;; *) most=60 ;; esac
-    all=$((all + 1))
+    all=$((all + 1)) left=$((end - $(date +%s)))
+    [ $left -lt $most ] && most=$((left > 0 ? left : 1))
     timeout -k 5 "$most" "$@" "$it" --exact "$test" || { bad=$((bad + 1)); echo "FAILED $test"; }
 done
 echo "$bad of $all cases failed"

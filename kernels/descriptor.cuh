@@ -10,6 +10,6 @@ DEVICE u64 swizzled(const void* from) {
     return address | 1ull << 16 | (u64)(1024 >> 4) << 32 | 1ull << 62;
 }
 
-// The same from so many numbers on, a multiple of eight. All of shared memory has an address that
-// is counted in less bits than the descriptor has for it: one addition, no more.
+// The same from so many numbers on, a multiple of eight. Addresses of shared memory
+// have fewer bits than the descriptor has for them: one addition, no more.
 DEVICE u64 further(u64 operand, u32 numbers) { return operand + numbers * sizeof(bf16) / 16; }

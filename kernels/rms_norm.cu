@@ -1,5 +1,5 @@
-// out[r] = weight ⊙ x[r] / √(mean(x[r]²) + epsilon): of a stream that nothing is added to, as
-// before the first layer; lora_norm.cu has the others.
+// out[r] = weight ⊙ x[r] / √(mean(x[r]²) + epsilon): of a stream as it is, before the first layer
+// and where a layer is computed by itself to learn; lora_norm.cu adds to it first.
 //
 // Shapes:  x (rows, hidden) f32; weight (hidden) f32; out (rows, hidden) bf16; statistics (rows)
 //          f32, 1 / √(…), or null.

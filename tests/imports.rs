@@ -297,14 +297,18 @@ fn a_quote_that_nothing_ends_costs_its_own_line_alone() {
 
 #[test]
 fn lines_of_any_length_are_counted() {
-    let long = "x".repeat(40 << 20);
-    let text = format!("user_id,item_id\nu1,i1\nu2,{long}\nu3\nu4,\"{}\"\nu5,i5\n", "y".repeat(9));
+    let (long, longer) = ("x".repeat(17 << 20), "x".repeat(40 << 20));
+    let text = format!(
+        "user_id,item_id\nu1,i1\nu2,{longer}\nu3\nu4,\"{}\"\nu5,{long}\nu6,i6\n",
+        "y".repeat(9)
+    );
     let case = Case::new(Format::Csv, &[("a.csv", text.as_bytes())]);
     let report = case.import().unwrap();
-    assert_eq!((report.interactions, report.rejected), (3, 2));
+    assert_eq!((report.interactions, report.rejected), (3, 3));
     insta::assert_snapshot!(case.rejected(), @"
     3: longer than 16777216 bytes
     4: expected 2 fields, found 1
+    6: longer than 16777216 bytes
     ");
 }
 

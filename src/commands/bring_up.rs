@@ -120,12 +120,11 @@ impl Chain<'_> {
     }
 
     fn bring(&self, job: Job) -> Result<Brought> {
-        let file = job.file.clone();
-        self.brought(job).map_err(|error| chain::of_job(&file, error))
+        let (file, upstream) = (job.file.clone(), self.upstream(&job)?);
+        self.brought(job, upstream).map_err(|error| chain::of_job(&file, error))
     }
 
-    fn brought(&self, job: Job) -> Result<Brought> {
-        let upstream = self.upstream(&job)?;
+    fn brought(&self, job: Job, upstream: Vec<Outcome>) -> Result<Brought> {
         let meters = Arc::new(Meters::default());
         let start = Instant::now();
         let (outcome, worked) = match &job.kind {

@@ -34,12 +34,12 @@ pub fn find_devices(job: &Job, store: &Store, options: &Options) -> Result<()> {
     for needed in job.upstream() {
         find_devices(&options.load(&needed.file, true)?, store, options)?;
     }
-    let named = job.devices();
-    if named.is_empty() || ready(job, store, options)?.is_some() {
-        return Ok(());
-    }
     let find = |(field, device): (&str, &DeviceSpec)| devices::find(device, field);
-    named.into_iter().try_for_each(find).map_err(|error| of_job(&job.file, error))
+    let Err(error) = job.devices().into_iter().try_for_each(find) else { return Ok(()) };
+    match ready(job, store, options)? {
+        Some(_) => Ok(()),
+        None => Err(of_job(&job.file, error)),
+    }
 }
 
 /// An error of a device, with the job that names it.

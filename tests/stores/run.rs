@@ -111,7 +111,7 @@ fn a_commit_is_read_as_it_was_put() {
         std::fs::read_to_string(dir.path().join("x/manifest.json")).unwrap(), @r#"
     {
       "format_version": 1,
-      "code_version": "0.2.0",
+      "code_version": "0.3.0",
       "job": "nightly",
       "kind": "rerank",
       "spec": {

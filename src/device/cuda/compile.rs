@@ -148,8 +148,8 @@ fn keep(folder: &Path, kept: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let whole = kept.with_extension(format!("{}-{number}", std::process::id()));
     std::fs::create_dir_all(folder)?;
-    std::fs::write(&whole, bytes)?;
-    std::fs::rename(&whole, kept)
+    let put = std::fs::write(&whole, bytes).and_then(|()| std::fs::rename(&whole, kept));
+    put.inspect_err(|_| drop(std::fs::remove_file(&whole)))
 }
 
 /// A program of NVRTC's.

@@ -167,12 +167,13 @@ impl Products {
         let few = if product.form().a_turned { &[][..] } else { &FEW_ROWS };
         let few = few.iter().map(|rows| Plan::new(product, [*rows, size[1], size[2]]));
         let few = few.collect::<Result<Vec<Plan>>>()?;
-        let all = Plan::new(product, size)?.algorithms(&self.handle, aligned)?;
-        let fits = |algorithm: &sys::cublasLtMatmulAlgo_t| {
-            !splits(algorithm) && few.iter().all(|plan| plan.takes(&self.handle, algorithm))
+        let mut all = Plan::new(product, size)?.algorithms(&self.handle, aligned)?;
+        all.retain(|algorithm| !splits(algorithm));
+        let fits = |algorithm: &&sys::cublasLtMatmulAlgo_t| {
+            few.iter().all(|plan| plan.takes(&self.handle, algorithm))
         };
         // Where none is known to take few rows, those that are many are multiplied all the same.
-        let found = all.iter().find(|algorithm| fits(algorithm)).or(all.first());
+        let found = all.iter().find(fits).or(all.first());
         found.copied().ok_or_else(|| Error::Device("cublaslt: there is no algorithm".into()))
     }
 }

@@ -103,7 +103,10 @@ impl<'a> Records<'a> {
                 continue;
             }
             let line = self.line;
-            let found = parse(&self.window[self.start..], self.ended, self.dialect, fields);
+            let left = &self.window[self.start..];
+            let seen = &left[..left.len().min(LINE_BYTES_MAX as usize)];
+            let ended = self.ended && seen.len() == left.len();
+            let found = parse(seen, ended, self.dialect, fields);
             return match found {
                 Found::Whole(bytes) => {
                     self.take(bytes);
@@ -140,10 +143,15 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    /// Passes over a line that is longer than what is read ahead.
+    /// Passes over a line that is too long, which may end in what is read ahead.
     fn skip(&mut self) -> Result<()> {
-        self.start = self.window.len();
-        skip_line(&mut self.reader).map_err(|e| damaged(self.path, self.line, &e))?;
+        match self.window[self.start..].iter().position(|byte| *byte == b'\n') {
+            Some(end) => self.start += end + 1,
+            None => {
+                self.start = self.window.len();
+                skip_line(&mut self.reader).map_err(|e| damaged(self.path, self.line, &e))?;
+            }
+        }
         self.line += 1;
         Ok(())
     }

@@ -250,7 +250,7 @@ impl Resident {
         self.driver.launch(&call.launch()?)
     }
 
-    /// The stream's norm, of rows that nothing is added to.
+    /// The norm of the stream as it is.
     pub(super) fn norm(&self, x: &Buffer<f32>, norm: Norm<'_>) -> Result<Buffer<Bf16>> {
         let (weight, epsilon) = (norm.weight, self.config.epsilon);
         let shape = NormShape { rows: x.len() / weight.len(), hidden: weight.len() };
