@@ -171,6 +171,12 @@ fn rows_of_others_need_another_place_to_go_to() {
             let call = LoraRmsNorm { from: None, weight: &weight.slice(0..4)?, ..call };
             let said = call.launch().unwrap_err().to_string();
             assert_eq!(said, "lora_rms_norm: weight: expected [8] numbers, found 4");
+            let (affine, stream) = (&Buffer::of(device, &[0.0; 16])?, x);
+            let (statistics, out) = (&Buffer::new(device, 4)?, None);
+            let call =
+                LoraLayerNorm { sums, residual, x, affine, epsilon, stream, out, statistics };
+            let said = call.launch().unwrap_err().to_string();
+            assert!(said.starts_with("lora_layer_norm: x needs another place"), "{said}");
             Ok(Vec::new())
         })
     });

@@ -4,7 +4,7 @@ use super::super::launch::{LORA_LAYER_NORM, LORA_RMS_NORM, Launch, arguments};
 use super::super::{Bf16, Buffer};
 use super::lora_linear::follows;
 use super::{Indices, LoraSums, fits};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// x[r] = residual[from[r]] + the sums with their adapters and bias,
 /// out = weight ⊙ x / √(mean(x²) + epsilon), row by row.
@@ -74,11 +74,15 @@ impl LoraLayerNorm<'_> {
     /// Checks the call.
     ///
     /// # Errors
-    /// If a buffer's length disagrees with the shape.
+    /// If a buffer's length disagrees with the shape, or x is the residual.
     pub fn launch(&self) -> Result<Launch> {
         let (name, rows) = (LORA_LAYER_NORM.name, self.sums.rows);
         let outputs = self.sums.adapters.outputs();
         follows(name, [rows, outputs], (self.residual, None), self.x)?;
+        if self.x.view().address() == self.residual.view().address() {
+            let why = "x needs another place than the stream, which changes";
+            return Err(Error::Device(format!("{name}: {why}")));
+        }
         fits(name, "affine", self.affine, &[2, outputs])?;
         fits(name, "stream", self.stream, &[rows, outputs])?;
         self.out.map_or(Ok(()), |out| fits(name, "out", out, &[rows, outputs]))?;
