@@ -5,6 +5,7 @@
 use super::jobs::{make_by, shop};
 use super::{Device, Order};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::ThreadId;
 use std::time::Duration;
 use steerage::device::cuda::{Driver, Launch, Memory, Product, View};
 use steerage::error::{Error, Result};
@@ -17,10 +18,12 @@ struct Meeting {
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum State {
     #[default]
     Nobody,
+    /// One thread has come, and not waited yet.
+    Came(ThreadId),
     Waits,
     Met,
 }
@@ -28,10 +31,10 @@ enum State {
 impl Meeting {
     fn wait(&self) -> Result<()> {
         let mut state = self.state.lock().unwrap();
-        if *state == State::Nobody {
+        if *state != State::Met {
             *state = State::Waits;
             self.changed.notify_all();
-            state = self.until(state, State::Met);
+            state = self.long_while(state, |state| state != State::Met);
         }
         match *state {
             State::Met => Ok(()),
@@ -39,21 +42,29 @@ impl Meeting {
         }
     }
 
-    /// Is seen by who waits; who is not there to wait on the same device comes when somebody does.
+    /// Is seen by who waits, and by another thread that has come before and is not done. Who comes
+    /// to a device where nobody waits lets another one begin to wait first.
     fn come(&self, patient: bool) {
         let mut state = self.state.lock().unwrap();
-        if patient && *state == State::Nobody {
-            state = self.until(state, State::Waits);
+        let me = std::thread::current().id();
+        if patient {
+            state = self.long_while(state, |state| state == State::Nobody);
         }
-        if *state == State::Waits {
-            *state = State::Met;
-            self.changed.notify_all();
-        }
+        *state = match *state {
+            State::Nobody => State::Came(me),
+            State::Came(first) if first == me => State::Came(me),
+            _ => State::Met,
+        };
+        self.changed.notify_all();
     }
 
-    fn until<'a>(&'a self, state: MutexGuard<'a, State>, wanted: State) -> MutexGuard<'a, State> {
+    fn long_while<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        holds: fn(State) -> bool,
+    ) -> MutexGuard<'a, State> {
         let long = Duration::from_secs(120);
-        self.changed.wait_timeout_while(state, long, |state| *state != wanted).unwrap().0
+        self.changed.wait_timeout_while(state, long, |state| holds(*state)).unwrap().0
     }
 }
 
