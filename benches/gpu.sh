@@ -105,7 +105,7 @@ step() { # NAME SECONDS COMMAND...: runs it for so long at most, its words in FO
 }
 
 demo() { # NAME DEVICE: the demo's lists as a run of that name
-    step "demo-$1" 300 "$bin/steerage" run "$root/jobs/demo.toml" \
+    step "demo-$1" 270 "$bin/steerage" run "$root/jobs/demo.toml" \
         --set "run.root=\"$folder/runs\"" --set "name=\"lists-$1\"" --set "device=\"$2\""
 }
 
