@@ -118,8 +118,9 @@ list() { "$it" cuda:: --list | sed -n "s/: test\$//p" | grep -E "$only"; }
 for test in $(list | grep -E "wrappers|bulk") $(list | grep -vE "wrappers|bulk"); do
     case $test in *::jobs::* | *::meanwhile::*) most=180 ;; *) most=60 ;; esac
     all=$((all + 1)) left=$((end - $(date +%s)))
-    [ $left -lt $most ] && most=$((left > 0 ? left : 1))
-    timeout -k 5 "$most" "$@" "$it" --exact "$test" || { bad=$((bad + 1)); echo "FAILED $test"; }
+    [ $left -lt $most ] && most=$left
+    [ $left -gt 0 ] && timeout -k 5 "$most" "$@" "$it" --exact "$test" ||
+        { bad=$((bad + 1)); echo "FAILED $test"; }
 done
 echo "$bad of $all cases failed"
 [ $all -gt 0 ] && [ $bad -eq 0 ]'
