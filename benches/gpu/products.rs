@@ -72,14 +72,15 @@ fn rms_norm(bench: &mut Bench<'_>, sums: LoraSums<'_>) -> Result<Launch> {
     let (rows, hidden) = (sums.rows, sums.adapters.outputs());
     let (x, out) = (&bench.f32(rows * hidden)?, &bench.bf16(rows * hidden)?);
     let (weight, statistics) = (&bench.f32(hidden)?, Some(&bench.f32(rows)?));
-    let (residual, from, epsilon) = (x, None, EPSILON);
-    LoraRmsNorm { sums, residual, from, x, weight, epsilon, out, statistics }.launch()
+    let x = LoraResidual { sums, residual: x, from: None, out: x };
+    LoraRmsNorm { x, weight, epsilon: EPSILON, out, statistics }.launch()
 }
 
 fn layer_norm(bench: &mut Bench<'_>, sums: LoraSums<'_>) -> Result<Launch> {
     let (rows, hidden) = (sums.rows, sums.adapters.outputs());
     let [stream, x] = &[bench.f32(rows * hidden)?, bench.f32(rows * hidden)?];
     let (affine, statistics) = (&bench.f32(2 * hidden)?, &bench.f32(2 * rows)?);
-    let (residual, out, epsilon) = (stream, Some(&bench.bf16(rows * hidden)?), EPSILON);
-    LoraLayerNorm { sums, residual, x, affine, epsilon, stream, out, statistics }.launch()
+    let (out, epsilon) = (Some(&bench.bf16(rows * hidden)?), EPSILON);
+    let x = LoraResidual { sums, residual: stream, from: None, out: x };
+    LoraLayerNorm { x, affine, epsilon, stream, out, statistics }.launch()
 }

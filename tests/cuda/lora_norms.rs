@@ -5,7 +5,9 @@ use super::norms::rms_norm;
 use super::*;
 use crate::kernels::{assert_close, plain, real};
 use std::ops::Range;
-use steerage::device::cuda::kernels::{Indices, LoraLayerNorm, LoraRmsNorm, LoraSums};
+use steerage::device::cuda::kernels::{
+    Indices, LoraLayerNorm, LoraResidual, LoraRmsNorm, LoraSums,
+};
 
 /// The last has more columns than a block's warps take at once.
 const SIZES: [[usize; 3]; 4] = [[1, 8, 8], [37, 24, 72], [18, 40, 264], [5, 8, 1064]];
@@ -33,10 +35,7 @@ fn rms_normed(
     };
     let (out, statistics) = (Buffer::new(device, rows * hidden)?, Buffer::new(device, rows)?);
     let call = LoraRmsNorm {
-        sums,
-        residual: &residual,
-        from: from.as_ref(),
-        x: &x,
+        x: LoraResidual { sums, residual: &residual, from: from.as_ref(), out: &x },
         weight: &Buffer::of(device, weight)?,
         epsilon: 1e-5,
         out: &out,
@@ -60,9 +59,7 @@ fn layer_normed(
     let (x, out) = (Buffer::new(device, rows * hidden)?, Buffer::new(device, rows * hidden)?);
     let statistics = Buffer::new(device, 2 * rows)?;
     let call = LoraLayerNorm {
-        sums,
-        residual: &stream,
-        x: &x,
+        x: LoraResidual { sums, residual: &stream, from: None, out: &x },
         affine: &Buffer::of(device, affine)?,
         epsilon: 1e-8,
         stream: &stream,
@@ -158,25 +155,27 @@ fn rows_of_others_need_another_place_to_go_to() {
     let case = Case::new([2, 8, 8]);
     once(|device| {
         case.run(device, 0..2, |sums| {
-            let (x, weight) = (&Buffer::of(device, &[0.0; 16])?, &Buffer::of(device, &[0.0; 8])?);
-            let from = &Indices::of(device, &[1, 0])?;
-            let (residual, out) = (x, &Buffer::new(device, 16)?);
-            let (from, epsilon, statistics) = (Some(from), 1e-5, None);
-            let call = LoraRmsNorm { sums, residual, from, x, weight, epsilon, out, statistics };
+            let stream = &Buffer::of(device, &[0.0; 16])?;
+            let (weight, from) = (&Buffer::of(device, &[0.0; 8])?, &Indices::of(device, &[1, 0])?);
+            let own = LoraResidual { sums, residual: stream, from: None, out: stream };
+            let x = LoraResidual { from: Some(from), ..own };
+            let (out, epsilon) = (&Buffer::new(device, 16)?, 1e-5);
+            let call = LoraRmsNorm { x, weight, epsilon, out, statistics: None };
             let said = call.launch().unwrap_err().to_string();
             assert_eq!(
                 said,
                 "lora_rms_norm: rows that come from others need another place to go to"
             );
-            let call = LoraRmsNorm { from: None, weight: &weight.slice(0..4)?, ..call };
+            let call = LoraRmsNorm { x: own, weight: &weight.slice(0..4)?, ..call };
             let said = call.launch().unwrap_err().to_string();
             assert_eq!(said, "lora_rms_norm: weight: expected [8] numbers, found 4");
-            let (affine, stream) = (&Buffer::of(device, &[0.0; 16])?, x);
-            let (statistics, out) = (&Buffer::new(device, 4)?, None);
-            let call =
-                LoraLayerNorm { sums, residual, x, affine, epsilon, stream, out, statistics };
-            let said = call.launch().unwrap_err().to_string();
-            assert!(said.starts_with("lora_layer_norm: x needs another place"), "{said}");
+            let (affine, statistics) = (&Buffer::of(device, &[0.0; 16])?, &Buffer::new(device, 4)?);
+            let x = LoraResidual { out: &Buffer::new(device, 16)?, ..x };
+            for x in [own, x] {
+                let call = LoraLayerNorm { x, affine, epsilon, stream, out: None, statistics };
+                let said = call.launch().unwrap_err().to_string();
+                assert!(said.starts_with("lora_layer_norm: x needs another place"), "{said}");
+            }
             Ok(Vec::new())
         })
     });

@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use crate::device::cuda::kernels::{
-    LayerNorm, LayerNormBackward, LoraLayerNorm, LoraSums, NORM_ROWS, NormWeight,
+    LayerNorm, LayerNormBackward, LoraLayerNorm, LoraResidual, LoraSums, NORM_ROWS, NormWeight,
 };
 use crate::device::cuda::{Bf16, Buffer, Driver};
 use crate::device::shape::NormShape;
@@ -52,9 +52,7 @@ impl Normed {
         let (_, [x, statistics]) = self.rows(stream.len())?;
         let out = rounded.map(|rounded| rounded.slice(0..stream.len())).transpose()?;
         let call = LoraLayerNorm {
-            sums,
-            residual: stream,
-            x: &x,
+            x: LoraResidual { sums, residual: stream, from: None, out: &x },
             affine,
             epsilon,
             stream,

@@ -112,36 +112,32 @@ impl LoraGeluBackward<'_> {
 }
 
 impl LoraResidual<'_> {
+    /// That the stream has the rows that are added to, and that there is room for what comes out.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        let Self { sums, residual, from, out } = *self;
+        let (rows, outputs) = (sums.rows, sums.adapters.outputs());
+        fits(name, "out", out, &[rows, outputs])?;
+        let Some(from) = from else { return fits(name, "residual", residual, &[rows, outputs]) };
+        fits(name, "from", from.buffer(), &[rows])?;
+        from.are_all(name, "from")?;
+        from.are_in(name, "from", residual.len() / outputs)?;
+        if residual.view().address() == out.view().address() {
+            let why = "rows that come from others need another place to go to";
+            return Err(Error::Device(format!("{name}: {why}")));
+        }
+        Ok(())
+    }
+
     /// Checks the call.
     ///
     /// # Errors
     /// If a buffer's length disagrees with the shape, or a row of the residual is not there.
     pub fn launch(&self) -> Result<Launch> {
-        let (name, rows) = (LORA_RESIDUAL.name, self.sums.rows);
         let outputs = self.sums.adapters.outputs();
-        follows(name, [rows, outputs], (self.residual, self.from), self.out)?;
+        self.check(LORA_RESIDUAL.name)?;
         let from = self.from.map(Indices::buffer);
         self.sums.launch(LORA_RESIDUAL, outputs, arguments![self.residual, from, self.out])
     }
-}
-
-/// That the stream has the rows that are added to, and that there is room for what comes out.
-pub(super) fn follows(
-    name: &str,
-    [rows, outputs]: [usize; 2],
-    (residual, from): (&Buffer<f32>, Option<&Indices>),
-    out: &Buffer<f32>,
-) -> Result<()> {
-    fits(name, "out", out, &[rows, outputs])?;
-    let Some(from) = from else { return fits(name, "residual", residual, &[rows, outputs]) };
-    fits(name, "from", from.buffer(), &[rows])?;
-    from.are_all(name, "from")?;
-    from.are_in(name, "from", residual.len() / outputs)?;
-    if residual.view().address() == out.view().address() {
-        let why = "rows that come from others need another place to go to";
-        return Err(Error::Device(format!("{name}: {why}")));
-    }
-    Ok(())
 }
 
 impl LoraGated<'_> {

@@ -2,22 +2,14 @@
 
 use super::super::launch::{LORA_LAYER_NORM, LORA_RMS_NORM, Launch, arguments};
 use super::super::{Bf16, Buffer};
-use super::lora_linear::follows;
-use super::{Indices, LoraSums, fits};
+use super::{Indices, LoraResidual, fits};
 use crate::error::{Error, Result};
 
-/// x[r] = residual[from[r]] + the sums with their adapters and bias,
-/// out = weight ⊙ x / √(mean(x²) + epsilon), row by row.
+/// x = what is added to the stream, out = weight ⊙ x / √(mean(x²) + epsilon), row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraRmsNorm<'a> {
-    /// What is added to.
-    pub sums: LoraSums<'a>,
-    /// (…, outputs): the stream; it may be `x` if there is no `from`.
-    pub residual: &'a Buffer<f32>,
-    /// (rows) rows of the residual; without it row r is r's.
-    pub from: Option<&'a Indices>,
-    /// (rows, outputs).
-    pub x: &'a Buffer<f32>,
+    /// Makes x.
+    pub x: LoraResidual<'a>,
     /// (outputs).
     pub weight: &'a Buffer<f32>,
     /// Keeps a row of zeros finite.
@@ -28,16 +20,12 @@ pub struct LoraRmsNorm<'a> {
     pub statistics: Option<&'a Buffer<f32>>,
 }
 
-/// x = residual + the sums with their adapters and bias,
+/// x = what is added to the stream,
 /// out = stream = weight ⊙ (x − mean) / √(variance + epsilon) + bias, row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraLayerNorm<'a> {
-    /// What is added to.
-    pub sums: LoraSums<'a>,
-    /// (rows, outputs): the stream before.
-    pub residual: &'a Buffer<f32>,
-    /// (rows, outputs): not the residual.
-    pub x: &'a Buffer<f32>,
+    /// Makes x, of each row's own residual, which is not x.
+    pub x: LoraResidual<'a>,
     /// (2, outputs): weight, then bias.
     pub affine: &'a Buffer<f32>,
     /// Added to the variance.
@@ -56,17 +44,16 @@ impl LoraRmsNorm<'_> {
     /// # Errors
     /// If a buffer's length disagrees with the shape, or a row of the residual is not there.
     pub fn launch(&self) -> Result<Launch> {
-        let (name, rows) = (LORA_RMS_NORM.name, self.sums.rows);
-        let outputs = self.sums.adapters.outputs();
-        follows(name, [rows, outputs], (self.residual, self.from), self.x)?;
-        fits(name, "weight", self.weight, &[outputs])?;
-        fits(name, "out", self.out, &[rows, outputs])?;
-        self.statistics
-            .map_or(Ok(()), |statistics| fits(name, "statistics", statistics, &[rows]))?;
-        let Self { residual, x, weight, epsilon, out, statistics, .. } = *self;
-        let from = self.from.map(Indices::buffer);
-        let more = arguments![residual, from, x, weight, epsilon, out, statistics];
-        self.sums.launch_rows(LORA_RMS_NORM, more)
+        let (name, Self { x, weight, epsilon, out, statistics }) = (LORA_RMS_NORM.name, *self);
+        let LoraResidual { sums, residual, from, out: to } = x;
+        let (rows, outputs) = (sums.rows, sums.adapters.outputs());
+        x.check(name)?;
+        fits(name, "weight", weight, &[outputs])?;
+        fits(name, "out", out, &[rows, outputs])?;
+        statistics.map_or(Ok(()), |statistics| fits(name, "statistics", statistics, &[rows]))?;
+        let from = from.map(Indices::buffer);
+        let more = arguments![residual, from, to, weight, epsilon, out, statistics];
+        sums.launch_rows(LORA_RMS_NORM, more)
     }
 }
 
@@ -74,21 +61,22 @@ impl LoraLayerNorm<'_> {
     /// Checks the call.
     ///
     /// # Errors
-    /// If a buffer's length disagrees with the shape, or x is the residual.
+    /// If a buffer's length disagrees with the shape, rows are added to others', or x is the
+    /// residual.
     pub fn launch(&self) -> Result<Launch> {
-        let (name, rows) = (LORA_LAYER_NORM.name, self.sums.rows);
-        let outputs = self.sums.adapters.outputs();
-        follows(name, [rows, outputs], (self.residual, None), self.x)?;
-        if self.x.view().address() == self.residual.view().address() {
-            let why = "x needs another place than the stream, which changes";
+        let (name, Self { x, affine, epsilon, stream, out, .. }) = (LORA_LAYER_NORM.name, *self);
+        let LoraResidual { sums, residual, from, out: to } = x;
+        let (rows, outputs) = (sums.rows, sums.adapters.outputs());
+        x.check(name)?;
+        if from.is_some() || to.view().address() == residual.view().address() {
+            let why = "x needs another place than the stream, which changes, and its own rows";
             return Err(Error::Device(format!("{name}: {why}")));
         }
-        fits(name, "affine", self.affine, &[2, outputs])?;
-        fits(name, "stream", self.stream, &[rows, outputs])?;
-        self.out.map_or(Ok(()), |out| fits(name, "out", out, &[rows, outputs]))?;
+        fits(name, "affine", affine, &[2, outputs])?;
+        fits(name, "stream", stream, &[rows, outputs])?;
+        out.map_or(Ok(()), |out| fits(name, "out", out, &[rows, outputs]))?;
         fits(name, "statistics", self.statistics, &[rows, 2])?;
-        let Self { residual, x, affine, epsilon, stream, out, statistics, .. } = *self;
-        let more = arguments![residual, x, affine, epsilon, stream, out, statistics];
-        self.sums.launch_rows(LORA_LAYER_NORM, more)
+        let more = arguments![residual, to, affine, epsilon, stream, out, self.statistics];
+        sums.launch_rows(LORA_LAYER_NORM, more)
     }
 }

@@ -241,12 +241,11 @@ impl Resident {
     }
 
     /// What a product adds to the stream, and the stream's norm, in one launch.
-    fn follow(&self, call: LoraResidual<'_>, norm: Norm<'_>) -> Result<()> {
-        let (LoraResidual { sums, residual, from, out: x }, Norm { weight, .. }) = (call, norm);
-        let out = &norm.rows.slice(0..x.len())?;
-        let statistics = Some(&norm.scales.slice(0..sums.rows)?);
-        let epsilon = self.config.epsilon;
-        let call = LoraRmsNorm { sums, residual, from, x, weight, epsilon, out, statistics };
+    fn follow(&self, x: LoraResidual<'_>, norm: Norm<'_>) -> Result<()> {
+        let out = &norm.rows.slice(0..x.out.len())?;
+        let statistics = Some(&norm.scales.slice(0..x.sums.rows)?);
+        let (weight, epsilon) = (norm.weight, self.config.epsilon);
+        let call = LoraRmsNorm { x, weight, epsilon, out, statistics };
         self.driver.launch(&call.launch()?)
     }
 
